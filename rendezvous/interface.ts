@@ -1,0 +1,76 @@
+import type { Clock, Logger, Random } from '../src/net/index.js'
+
+/**
+ * Where sealed messages are left for somebody. A rendezvous carries opaque bytes between mailboxes; it needs to
+ * understand neither what they say nor who wrote them, and must not be trusted with either.
+ *
+ * - An `identity` mailbox belongs to an accepter and takes messages from anybody, for ever.
+ * - A `session` mailbox belongs to one waiting side of one pairing and is thrown away with it. Only the two sides
+ *   know its `seed`, so nobody else can find it, read it or write to it.
+ */
+export type Mailbox =
+  | {
+      readonly kind: 'identity'
+      /** The application id, as in `--app-id`. */
+      readonly app: string
+      /** `owner/pin` of who receives. */
+      readonly identity: string
+      /** SHA-256 of the receiver's certificate in DER: 32 bytes. */
+      readonly certificate: Uint8Array
+    }
+  | {
+      readonly kind: 'session'
+      readonly app: string
+      /** `owner/pin` of who receives. */
+      readonly identity: string
+      /** 32 bytes that both sides of the session know, and nobody else. */
+      readonly seed: Uint8Array
+    }
+
+/** What is on the outside of a sealed message. */
+export interface Envelope {
+  readonly to: Mailbox
+  /** `owner/pin` of the sender: a return address for the likes of email; unauthenticated. */
+  readonly from: string
+  /** The session id: 16 bytes. Messages of one session to one mailbox replace nothing: all are delivered. */
+  readonly session: Uint8Array
+  /** When the message is worthless, in ms since 1970-01-01 UTC: it may be deleted from then on. */
+  readonly expires: number
+}
+
+/** What a rendezvous is given by who opens it. */
+export interface RendezvousContext {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** A directory of the user's own (0700) for what must outlast a restart, such as a DHT key pair. */
+  readonly stateDirectory: string
+  /** Options of the user for this rendezvous by name, as in `--dht-bootstrap`: `{ 'dht-bootstrap': [...] }`. */
+  readonly options: Readonly<Record<string, string | readonly string[] | undefined>>
+}
+
+export interface Rendezvous {
+  /** The URL as the user gave it, without secrets, for the log. */
+  readonly name: string
+  /** Typical time from `post` to `receive`, in ms: how long a side waits before it gives up on an answer. */
+  readonly latency: number
+  /**
+   * Leaves a sealed message (a few kB at most) in a mailbox. Resolves once it can be fetched from there.
+   * Posting the same bytes twice is harmless.
+   * @throws PlexusError RENDEZVOUS_UNREACHABLE when it cannot be done now; RENDEZVOUS_FOREIGN when it never can
+   */
+  post(envelope: Envelope, sealed: Uint8Array, options: { signal: AbortSignal }): Promise<void>
+  /**
+   * The messages for a mailbox, as they come, those that lie there already first. Ends only when the signal aborts
+   * (by ending, not by throwing); survives every loss of connection by itself. May deliver a message twice and in
+   * any order. Only one `receive` at a time for a mailbox.
+   */
+  receive(mailbox: Mailbox, options: { signal: AbortSignal }): AsyncIterable<Uint8Array>
+  /** Resolves once messages can arrive at what `receive` was called for: when an accepter is reachable. Optional. */
+  ready?(options: { signal: AbortSignal }): Promise<void>
+  /** Lets go of every socket, timer and file. `receive` ends. */
+  close(): Promise<void>
+}
+
+/** Makes a rendezvous from its URL. What a module of one's own exports as `default` or as `open`. */
+export type OpenRendezvous = (url: URL, context: RendezvousContext) => Promise<Rendezvous> | Rendezvous

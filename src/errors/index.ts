@@ -1,0 +1,131 @@
+/**
+ * One error class for the whole program, with a code from a closed union.
+ *
+ * A failure names its cause in one sentence (`message`) and says what to do in another (`advice`). The kind of
+ * a failure is what a person, or a script, decides by: it fixes the exit code.
+ */
+
+/**
+ * - `usage`: a mistake in a flag, a file or an identity; exit 2; trying again will not help.
+ * - `impossible`: no way exists between these two networks; exit 1.
+ * - `later`: nobody answered, or somebody was busy; trying again may help; exit 1.
+ * - `hostile`: what came from the network was not what it claimed to be; it is dropped and logged; exit 1.
+ * - `internal`: this program is at fault; exit 1.
+ */
+export type ErrorKind = 'usage' | 'impossible' | 'later' | 'hostile' | 'internal'
+
+interface ErrorEntry {
+  readonly kind: ErrorKind
+  /** What to do about it, when the place that throws has nothing better to say. */
+  readonly advice: string
+}
+
+const entry = (kind: ErrorKind, advice: string): ErrorEntry => ({ kind, advice })
+
+/** Every code that this program can end with, its kind and its default advice. */
+export const ERROR_CODES = {
+  BAD_FLAG: entry('usage', 'See plexus --help for what the flag expects.'),
+  BAD_ENDPOINT: entry('usage', 'Write host:port, with an IPv6 address in brackets.'),
+  BAD_EXEC_ARGS: entry(
+    'usage',
+    'Quote --exec-args as a shell would; operators such as | or > are not available.',
+  ),
+  BAD_RENDEZVOUS: entry('usage', 'Use dht:, dir:/path, the name of a package, or ./path of a module.'),
+  ADDRESS_IN_USE: entry(
+    'usage',
+    'Choose another port with --stun-client, or stop the program that holds this one.',
+  ),
+  ADDRESS_UNAVAILABLE: entry('usage', 'Name an address of this machine in --stun-client, or leave it out.'),
+  REPOSITORY: entry('usage', 'Give the path of the application repository in --app-repo.'),
+  IDENTITY_NAME: entry('usage', 'An identity is owner/pin, two plain names with one slash between them.'),
+  IDENTITY_EXISTS: entry('usage', 'Remove the old identity first, or choose another pin.'),
+  IDENTITY_MISSING: entry('usage', 'Put its certificate at <repo>/<owner>/<pin>/cert.crt.'),
+  KEY_MISSING: entry('usage', 'Make an identity with: plexus id new <owner/pin>.'),
+  KEY_READABLE: entry('usage', 'Run chmod 600 on the private key.'),
+  KEY_INVALID: entry('usage', 'Use an RSA key of 2048 to 4096 bits, or an EC key on P-256 or P-384, as PEM.'),
+  CERTIFICATE_INVALID: entry('usage', 'Replace the certificate with an X.509 certificate in PEM form.'),
+  CERTIFICATE_UNTRUSTED: entry('usage', 'Replace the certificate, or the ca.crt that it should chain to.'),
+  COMMAND_MISSING: entry('usage', 'Give --exec-command the path of a program that this user may run.'),
+  STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
+
+  NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),
+
+  STUN_UNREACHABLE: entry(
+    'later',
+    'Check that UDP gets out of this network, or name other servers with --stun-server.',
+  ),
+  RENDEZVOUS_UNREACHABLE: entry(
+    'later',
+    'Check the network and the address of the rendezvous, then try again.',
+  ),
+  RENDEZVOUS_FOREIGN: entry('usage', 'Name a bootstrap node of a HyperDHT network in --dht-bootstrap.'),
+  PEER_SILENT: entry(
+    'later',
+    'Check that the peer runs with --accept, the same --app-id and a rendezvous in common.',
+  ),
+  PUNCH_TIMEOUT: entry(
+    'later',
+    'Try again; if it never works, one of the networks drops the packets of the other.',
+  ),
+  TIMEOUT: entry('later', 'Try again, with a longer --timeout.'),
+  BUSY: entry('later', 'Try again when the other pairing has ended.'),
+  CLOCK: entry('later', 'Set the clock of the machine that is off, by NTP for example.'),
+  REFUSED: entry('later', 'Look at the log of the peer.'),
+  PEER_ABORTED: entry('later', 'Look at the log of the peer.'),
+  CANCELLED: entry('later', 'Start it again.'),
+
+  MALFORMED: entry('hostile', 'Nothing to do: the message was dropped.'),
+  UNSEALABLE: entry('hostile', 'Check that both repositories hold the current certificates.'),
+  SENDER_UNKNOWN: entry('hostile', 'Add its certificate to the repository if it should be let in.'),
+  SIGNATURE: entry('hostile', 'Check that the repository holds the current certificate of the sender.'),
+  ADDRESSEE: entry('hostile', 'Nothing to do: the message was meant for somebody else.'),
+  APPLICATION: entry('hostile', 'Use the same --app-id on both sides.'),
+  EXPIRED: entry('hostile', 'Nothing to do: the message came too late.'),
+  REPLAYED: entry('hostile', 'Nothing to do: the message had been seen before.'),
+
+  INTERNAL: entry('internal', 'Please report it with the log at --log-level=trace.'),
+} as const satisfies Record<string, ErrorEntry>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** The one error of this program. `message` names the cause, `advice` says what to do. */
+export class PlexusError extends Error {
+  readonly code: ErrorCode
+  readonly advice: string
+
+  /**
+   * @param code why, for a program
+   * @param message why, for a person: one sentence, with its full stop
+   * @param options `advice` replaces the default one of the code; `cause` is kept for the log
+   */
+  constructor(code: ErrorCode, message: string, options: { advice?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'PlexusError'
+    this.code = code
+    this.advice = options.advice ?? ERROR_CODES[code].advice
+  }
+
+  get kind(): ErrorKind {
+    return ERROR_CODES[this.code].kind
+  }
+
+  /** 2 for a mistake in usage or configuration, else 1. */
+  get exitCode(): 1 | 2 {
+    return this.kind === 'usage' ? 2 : 1
+  }
+}
+
+/** Makes a PlexusError of whatever was thrown; one that already is passes through. */
+export function asPlexusError(thrown: unknown, code: ErrorCode = 'INTERNAL'): PlexusError {
+  if (thrown instanceof PlexusError) return thrown
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new PlexusError(code, message.endsWith('.') ? message : `${message}.`, { cause: thrown })
+}
+
+/** True for the reason of an aborted AbortSignal, and for what node's own APIs throw on abort. */
+export function isAbort(thrown: unknown): boolean {
+  return (
+    thrown instanceof Error &&
+    (thrown.name === 'AbortError' || (thrown as { code?: unknown }).code === 'CANCELLED')
+  )
+}

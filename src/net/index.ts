@@ -1,0 +1,17 @@
+export { type Clock, deadline, type Random, sleep } from './clock.js'
+export {
+  canonicalAddress,
+  type Endpoint,
+  type Family,
+  familyOf,
+  formatEndpoint,
+  type HostPort,
+  parseEndpoint,
+  parseHostPort,
+  type Scope,
+  sameEndpoint,
+  scopeOf,
+} from './endpoint.js'
+export { type OwnAddress, ownAddresses } from './interfaces.js'
+export { type Logger, silent } from './log.js'
+export { type Datagram, type DatagramListener, MAX_DATAGRAM, UdpPort } from './port.js'
