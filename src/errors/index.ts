@@ -46,6 +46,8 @@ export const ERROR_CODES = {
   CERTIFICATE_INVALID: entry('usage', 'Replace the certificate with an X.509 certificate in PEM form.'),
   CERTIFICATE_UNTRUSTED: entry('usage', 'Replace the certificate, or the ca.crt that it should chain to.'),
   COMMAND_MISSING: entry('usage', 'Give --exec-command the path of a program that this user may run.'),
+  EXEC_PWD: entry('usage', 'Give --exec-pwd a directory that exists.'),
+  EXEC_LOG: entry('usage', 'Give --exec-log a file that this user may write, and no symbolic link.'),
   STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
 
   NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),

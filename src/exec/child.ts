@@ -1,0 +1,146 @@
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { constants } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { PlexusError } from '../errors/index.js'
+import type { Clock, Logger } from '../net/index.js'
+import type { Command } from './command.js'
+import { commandEnvironment, type Environment } from './environment.js'
+import { openKeyFile, writeKeyFile } from './key-file.js'
+import { checkProgram } from './program.js'
+import { type Child, Detached, Supervised } from './supervision.js'
+import { fill, fillPath } from './template.js'
+import type { Wildcards } from './wildcards.js'
+
+export interface StartOptions {
+  readonly clock: Clock
+  readonly log: Logger
+  /** The environment that the command inherits, without `PLEXUS_OPT_*`. */
+  readonly env: Environment
+  /** Stops the command when aborted; before it was started, keeps it from starting. */
+  readonly signal?: AbortSignal
+}
+
+/** Where a detached command finds its key: after standard input, output and error. */
+const KEY_DESCRIPTOR = 3
+
+/**
+ * Starts a command with the values of a passage: an argument list, never a shell; its own session and process group, so
+ * it has no controlling terminal.
+ *
+ * Its input is this program's for an inviter, else empty. Its output goes to `--exec-log`, else where this program's
+ * output goes for an inviter, and for an accepter, whose standard output is nobody's, all of it to standard error. The
+ * file behind `%keyfile%` is removed when the command ends. A detached command gets `/dev/fd/3` instead, a file
+ * that is removed already: it lasts as long as the command keeps the descriptor.
+ *
+ * @throws PlexusError COMMAND_MISSING, EXEC_PWD, EXEC_LOG, STATE_DIRECTORY; the signal's reason
+ */
+export async function start(command: Command, values: Wildcards, options: StartOptions): Promise<Child> {
+  options.signal?.throwIfAborted()
+  checkProgram(command.file)
+  const pwd = command.pwd === undefined ? undefined : await directory(fillPath(command.pwd, values))
+  const output = command.log === undefined ? undefined : await openLog(fillPath(command.log, values))
+  try {
+    return command.detach
+      ? await startDetached(command, values, options, pwd, output)
+      : await startSupervised(command, values, options, pwd, output)
+  } finally {
+    await output?.close()
+  }
+}
+
+async function startSupervised(
+  command: Command,
+  values: Wildcards,
+  options: StartOptions,
+  pwd: string | undefined,
+  output: FileHandle | undefined,
+): Promise<Child> {
+  const key = await writeKeyFile(values.key, options.env)
+  try {
+    options.signal?.throwIfAborted()
+    const input = values.role === 'inviter' ? 'inherit' : 'ignore'
+    const process = await spawned(command, values, options, key.path, pwd, [
+      input,
+      ...outputs(values, output),
+    ])
+    return new Supervised(process, { ...options, key })
+  } catch (thrown) {
+    await key.remove()
+    throw thrown
+  }
+}
+
+async function startDetached(
+  command: Command,
+  values: Wildcards,
+  options: StartOptions,
+  pwd: string | undefined,
+  output: FileHandle | undefined,
+): Promise<Child> {
+  const key = await openKeyFile(values.key, options.env)
+  try {
+    options.signal?.throwIfAborted()
+    const stdio: StdioOptions = ['ignore', ...outputs(values, output), key.fd]
+    const path = `/dev/fd/${KEY_DESCRIPTOR}`
+    return new Detached(await spawned(command, values, options, path, pwd, stdio), options.log)
+  } finally {
+    await key.close()
+  }
+}
+
+/** Standard output and standard error. */
+function outputs(values: Wildcards, output: FileHandle | undefined): (number | 'inherit')[] {
+  if (output !== undefined) return [output.fd, output.fd]
+  return values.role === 'inviter' ? ['inherit', 'inherit'] : [2, 2]
+}
+
+/** Resolves when the system runs the command, with its process. */
+function spawned(
+  command: Command,
+  values: Wildcards,
+  options: StartOptions,
+  keyFile: string,
+  cwd: string | undefined,
+  stdio: StdioOptions,
+): Promise<ChildProcess> {
+  const words = command.words.map((word) => fill(word, values, keyFile))
+  const failed = (cause: unknown) =>
+    new PlexusError(
+      'COMMAND_MISSING',
+      `The command ${command.file} could not be started (${(cause as { code?: unknown }).code ?? cause}).`,
+      { cause },
+    )
+  return new Promise((resolve, reject) => {
+    try {
+      const process = spawn(command.file, words, {
+        cwd,
+        env: commandEnvironment(options.env, values, keyFile),
+        stdio,
+        shell: false,
+        detached: true,
+      })
+      process.once('error', (cause) => reject(failed(cause)))
+      process.once('spawn', () => resolve(process))
+    } catch (cause) {
+      // a zero byte in an argument, for one, is told at once
+      reject(failed(cause))
+    }
+  })
+}
+
+async function directory(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory()) return path
+  throw new PlexusError('EXEC_PWD', `The working directory ${path} of the command does not exist.`)
+}
+
+/** Never through a link at the end of the path: in a directory of others it could lead anywhere. */
+async function openLog(path: string): Promise<FileHandle> {
+  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants
+  try {
+    return await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600)
+  } catch (cause) {
+    const code = (cause as { code?: unknown }).code
+    throw new PlexusError('EXEC_LOG', `The log ${path} of the command cannot be opened (${code}).`, { cause })
+  }
+}

@@ -1,0 +1,52 @@
+import type { Logger } from '../net/index.js'
+import type { Environment } from './environment.js'
+import { findProgram } from './program.js'
+import { mentions, parseTemplate, type Template } from './template.js'
+import { splitWords } from './words.js'
+
+/** What plexus 3.0 to 3.2 pass to a command that asks for nothing else. */
+export const DEFAULT_EXEC_ARGS = '%innerip% %innerport% %outerip% %outerport% %peerip% %peerport%'
+
+/** A command as the flags describe it. */
+export interface CommandSpec {
+  /** A path, or a name that is searched in PATH; never a line for a shell. */
+  readonly command: string
+  /** `--exec-args`: words with wildcards; DEFAULT_EXEC_ARGS without it. */
+  readonly args?: string
+  /** `--exec-pwd`: the working directory, with wildcards. */
+  readonly pwd?: string
+  /** `--exec-log`: the file that its output is appended to, with wildcards. */
+  readonly log?: string
+  /** `--exec-detach`: started and let go. */
+  readonly detach?: boolean
+}
+
+/** A command that has been read: all that can be wrong with it before there are values has been found. */
+export interface Command {
+  readonly file: string
+  readonly words: readonly Template[]
+  readonly pwd: Template | undefined
+  readonly log: Template | undefined
+  readonly detach: boolean
+}
+
+/**
+ * Reads a command, before anything is sent. The line is split first and each word is filled in later, so
+ * a value can never become two words.
+ * @param options.env where PATH is looked up
+ * @param options.log hears of `%secret%` in what other users of the machine can see, once
+ * @throws PlexusError BAD_EXEC_ARGS, COMMAND_MISSING
+ */
+export function parseCommand(spec: CommandSpec, options: { env: Environment; log: Logger }): Command {
+  const words = splitWords(spec.args ?? DEFAULT_EXEC_ARGS).map((word) => parseTemplate(word, '--exec-args'))
+  const pwd = spec.pwd === undefined ? undefined : parseTemplate(spec.pwd, '--exec-pwd')
+  const log = spec.log === undefined ? undefined : parseTemplate(spec.log, '--exec-log')
+  const file = findProgram(spec.command, options.env.PATH)
+  if ([...words, pwd ?? [], log ?? []].some((template) => mentions(template, 'secret'))) {
+    options.log.warn(
+      { command: file },
+      'Other users of this machine can see %secret% in arguments and paths; the command also finds it in PLEXUS_SECRET.',
+    )
+  }
+  return { file, words, pwd, log, detach: spec.detach ?? false }
+}

@@ -1,0 +1,24 @@
+import { WILDCARDS, type Wildcards } from './wildcards.js'
+
+/** The environment of a process, as node takes it. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Flags of this program given as variables may hold passwords: they are its own. */
+const OWN_FLAGS = /^PLEXUS_OPT_/
+
+/**
+ * The environment of a command: that of its parent without `PLEXUS_OPT_*`, every wildcard as a variable
+ * (`%peerip%` is PLEXUS_PEER_IP), and PLEXUS_ROLE, PLEXUS_APP and PLEXUS_SESSION.
+ * @param keyFile the path in PLEXUS_KEY_FILE
+ */
+export function commandEnvironment(parent: Environment, values: Wildcards, keyFile: string): Environment {
+  const inherited = Object.entries(parent).filter(([name]) => !OWN_FLAGS.test(name))
+  const wildcards = Object.values(WILDCARDS).map(({ variable, value }) => [variable, value(values, keyFile)])
+  return {
+    ...Object.fromEntries(inherited),
+    ...Object.fromEntries(wildcards),
+    PLEXUS_ROLE: values.role,
+    PLEXUS_APP: values.app,
+    PLEXUS_SESSION: values.session,
+  }
+}

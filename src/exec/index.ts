@@ -1,0 +1,7 @@
+export { type StartOptions, start } from './child.js'
+export { type Command, type CommandSpec, DEFAULT_EXEC_ARGS, parseCommand } from './command.js'
+export { commandEnvironment, type Environment } from './environment.js'
+export { type Launch, REPEAT_POLICIES, type RepeatPolicy, Roster } from './roster.js'
+export { type Child, type Exit, exitStatus, STOP_GRACE } from './supervision.js'
+export { type Identity, type Role, WILDCARDS, type Wildcards } from './wildcards.js'
+export { splitWords } from './words.js'

@@ -1,0 +1,69 @@
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
+import { isAbsolute, join } from 'node:path'
+import { PlexusError } from '../errors/index.js'
+import type { Environment } from './environment.js'
+
+/** A file of mode 0600 in a directory of its own of mode 0700, holding a key in base64 and a newline. */
+export interface KeyFile {
+  readonly path: string
+  /** Removes the file and its directory; never throws. */
+  remove(): Promise<void>
+}
+
+/**
+ * Writes a key where only this user can read it: under systemd's RUNTIME_DIRECTORY, XDG_RUNTIME_DIR (both in memory,
+ * as a rule), TMPDIR or /tmp, whichever can be written first.
+ * @throws PlexusError STATE_DIRECTORY if none can be
+ */
+export async function writeKeyFile(key: Buffer, env: Environment): Promise<KeyFile> {
+  const directory = await privateDirectory(env)
+  const remove = () => rm(directory, { recursive: true, force: true }).catch(() => {})
+  const path = join(directory, 'key')
+  try {
+    const file = await open(path, 'wx', 0o600)
+    try {
+      await file.writeFile(`${key.toString('base64')}\n`)
+    } finally {
+      await file.close()
+    }
+    return { path, remove }
+  } catch (cause) {
+    await remove()
+    throw unwritable(cause)
+  }
+}
+
+/**
+ * A key file that is gone already, and open: for a command that nobody waits for, so that nothing stays
+ * behind when it ends. Its reader finds it under the descriptor's number, in /dev/fd. The caller closes it.
+ * @throws PlexusError STATE_DIRECTORY
+ */
+export async function openKeyFile(key: Buffer, env: Environment): Promise<FileHandle> {
+  const file = await writeKeyFile(key, env)
+  try {
+    return await open(file.path, 'r')
+  } finally {
+    await file.remove()
+  }
+}
+
+async function privateDirectory(env: Environment): Promise<string> {
+  const parents = [env.RUNTIME_DIRECTORY?.split(':')[0], env.XDG_RUNTIME_DIR, env.TMPDIR, '/tmp']
+  let cause: unknown
+  for (const parent of parents) {
+    if (parent === undefined || !isAbsolute(parent)) continue
+    try {
+      return await mkdtemp(join(parent, 'plexus-'))
+    } catch (thrown) {
+      cause = thrown
+    }
+  }
+  throw unwritable(cause)
+}
+
+function unwritable(cause: unknown): PlexusError {
+  return new PlexusError('STATE_DIRECTORY', 'There is no directory to put the key file of the command in.', {
+    advice: 'Set XDG_RUNTIME_DIR or TMPDIR to a directory that this user may write.',
+    cause,
+  })
+}
