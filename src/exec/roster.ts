@@ -19,8 +19,33 @@ export const REPEAT_POLICIES: readonly RepeatPolicy[] = ['replace', 'parallel', 
 export type Launch = (signal: AbortSignal) => Promise<Child>
 
 /** A command from the time somebody wants it to run until it is gone. */
-interface Run {
-  end(reason: PlexusError): Promise<void>
+class Run {
+  readonly #controller = new AbortController()
+  readonly started: Promise<Child>
+  /** Resolves when the command has ended, or is not going to start. */
+  readonly gone: Promise<void>
+
+  constructor(launch: Launch) {
+    const { signal } = this.#controller
+    this.started = launch(signal).then(async (child) => {
+      if (!signal.aborted) return child
+      await child.stop()
+      throw signal.reason
+    })
+    this.gone = this.started.then(
+      async (child) => void (await child.exited),
+      () => {},
+    )
+  }
+
+  async end(reason: PlexusError): Promise<void> {
+    this.#controller.abort(reason)
+    await this.started.then(
+      (child) => child.stop(),
+      () => {},
+    )
+    await this.gone
+  }
 }
 
 /** The commands that run, by the identity of the peer. */
@@ -56,47 +81,29 @@ export class Roster {
     const runs = this.#runsOf(peer)
     const earlier = [...runs]
     if (this.#policy === 'refuse' && earlier.length > 0) {
-      throw new PlexusError('BUSY', `A command for ${peer.owner}/${peer.pin} runs already.`)
+      throw new PlexusError('BUSY', `A command for ${identityKey(peer)} runs already.`)
     }
-    const key = identityKey(peer)
-    this.#runs.set(key, runs)
-    const controller = new AbortController()
-    let child: Child | undefined
-    let leave = () => {}
-    const gone = new Promise<void>((resolve) => {
-      leave = resolve
+    const run = new Run(async (signal) => {
+      if (this.#policy === 'replace' && earlier.length > 0) await this.#replace(peer, earlier)
+      signal.throwIfAborted()
+      return await launch(signal)
     })
-    const run: Run = {
-      async end(reason) {
-        controller.abort(reason)
-        await child?.stop()
-        await gone
-      },
-    }
     runs.add(run)
-    const left = () => {
-      runs.delete(run)
-      if (runs.size === 0 && this.#runs.get(key) === runs) this.#runs.delete(key)
-      leave()
-    }
+    this.#runs.set(identityKey(peer), runs)
+    const left = () => this.#leave(peer, run)
+    void run.gone.then(left)
     try {
-      if (this.#policy === 'replace' && earlier.length > 0) {
-        this.#log.info({ peer: key }, 'The peer has paired again: its earlier command ends.')
-        const reason = cancelled('A newer pairing of the same peer took its place.')
-        await Promise.all(earlier.map((other) => other.end(reason)))
-      }
-      controller.signal.throwIfAborted()
-      child = await launch(controller.signal)
-      if (controller.signal.aborted) {
-        await child.stop()
-        throw controller.signal.reason
-      }
+      return await run.started
     } catch (thrown) {
       left()
       throw thrown
     }
-    void child.exited.then(left)
-    return child
+  }
+
+  async #replace(peer: Identity, earlier: readonly Run[]): Promise<void> {
+    this.#log.info({ peer: identityKey(peer) }, 'The peer has paired again: its earlier command ends.')
+    const reason = cancelled('A newer pairing of the same peer took its place.')
+    await Promise.all(earlier.map((run) => run.end(reason)))
   }
 
   /** Ends every command and lets no other start. Resolves when all are gone. */
@@ -107,6 +114,12 @@ export class Roster {
       await Promise.all(all.map((run) => run.end(reason)))
     })()
     return this.#closed
+  }
+
+  #leave(peer: Identity, run: Run): void {
+    const runs = this.#runsOf(peer)
+    runs.delete(run)
+    if (runs.size === 0) this.#runs.delete(identityKey(peer))
   }
 
   #runsOf(peer: Identity): Set<Run> {
