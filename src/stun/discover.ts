@@ -1,0 +1,166 @@
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { PlexusError } from '../errors/index.js'
+import {
+  type Clock,
+  canonicalAddress,
+  type Endpoint,
+  familyOf,
+  formatEndpoint,
+  type Logger,
+  parseHostPort,
+  type Random,
+  scopeOf,
+  type UdpPort,
+} from '../net/index.js'
+import { Drive } from './drive.js'
+import { describeTried, type NameFailure, type Reflexive, Survey, type Tried } from './survey.js'
+
+/** The port of STUN over UDP when a server is named without one (RFC 8489 section 18.6). */
+export const STUN_PORT = 3478
+/** How long to ask before there is no answer, in ms: by then each server has had six requests. */
+export const DISCOVERY_TIMEOUT = 5000
+/** How many addresses of one name are asked in each family: one may be down; a long list is no reason to flood. */
+const ADDRESSES_PER_FAMILY = 2
+
+/** Finds the addresses of a name; `dns.promises.lookup` is one. */
+export type Resolve = (
+  host: string,
+  options: { all: true },
+) => Promise<readonly { readonly address: string }[]>
+
+export interface DiscoverOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly signal: AbortSignal
+  /** ms; DISCOVERY_TIMEOUT */
+  readonly timeout?: number
+  readonly resolve?: Resolve
+  /**
+   * Called for every good answer as it comes, for comparing mappings. With it the other servers are asked on after
+   * the promise has resolved, until each has answered or failed, `timeout` is over, or `signal` aborts: abort it
+   * before the port is closed.
+   */
+  readonly onAnswer?: (reflexive: Reflexive) => void
+}
+
+/**
+ * Learns under which endpoints the outside sees a port, by asking several servers at once on that very port.
+ * Other datagrams are left to whoever else listens on it.
+ * @param servers `host`, `host:port`, `[v6]:port`, names or addresses
+ * @returns the first good answer of each address family, at least one
+ * @throws PlexusError STUN_UNREACHABLE, which says what became of each server; BAD_ENDPOINT; the signal's reason
+ */
+export async function discover(
+  port: UdpPort,
+  servers: readonly string[],
+  options: DiscoverOptions,
+): Promise<Reflexive[]> {
+  const { clock, random, log, signal, timeout = DISCOVERY_TIMEOUT, resolve = lookupAll, onAnswer } = options
+  signal.throwIfAborted()
+  const names = [...new Set(servers)]
+  const targets = names.map((name) => ({ name, ...parseServer(name) }))
+  const survey = new Survey({ names, families: port.families, random, timeout }, clock.now())
+
+  return new Promise((settled, failed) => {
+    const onabort = () => {
+      stop()
+      failed(signal.reason)
+    }
+    const stop = () => {
+      drive.stop()
+      signal.removeEventListener('abort', onabort)
+    }
+    const onstep = () => {
+      for (const answer of survey.answers()) {
+        log.debug(logged(answer), 'A STUN server answered')
+        onAnswer?.(answer)
+      }
+      const { state } = survey
+      if (state.name === 'failed') {
+        stop()
+        failed(unreachable(state.tried, timeout))
+      } else if (state.name === 'settled') {
+        settled([...state.reflexive])
+        if (!onAnswer || survey.deadline === Number.POSITIVE_INFINITY) stop()
+      }
+    }
+    const drive = new Drive(survey, { port, clock, onstep })
+    signal.addEventListener('abort', onabort, { once: true })
+    for (const target of targets) {
+      const tell = (outcome: readonly string[] | NameFailure) => {
+        const endpoints = 'kind' in outcome ? [] : reachable(port, outcome, target.port)
+        if (endpoints.length > 0) survey.ask(clock.now(), target.name, endpoints)
+        else {
+          const failure = 'kind' in outcome ? outcome : ({ kind: 'unreachable', addresses: outcome } as const)
+          survey.fail(clock.now(), target.name, failure)
+        }
+      }
+      if (isIP(target.host)) tell([canonicalAddress(target.host)])
+      else {
+        void addressesOf(target.host, resolve).then((outcome) => {
+          tell(outcome)
+          drive.step()
+        })
+      }
+    }
+    drive.step()
+  })
+}
+
+/** @throws PlexusError BAD_ENDPOINT */
+function parseServer(text: string): { host: string; port: number } {
+  const server = parseHostPort(text, STUN_PORT)
+  if (server.port === 0) throw new PlexusError('BAD_ENDPOINT', `'${text}' is not a STUN server: port 0.`)
+  return server
+}
+
+/** What of a server's addresses this port can send to. */
+function reachable(port: UdpPort, addresses: readonly string[], serverPort: number): Endpoint[] {
+  const usable = addresses.filter((address) => scopeOf(address) !== 'unusable')
+  return port.families.flatMap((family) =>
+    usable
+      .filter((address) => familyOf({ address }) === family)
+      .slice(0, ADDRESSES_PER_FAMILY)
+      .map((address) => ({ address, port: serverPort })),
+  )
+}
+
+const lookupAll: Resolve = (host) => lookup(host, { all: true })
+
+/** The addresses of a name; those with a zone belong to one link and are of no use. Never rejects. */
+async function addressesOf(host: string, resolve: Resolve): Promise<string[] | NameFailure> {
+  try {
+    const found = await resolve(host, { all: true })
+    return found.flatMap(({ address }) =>
+      isIP(address) && !address.includes('%') ? [canonicalAddress(address)] : [],
+    )
+  } catch (error) {
+    const code = (error as { code?: unknown } | undefined)?.code
+    return { kind: 'unresolved', code: typeof code === 'string' ? code : 'no reason given' }
+  }
+}
+
+function unreachable(tried: readonly Tried[], timeout: number): PlexusError {
+  if (tried.length === 0) return new PlexusError('STUN_UNREACHABLE', 'No STUN server was named.')
+  const list = tried.map(({ serverName, server, failure }) => {
+    const resolved = server && !serverName.includes(server.address) ? ` (${formatEndpoint(server)})` : ''
+    return `${serverName}${resolved}: ${describeTried(failure)}`
+  })
+  const sentence = `No STUN server told this machine its address within ${timeout / 1000} s: ${list.join('; ')}.`
+  const unresolved = tried.every(({ failure }) => (failure as NameFailure).kind === 'unresolved')
+  if (!unresolved) return new PlexusError('STUN_UNREACHABLE', sentence)
+  return new PlexusError('STUN_UNREACHABLE', sentence, {
+    advice: 'Check that this machine resolves names (DNS), or name servers by address with --stun-server.',
+  })
+}
+
+function logged({ endpoint, server, serverName, rtt }: Reflexive): object {
+  return {
+    reflexive: formatEndpoint(endpoint),
+    server: formatEndpoint(server),
+    serverName,
+    rtt: Math.round(rtt),
+  }
+}
