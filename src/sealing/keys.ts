@@ -1,0 +1,94 @@
+import {
+  createHash,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  hkdfSync,
+  type KeyObject,
+} from 'node:crypto'
+import { PlexusError } from '../errors/index.js'
+
+/** What both sides of a session know once invite and answer have been exchanged, and nobody else. */
+export interface SessionKeys {
+  /** AEAD keys for the datagrams of the punch, 32 bytes each, by who sends. */
+  readonly punch: { readonly inviter: Buffer; readonly accepter: Buffer }
+  /** `%secret%`: from 1 to 2^64 - 1. */
+  readonly secret: bigint
+  /** `%key%`: 32 bytes. */
+  readonly key: Buffer
+  /**
+   * `length` bytes (1 to 8160) for another use. The same label gives the same bytes, and a shorter request their
+   * beginning: take one label for each use and direction.
+   */
+  expand(label: string, length: number): Buffer
+}
+
+/** Every label begins with this: the program, and the generation of its protocol. */
+const LABEL = 'plexus 4 '
+
+/** A key pair for one session: X25519 (RFC 7748), the public key as 32 bytes. */
+export function ephemeral(): { publicKey: Buffer; privateKey: KeyObject } {
+  const { publicKey, privateKey } = generateKeyPairSync('x25519')
+  const { x } = publicKey.export({ format: 'jwk' })
+  return { publicKey: Buffer.from(String(x), 'base64url'), privateKey }
+}
+
+/**
+ * The keys of a session (HKDF with SHA-256, RFC 5869): the input is the X25519 secret, the salt is
+ * SHA-256(length of invite ‖ invite ‖ length of answer ‖ answer), each length 8 bytes big-endian, so that no other
+ * pair of texts gives the same, and the info of each key is `plexus 4 <label>` in ASCII:
+ * `punch inviter`, `punch accepter`, `secret`, `key`.
+ *
+ * @param inviteContent the octets inside the SignedData of the invite
+ * @param answerContent those of the answer
+ * @throws PlexusError MALFORMED for a public key of another length or one that gives an all-zero secret
+ */
+export function deriveKeys(
+  own: KeyObject,
+  peerPublic: Uint8Array,
+  inviteContent: Uint8Array,
+  answerContent: Uint8Array,
+): SessionKeys {
+  const salt = transcript(inviteContent, answerContent)
+  const input = agree(own, peerPublic)
+  const expand = (label: string, length: number) =>
+    Buffer.from(hkdfSync('sha256', input, salt, LABEL + label, length))
+  return {
+    punch: { inviter: expand('punch inviter', 32), accepter: expand('punch accepter', 32) },
+    secret: nonzero(expand('secret', 16)),
+    key: expand('key', 32),
+    expand,
+  }
+}
+
+function transcript(...texts: readonly Uint8Array[]): Buffer {
+  const hash = createHash('sha256')
+  for (const text of texts) {
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64BE(BigInt(text.length))
+    hash.update(length).update(text)
+  }
+  return hash.digest()
+}
+
+function agree(own: KeyObject, peerPublic: Uint8Array): Buffer {
+  const refuse = () =>
+    new PlexusError('MALFORMED', 'The ephemeral key of the peer is no X25519 key that can be used.')
+  if (peerPublic.length !== 32) throw refuse()
+  let secret: Buffer
+  try {
+    const jwk = { kty: 'OKP', crv: 'X25519', x: Buffer.from(peerPublic).toString('base64url') }
+    secret = diffieHellman({ privateKey: own, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) })
+  } catch {
+    throw refuse() // OpenSSL refuses the points of small order by itself
+  }
+  // RFC 7748, 6.1: the peer would have chosen the secret alone
+  if (secret.every((byte) => byte === 0)) throw refuse()
+  return secret
+}
+
+/** 16 uniform bytes onto 1 … 2^64 - 1: evenly to within 2^-64, and never 0, which old hooks take for no secret. */
+function nonzero(bytes: Buffer): bigint {
+  const wide = (bytes.readBigUInt64BE(0) << 64n) | bytes.readBigUInt64BE(8)
+  return (wide % (2n ** 64n - 1n)) + 1n
+}
