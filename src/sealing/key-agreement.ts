@@ -96,6 +96,8 @@ function parseOriginator(value: der.Asn1): Buffer {
   if (algorithm.oid !== EC_PUBLIC_KEY) throw der.malformed(WHAT)
   const point = der.bitsOf(members.any(), WHAT)
   members.end()
+  // compressed or not (SEC 1, 2.3.3), but not OpenSSL's hybrid of both, which would be a second form of the same
+  if (![2, 3, 4].includes(point[0] ?? 0)) throw der.malformed(WHAT)
   return point
 }
 

@@ -312,6 +312,9 @@ test('the recipient’s point has to lie on the curve', async () => {
     point.copy(forged, at)
     assert.throws(() => openEnvelope(forged, recipient), code('UNSEALABLE'))
   }
+  const hybrid = Buffer.from(sealed)
+  hybrid[at - 1] = 6 + ((sealed[at + 63] ?? 0) & 1)
+  assert.throws(() => openEnvelope(hybrid, recipient), code('MALFORMED'))
 })
 
 test('two messages of the same content share neither key nor nonce', async () => {
