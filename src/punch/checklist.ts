@@ -1,0 +1,135 @@
+import type { Endpoint, Random } from '../net/index.js'
+import { type Candidate, inTurns, rankOf, usableCandidate } from './candidate.js'
+import { Pair } from './pair.js'
+import { CHALLENGE_LENGTH } from './probe.js'
+import { MAX_PEER_REFLEXIVE, MAX_PEER_REFLEXIVE_TOTAL, MAX_REMOTE, PACE } from './timing.js'
+
+/** The pairs of a punch in the order of their first checks, and the pace at which checks go out (RFC 8445 section 6.1.4). */
+export class Checklist {
+  readonly #pairs = new Map<string, Pair>()
+  readonly #random: Random
+  #remote = 0
+  #peerReflexive = 0
+  #slot = Number.NEGATIVE_INFINITY
+
+  constructor(random: Random) {
+    this.#random = random
+  }
+
+  /** Takes the usable candidates that are new, as long as there is room. */
+  add(now: number, candidates: readonly Candidate[]): void {
+    const usable = candidates.flatMap((candidate) => usableCandidate(candidate) ?? [])
+    for (const candidate of inTurns(usable)) {
+      if (this.#remote >= MAX_REMOTE) return
+      if (this.#pairs.has(keyOf(candidate.endpoint))) continue
+      this.#remote++
+      this.#insert(now, candidate)
+    }
+  }
+
+  /**
+   * The pair of the endpoint that an authentic datagram came from, made if it is new (RFC 8445 section 7.3.1.3). When
+   * there are too many, the oldest peer-reflexive one that led nowhere makes room; undefined if none can.
+   */
+  from(now: number, endpoint: Endpoint): Pair | undefined {
+    const known = this.#pairs.get(keyOf(endpoint))
+    if (known) return known
+    if (this.#peerReflexive >= MAX_PEER_REFLEXIVE_TOTAL) return undefined
+    const unproven: string[] = []
+    let count = 0
+    for (const [key, pair] of this.#pairs) {
+      if (pair.candidate.kind !== 'peer-reflexive') continue
+      count++
+      if (pair.progress !== 'proven') unproven.push(key)
+    }
+    if (count >= MAX_PEER_REFLEXIVE) {
+      const oldest = unproven[0]
+      if (oldest === undefined) return undefined
+      this.#pairs.delete(oldest)
+    }
+    this.#peerReflexive++
+    return this.#insert(now, { kind: 'peer-reflexive', endpoint: { ...endpoint } })
+  }
+
+  get pairs(): Iterable<Pair> {
+    return this.#pairs.values()
+  }
+
+  /** How many endpoints there are, and how many of them were heard and proven. */
+  count(): { tried: number; heard: number; proven: number } {
+    const count = { tried: 0, heard: 0, proven: 0 }
+    for (const { progress } of this.#pairs.values()) {
+      count.tried++
+      if (progress !== 'unheard') count.heard++
+      if (progress === 'proven') count.proven++
+    }
+    return count
+  }
+
+  /** The pair whose check is due, fewest checks first; undefined if none is, or the pace forbids it. */
+  due(now: number): Pair | undefined {
+    if (now < this.#slot) return undefined
+    let best: Pair | undefined
+    for (const pair of this.#pairs.values()) {
+      if (pair.nextCheck <= now && (best === undefined || pair.checks < best.checks)) best = pair
+    }
+    if (best) this.#slot = now + PACE
+    return best
+  }
+
+  /** When `due` has something next. */
+  get nextDue(): number {
+    let next = Number.POSITIVE_INFINITY
+    for (const pair of this.#pairs.values()) if (pair.nextCheck < next) next = pair.nextCheck
+    return Math.max(next, this.#slot)
+  }
+
+  /** The retransmissions of every pair that was not heard begin anew. */
+  restart(now: number): void {
+    for (const pair of this.#pairs.values()) if (pair.progress === 'unheard') pair.restart(now)
+  }
+
+  /** The proven pair to nominate: one that failed less often, then the better kind, then the shorter round trip. */
+  best(): Pair | undefined {
+    let best: Pair | undefined
+    for (const pair of this.#pairs.values()) {
+      if (pair.progress === 'proven' && (best === undefined || order(pair, best) < 0)) best = pair
+    }
+    return best
+  }
+
+  /** True if an endpoint that has not answered yet would make a path of a better kind than `pair`. */
+  mayImproveOn(pair: Pair): boolean {
+    const rank = rankOf(pair.candidate.kind)
+    for (const other of this.#pairs.values()) {
+      if (other.progress !== 'proven' && rankOf(other.candidate.kind) < rank) return true
+    }
+    return false
+  }
+
+  /** The pairs to say a last word to: those that were heard, or all when none was; the best first. */
+  reachable(limit: number): Pair[] {
+    const all = [...this.#pairs.values()]
+    const heard = all.filter((pair) => pair.progress !== 'unheard')
+    return (heard.length > 0 ? heard : all).sort(order).slice(0, limit)
+  }
+
+  #insert(now: number, candidate: Candidate): Pair {
+    const pair = new Pair(candidate, this.#random(CHALLENGE_LENGTH), now)
+    this.#pairs.set(keyOf(candidate.endpoint), pair)
+    return pair
+  }
+}
+
+/** Negative if `a` is the better path. */
+function order(a: Pair, b: Pair): number {
+  return (
+    a.nominations - b.nominations ||
+    rankOf(a.candidate.kind) - rankOf(b.candidate.kind) ||
+    (a.rtt ?? 1e9) - (b.rtt ?? 1e9)
+  )
+}
+
+function keyOf(endpoint: Endpoint): string {
+  return `${endpoint.address}|${endpoint.port}`
+}

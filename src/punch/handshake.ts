@@ -1,0 +1,284 @@
+import type { Endpoint, Random } from '../net/index.js'
+import { Accepter } from './accepter.js'
+import type { Candidate } from './candidate.js'
+import { Checklist } from './checklist.js'
+import { ProbeCipher } from './cipher.js'
+import { Inviter } from './inviter.js'
+import type { Pair } from './pair.js'
+import {
+  CHALLENGE_LENGTH,
+  decodeProbe,
+  encodeProbe,
+  NO_COUNTER,
+  type Probe,
+  type ProbeType,
+  sendableReason,
+} from './probe.js'
+import { ReplayWindow } from './replay.js'
+import type { Role, RoleContext } from './role.js'
+import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
+import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, PACE } from './timing.js'
+import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
+
+export interface PunchOptions {
+  readonly role: 'inviter' | 'accepter'
+  /** 32 bytes for each direction, by who sends, for this one punch: another attempt needs other keys. */
+  readonly keys: { readonly inviter: Buffer; readonly accepter: Buffer }
+  /** Where the peer may be. At most 32 are taken; those that nothing may be sent to are passed over. */
+  readonly remote: readonly Candidate[]
+  /** TTL of the opening packets, in hops; 0 sends them at full TTL. */
+  readonly hops: number
+  /** Accepter: how long it sends TTL-limited packets alone while nothing valid is heard, in ms. */
+  readonly patience: number
+  /** When this side gives up, in ms from the start. An accepter that confirmed may need some 4 s more. */
+  readonly timeout: number
+  readonly random: Random
+}
+
+const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
+const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
+
+/**
+ * One side of a punch, without I/O and without a clock: it is given datagrams, ticks and the time, and gives back
+ * datagrams, events and the time of its next tick. Times are in ms on one monotonic clock.
+ *
+ * The two sides agree on how it ends. The inviter is committed when a CONFIRM reaches it in time, the accepter when a
+ * DONE reaches it, which only a committed inviter sends; an accepter that confirmed outwaits the inviter. What remains
+ * is that all of up to 12 DONEs are lost, 0.3^12 = 5 in 10 million at 30% independent loss, and that a side is
+ * cancelled by its user in the round trip in which the other one commits, and its three ABORTs are lost or late. Then
+ * the inviter believes in a hole that the accepter has given up; authenticated data on it (`dataArrived`) still saves it.
+ *
+ * What an attacker can do who sees every datagram and can send from any address: stop them, as anybody on the path can.
+ * Without keys nothing is authentic; a datagram counts once, wherever it comes from; and an endpoint becomes the
+ * path only when it sent back a challenge that had been sent to it alone. Whoever does carry challenges to and fro is
+ * a router on the path, as he would be without a punch, and comes after endpoints that the peer has signed.
+ */
+export class Punch {
+  readonly #hops: number
+  readonly #cipher: ProbeCipher
+  readonly #replay = new ReplayWindow()
+  readonly #checklist: Checklist
+  readonly #role: Role
+  readonly #timeout: number
+  #counter = 0
+  #state: PunchState
+  #transmits: Transmit[] = []
+  #events: PunchEvent[] = []
+  /** Datagrams that were authentic, came a second time, or were not of the peer. */
+  readonly received = { authentic: 0, replayed: 0, foreign: 0 }
+
+  /** @throws RangeError if the keys cannot serve */
+  constructor(options: PunchOptions, now: number) {
+    const { role, keys } = options
+    const peer = role === 'inviter' ? 'accepter' : 'inviter'
+    this.#hops = options.hops
+    this.#cipher = new ProbeCipher(keys[role], keys[peer], options.random)
+    this.#checklist = new Checklist(options.random)
+    this.#timeout = now + options.timeout
+    const context = this.#context()
+    this.#role = role === 'inviter' ? new Inviter(context) : new Accepter(context, now + options.patience)
+    this.#state = { name: role === 'inviter' ? 'checking' : 'opening' }
+    this.#checklist.add(now, options.remote)
+  }
+
+  get state(): PunchState {
+    return this.#state
+  }
+
+  /**
+   * Takes a datagram that arrived at the port.
+   * @returns true if it was one of the peer's probes, be it a repeated one; it is for somebody else if not
+   */
+  receive(now: number, data: Uint8Array, from: Endpoint): boolean {
+    const bytes = this.#cipher.open(data)
+    const probe = bytes && decodeProbe(bytes)
+    if (!probe) {
+      this.received.foreign++
+      return false
+    }
+    if (!this.#replay.accept(probe.counter)) {
+      this.received.replayed++
+      return true
+    }
+    this.received.authentic++
+    // what time has brought comes before what the datagram brings
+    if (this.#live()) this.#role.expire(now)
+    if (!this.#live()) return true
+    if (probe.type === 'abort') {
+      // an accepter that has its DONE has succeeded, whatever happened to the inviter since
+      if (this.#state.name !== 'acknowledging') this.#fail('PEER_ABORTED', probe.reason)
+      return true
+    }
+    const pair = this.#checklist.from(now, from)
+    const became = pair?.received(now, probe)
+    if (pair && became) this.#event(became, pair)
+    this.#role.receive(now, probe, pair)
+    if (pair && became === 'proven') this.#role.proven(now, pair)
+    if (pair && probe.type === 'check' && this.#checking()) this.#answer(now, pair, probe)
+    return true
+  }
+
+  /** Does what is due. It may come late, or too early. */
+  tick(now: number): void {
+    if (this.#live()) this.#role.expire(now)
+    if (this.#live()) this.#role.tick(now)
+    if (this.#checking()) {
+      const pair = this.#checklist.due(now)
+      if (pair) this.#check(now, pair)
+    }
+    this.#abortTick(now)
+  }
+
+  /** Adds what has become known of the peer since; endpoints that are known already change nothing. */
+  addCandidates(now: number, candidates: readonly Candidate[]): void {
+    if (this.#checking()) this.#checklist.add(now, candidates)
+  }
+
+  /**
+   * Ends the punch from this side: says ABORT a few times, then fails with CANCELLED. Does nothing once it is over.
+   * @param reason a code such as CANCELLED: up to 32 capitals, digits and underscores; anything else is sent as OTHER
+   */
+  abort(now: number, reason: string): void {
+    if (this.#live()) this.#giveUp(now, 'CANCELLED', reason)
+  }
+
+  /** Tells that data of this session arrived which the caller has authenticated: as good as a DONE or its answer. */
+  dataArrived(): void {
+    if (this.#live()) this.#role.dataArrived()
+  }
+
+  /** The datagrams to send now, in order. Each is given out once. */
+  transmits(): Transmit[] {
+    const transmits = this.#transmits
+    this.#transmits = []
+    return transmits
+  }
+
+  /** What has happened since the last call. */
+  events(): PunchEvent[] {
+    const events = this.#events
+    this.#events = []
+    return events
+  }
+
+  /** When the next tick is wanted; Infinity when it is over. */
+  get deadline(): number {
+    if (this.#state.name === 'aborting') return this.#state.next
+    return Math.min(
+      this.#role.deadline,
+      this.#checking() ? this.#checklist.nextDue : Number.POSITIVE_INFINITY,
+    )
+  }
+
+  #live(): boolean {
+    const { name } = this.#state
+    return name !== 'aborting' && name !== 'succeeded' && name !== 'failed'
+  }
+
+  /** True while checks go out and are answered: until the inviter is committed, or the accepter knows that it is. */
+  #checking(): boolean {
+    const { name } = this.#state
+    return name === 'opening' || name === 'checking' || name === 'nominating' || name === 'confirming'
+  }
+
+  #check(now: number, pair: Pair): void {
+    if (pair.checks === 0) this.#event('checked', pair)
+    const limited = this.#role.limited(now, pair) && this.#hops > 0
+    pair.checked(now)
+    // the packet that follows the inviter's one limited packet need not wait for an interval
+    if (limited && !this.#role.limited(now, pair)) pair.nextCheck = now + PACE
+    this.#send(now, 'check', pair, limited ? { ttl: this.#hops } : {})
+  }
+
+  /** Answers go out at once, as in ICE: there is one for each authentic check. */
+  #answer(now: number, pair: Pair, probe: Probe): void {
+    const type = pair.progress === 'proven' ? 'check-ack' : 'check'
+    if (type === 'check') {
+      if (pair.checks === 0) this.#event('checked', pair)
+      pair.checked(now)
+    }
+    this.#send(now, type, pair, { echoCounter: probe.counter })
+  }
+
+  #send(
+    now: number,
+    type: ProbeType,
+    pair: Pair,
+    fields: Partial<Pick<Probe, 'nomination' | 'remaining' | 'reason' | 'echoCounter'>> & { ttl?: number },
+  ): void {
+    const { nomination = 0, remaining = 0, reason = '', echoCounter = NO_COUNTER, ttl } = fields
+    const counter = this.#counter++
+    const probe = encodeProbe({
+      type,
+      counter,
+      nomination,
+      remaining,
+      challenge: pair.challenge,
+      echo: pair.peerChallenge ?? NOTHING,
+      echoCounter,
+      observed: pair.progress === 'unheard' ? NOWHERE : pair.destination,
+      reason,
+    })
+    pair.sent(now, counter)
+    const { endpoint } = pair.candidate
+    const data = this.#cipher.seal(probe)
+    this.#transmits.push(ttl === undefined ? { data, to: endpoint, type } : { data, to: endpoint, type, ttl })
+  }
+
+  #event(name: 'checked' | 'heard' | 'proven' | 'nominated', pair: Pair): void {
+    const { candidate, rtt } = pair
+    this.#events.push(name === 'checked' || name === 'heard' ? { name, candidate } : { name, candidate, rtt })
+  }
+
+  #enter(state: PunchState): void {
+    if (state.name !== this.#state.name) this.#events.push({ name: 'state', state: state.name })
+    this.#state = state
+  }
+
+  #succeed(pair: Pair, acknowledged: boolean): void {
+    const { endpoint: peer, kind } = pair.candidate
+    const outer = pair.observed && decodeTransportAddress(pair.observed)
+    this.#enter({ name: 'succeeded', result: { peer, kind, rtt: pair.rtt, outer, acknowledged } })
+  }
+
+  #fail(code: PunchFailure['code'], reason: string): void {
+    this.#enter({ name: 'failed', failure: { code, reason, ...this.#checklist.count() } })
+  }
+
+  #giveUp(now: number, code: PunchFailure['code'], reason: string): void {
+    const failure = { code, reason: sendableReason(reason), ...this.#checklist.count() }
+    const paths = this.#checklist.reachable(ABORT_PATHS)
+    const remaining = Array.from({ length: ABORT_COUNT }, () => paths).flat()
+    const gap = Math.max(ACK_GAP, ABORT_GAP / Math.max(paths.length, 1))
+    this.#enter({ name: 'aborting', failure, remaining, gap, next: now })
+    this.#abortTick(now)
+  }
+
+  #abortTick(now: number): void {
+    const state = this.#state
+    if (state.name !== 'aborting' || now < state.next) return
+    const [pair, ...remaining] = state.remaining
+    if (pair) this.#send(now, 'abort', pair, { reason: state.failure.reason })
+    if (remaining.length > 0) this.#enter({ ...state, remaining, next: now + state.gap })
+    else this.#enter({ name: 'failed', failure: state.failure })
+  }
+
+  #context(): RoleContext {
+    const punch = this
+    return {
+      get state() {
+        return punch.#state
+      },
+      timeout: this.#timeout,
+      enter: (state) => this.#enter(state),
+      send: (now, type, pair, fields = {}) => this.#send(now, type, pair, fields),
+      check: (now, pair) => this.#check(now, pair),
+      succeed: (pair, acknowledged) => this.#succeed(pair, acknowledged),
+      giveUp: (now, code, reason) => this.#giveUp(now, code, reason),
+      nominated: (pair) => this.#event('nominated', pair),
+      best: () => this.#checklist.best(),
+      mayImproveOn: (pair) => this.#checklist.mayImproveOn(pair),
+      restart: (now) => this.#checklist.restart(now),
+    }
+  }
+}

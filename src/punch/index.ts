@@ -1,0 +1,7 @@
+export { type Candidate, type CandidateKind, formatCandidate } from './candidate.js'
+export { DATAGRAM_LENGTH } from './cipher.js'
+export { type PunchDriverOptions, punch, type RunningPunch } from './driver.js'
+export { Punch, type PunchOptions } from './handshake.js'
+export type { ProbeType } from './probe.js'
+export type { PunchEvent, PunchFailure, PunchResult, PunchState, Transmit } from './state.js'
+export { MAX_REMOTE } from './timing.js'

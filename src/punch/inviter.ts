@@ -1,0 +1,135 @@
+import { BEST_RANK, rankOf } from './candidate.js'
+import type { Pair } from './pair.js'
+import type { Probe } from './probe.js'
+import type { Role, RoleContext } from './role.js'
+import {
+  BACKOFF,
+  DONE_COUNT,
+  DONE_SPAN,
+  NOMINATE_INTERVAL,
+  NOMINATE_INTERVAL_MAX,
+  NOMINATION_LIFETIME,
+  SETTLE_MAX,
+  SETTLE_MIN,
+  SETTLED,
+} from './timing.js'
+
+/** Nominations are counted in one byte. */
+const MAX_NOMINATIONS = 255
+
+/**
+ * The inviter chooses the path. It is committed from the moment a CONFIRM of its current nomination arrives in time,
+ * and says so by DONE; before that moment it may fail, after it only an ABORT of the accepter makes it fail, which
+ * the accepter sends only if it has not succeeded.
+ */
+export class Inviter implements Role {
+  readonly #punch: RoleContext
+  #nominations = 0
+
+  constructor(punch: RoleContext) {
+    this.#punch = punch
+  }
+
+  /** One packet to each endpoint that opens the own mapping and leaves the peer's NAT alone. */
+  limited(_now: number, pair: Pair): boolean {
+    return pair.progress === 'unheard' && pair.checks === 0
+  }
+
+  expire(now: number): void {
+    const punch = this.#punch
+    const state = punch.state
+    if (state.name === 'checking' || state.name === 'nominating') {
+      if (now >= punch.timeout) {
+        punch.giveUp(now, 'PUNCH_TIMEOUT', 'PUNCH_TIMEOUT')
+        return
+      }
+      // whatever went wrong on a nominated path, another one, or the same under a new number, may be confirmed
+      const ends = state.name === 'checking' ? state.settles : state.until
+      if (ends !== undefined && now >= ends) this.#nominate(now)
+    }
+    // after a stall the DONEs that are missing still go out first
+    if (state.name === 'finishing' && state.sent >= DONE_COUNT && now >= state.settled) {
+      punch.succeed(state.pair, false)
+    }
+  }
+
+  tick(now: number): void {
+    const state = this.#punch.state
+    if (state.name === 'nominating' && now >= state.next) {
+      const remaining = Math.floor(state.until - now)
+      this.#punch.send(now, 'nominate', state.pair, { nomination: state.nomination, remaining })
+      const interval = Math.min(state.interval * BACKOFF, NOMINATE_INTERVAL_MAX)
+      this.#punch.enter({ ...state, next: now + state.interval, interval })
+    }
+    if (state.name === 'finishing' && state.sent < DONE_COUNT && now >= state.next) {
+      this.#punch.send(now, 'done', state.pair, { nomination: state.nomination })
+      const next = now + DONE_SPAN / (DONE_COUNT - 1)
+      this.#punch.enter({ ...state, sent: state.sent + 1, next, settled: Math.max(state.settled, next) })
+    }
+  }
+
+  receive(now: number, probe: Probe): void {
+    const punch = this.#punch
+    const state = punch.state
+    // where a CONFIRM comes from does not matter: what is confirmed is the pair that was nominated
+    if (state.name === 'nominating' && probe.type === 'confirm' && probe.nomination === state.nomination) {
+      const { pair, nomination } = state
+      punch.enter({ name: 'finishing', pair, nomination, sent: 0, next: now, settled: now + SETTLED })
+      this.tick(now)
+    }
+    if (state.name === 'finishing' && probe.type === 'done-ack' && probe.nomination === state.nomination) {
+      punch.succeed(state.pair, true)
+    }
+  }
+
+  proven(now: number, pair: Pair): void {
+    const state = this.#punch.state
+    if (state.name !== 'checking') return
+    if (rankOf(pair.candidate.kind) === BEST_RANK || !this.#punch.mayImproveOn(pair)) {
+      this.#nominate(now)
+    } else if (state.settles === undefined) {
+      const settles = now + Math.min(Math.max(pair.rtt ?? SETTLE_MAX, SETTLE_MIN), SETTLE_MAX)
+      this.#punch.enter({ ...state, settles })
+    }
+  }
+
+  dataArrived(): void {
+    const state = this.#punch.state
+    if (state.name === 'finishing') this.#punch.succeed(state.pair, true)
+  }
+
+  get deadline(): number {
+    const state = this.#punch.state
+    switch (state.name) {
+      case 'checking':
+        return Math.min(this.#punch.timeout, state.settles ?? Number.POSITIVE_INFINITY)
+      case 'nominating':
+        return Math.min(this.#punch.timeout, state.until, state.next)
+      case 'finishing':
+        return state.sent < DONE_COUNT ? state.next : state.settled
+      default:
+        return Number.POSITIVE_INFINITY
+    }
+  }
+
+  #nominate(now: number): void {
+    const punch = this.#punch
+    const pair = punch.best()
+    if (!pair || this.#nominations >= MAX_NOMINATIONS) {
+      punch.giveUp(now, 'PUNCH_TIMEOUT', 'PUNCH_TIMEOUT')
+      return
+    }
+    this.#nominations++
+    pair.nominations++
+    punch.nominated(pair)
+    punch.enter({
+      name: 'nominating',
+      pair,
+      nomination: this.#nominations,
+      until: Math.min(now + NOMINATION_LIFETIME, punch.timeout),
+      next: now,
+      interval: NOMINATE_INTERVAL,
+    })
+    this.tick(now)
+  }
+}

@@ -1,0 +1,47 @@
+import type { Pair } from './pair.js'
+import type { Probe, ProbeType } from './probe.js'
+import type { PunchFailure, PunchState } from './state.js'
+
+/** What a role may do with the punch that it is part of. */
+export interface RoleContext {
+  readonly state: PunchState
+  /** When this side gives up. */
+  readonly timeout: number
+  enter(state: PunchState): void
+  /** Sends a datagram at full TTL. */
+  send(
+    now: number,
+    type: ProbeType,
+    pair: Pair,
+    fields?: Partial<Pick<Probe, 'nomination' | 'remaining'>>,
+  ): void
+  /** Sends a check at once, outside the schedule. */
+  check(now: number, pair: Pair): void
+  succeed(pair: Pair, acknowledged: boolean): void
+  /** Says ABORT, then fails. */
+  giveUp(now: number, code: PunchFailure['code'], reason: string): void
+  nominated(pair: Pair): void
+  /** The proven pair to nominate. */
+  best(): Pair | undefined
+  mayImproveOn(pair: Pair): boolean
+  /** The retransmissions of every pair that was not heard begin anew. */
+  restart(now: number): void
+}
+
+/** The part of the handshake that differs between inviter and accepter. */
+export interface Role {
+  /** True if a check to this pair goes out with the small TTL. */
+  limited(now: number, pair: Pair): boolean
+  /** Does what time alone brings: gives up, moves on. Called before anything else at `now`. */
+  expire(now: number): void
+  /** Sends what is due. */
+  tick(now: number): void
+  /** @param pair where it came from; undefined if there is no room for one more */
+  receive(now: number, probe: Probe, pair: Pair | undefined): void
+  /** A pair has just been proven. */
+  proven(now: number, pair: Pair): void
+  /** Authenticated data of the session arrived: the peer has handed over, so it knows that this side knows. */
+  dataArrived(): void
+  /** When `expire` or `tick` has something to do next. */
+  readonly deadline: number
+}
