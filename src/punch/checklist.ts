@@ -2,7 +2,7 @@ import type { Endpoint, Random } from '../net/index.js'
 import { type Candidate, inTurns, rankOf, usableCandidate } from './candidate.js'
 import { Pair } from './pair.js'
 import { CHALLENGE_LENGTH } from './probe.js'
-import { MAX_PEER_REFLEXIVE, MAX_PEER_REFLEXIVE_TOTAL, MAX_REMOTE, PACE } from './timing.js'
+import { MAX_PEER_REFLEXIVE, MAX_PEER_REFLEXIVE_TOTAL, MAX_REMOTE } from './timing.js'
 
 /** The pairs of a punch in the order of their first checks, and the pace at which checks go out (RFC 8445 section 6.1.4). */
 export class Checklist {
@@ -73,8 +73,12 @@ export class Checklist {
     for (const pair of this.#pairs.values()) {
       if (pair.nextCheck <= now && (best === undefined || pair.checks < best.checks)) best = pair
     }
-    if (best) this.#slot = now + PACE
     return best
+  }
+
+  /** A check went out that `due` gave: the next one waits for `pace` ms. */
+  paced(now: number, pace: number): void {
+    this.#slot = now + pace
   }
 
   /** When `due` has something next. */

@@ -17,7 +17,7 @@ import {
 import { ReplayWindow } from './replay.js'
 import type { Role, RoleContext } from './role.js'
 import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
-import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, PACE } from './timing.js'
+import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, OPENING_PACE, PACE } from './timing.js'
 import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
 
 export interface PunchOptions {
@@ -185,6 +185,7 @@ export class Punch {
     if (pair.checks === 0) this.#event('checked', pair)
     const limited = this.#role.limited(now, pair) && this.#hops > 0
     pair.checked(now)
+    this.#checklist.paced(now, limited && pair.checks === 1 ? OPENING_PACE : PACE)
     // the packet that follows the inviter's one limited packet need not wait for an interval
     if (limited && !this.#role.limited(now, pair)) pair.nextCheck = now + PACE
     this.#send(now, 'check', pair, limited ? { ttl: this.#hops } : {})

@@ -1,0 +1,160 @@
+import { type Endpoint, formatEndpoint } from '../../src/net/index.js'
+import type { Nat } from './nat.js'
+import type { Prng } from './prng.js'
+
+/** How every address begins that means nothing outside its own network. */
+export const PRIVATE = '192.168.'
+
+/** How a network treats packets. Times in ms. */
+export interface Weather {
+  /** Probability that a packet is lost, each by itself. */
+  readonly loss: number
+  readonly duplication: number
+  /** One-way delay, and what is added to it at random, which also reorders. */
+  readonly delay: number
+  readonly jitter: number
+  /** Routers on the way to the peer's NAT, the own one included: a packet with no greater TTL dies before it. */
+  readonly distance: number
+}
+
+/** A machine with one UDP port. */
+export interface SimulatedHost {
+  readonly name: string
+  /** The endpoint on its own network. */
+  readonly inner: Endpoint
+  /** Hosts with the same number reach each other without the NAT. */
+  readonly lan: number
+  /** None: `inner` is public. */
+  readonly nat: Nat | undefined
+  receive(data: Buffer, from: Endpoint): void
+}
+
+interface Task {
+  readonly time: number
+  readonly order: number
+  readonly run: () => void
+}
+
+/** A network in virtual time: nothing happens but by `run`, and the same seed makes the same thing happen. */
+export class Network {
+  readonly #hosts: SimulatedHost[] = []
+  readonly #weather: Weather
+  readonly #prng: Prng
+  readonly #tasks: Task[] = []
+  #order = 0
+  now = 0
+  sent = 0
+
+  constructor(weather: Weather, prng: Prng) {
+    this.#weather = weather
+    this.#prng = prng
+  }
+
+  add(host: SimulatedHost): void {
+    this.#hosts.push(host)
+  }
+
+  /** Runs a task at a time; tasks of the same time run in the order in which they came. */
+  at(time: number, run: () => void): void {
+    push(this.#tasks, { time: Math.max(time, this.now), order: this.#order++, run })
+  }
+
+  /** Runs the next task. Returns false if there is none. */
+  step(): boolean {
+    const task = pop(this.#tasks)
+    if (!task) return false
+    this.now = task.time
+    task.run()
+    return true
+  }
+
+  /** Sends a datagram, and lets happen to it on its way what may. */
+  send(host: SimulatedHost, data: Buffer, to: Endpoint, ttl: number | undefined): void {
+    this.sent++
+    const { loss, duplication, delay, jitter, distance } = this.#weather
+    const neighbour = this.#neighbour(host, to)
+    // what arrives at the NAT opens a mapping, whatever becomes of it later
+    const from = neighbour ? host.inner : this.#leave(host, to)
+    if (!from || (!neighbour && ttl !== undefined && ttl <= distance)) return
+    const copies = this.#prng.chance(loss) ? 0 : this.#prng.chance(duplication) ? 2 : 1
+    for (let copy = 0; copy < copies; copy++) {
+      const way = neighbour ? this.#prng.between(0.1, 2) : delay + this.#prng.between(0, jitter)
+      this.at(this.now + way, () => {
+        const target = neighbour ?? this.#arrive(from, to)
+        target?.receive(data, from)
+      })
+    }
+  }
+
+  /** Where a packet without any bad luck would arrive, and from where it would seem to come. */
+  trace(host: SimulatedHost, to: Endpoint): { host: SimulatedHost; from: Endpoint } | undefined {
+    const neighbour = this.#neighbour(host, to)
+    if (neighbour) return { host: neighbour, from: host.inner }
+    const from = this.#leave(host, to)
+    const target = from && this.#arrive(from, to)
+    return target && { host: target, from }
+  }
+
+  #neighbour(host: SimulatedHost, to: Endpoint): SimulatedHost | undefined {
+    return this.#hosts.find((other) => other.lan === host.lan && same(other.inner, to))
+  }
+
+  #leave(host: SimulatedHost, to: Endpoint): Endpoint | undefined {
+    if (to.address.startsWith(PRIVATE)) return undefined
+    return host.nat ? host.nat.outbound(this.now, host.inner, to) : host.inner
+  }
+
+  #arrive(from: Endpoint, to: Endpoint): SimulatedHost | undefined {
+    for (const host of this.#hosts) {
+      if (!host.nat && same(host.inner, to)) return host
+      if (host.nat?.address !== to.address) continue
+      const inner = host.nat.inbound(this.now, to.port, from)
+      return inner && this.#hosts.find((other) => other.nat === host.nat && same(other.inner, inner))
+    }
+    return undefined
+  }
+}
+
+function same(a: Endpoint, b: Endpoint): boolean {
+  return a.port === b.port && a.address === b.address
+}
+
+function before(a: Task, b: Task): boolean {
+  return a.time < b.time || (a.time === b.time && a.order < b.order)
+}
+
+/** A binary heap in an array. */
+function push(heap: Task[], task: Task): void {
+  let index = heap.length
+  heap.push(task)
+  while (index > 0) {
+    const parentIndex = (index - 1) >> 1
+    const parent = heap[parentIndex] as Task
+    if (!before(task, parent)) break
+    heap[index] = parent
+    index = parentIndex
+  }
+  heap[index] = task
+}
+
+function pop(heap: Task[]): Task | undefined {
+  const first = heap[0]
+  const last = heap.pop()
+  if (!last || heap.length === 0) return first
+  let index = 0
+  for (;;) {
+    let child = 2 * index + 1
+    if (child >= heap.length) break
+    if (child + 1 < heap.length && before(heap[child + 1] as Task, heap[child] as Task)) child++
+    if (!before(heap[child] as Task, last)) break
+    heap[index] = heap[child] as Task
+    index = child
+  }
+  heap[index] = last
+  return first
+}
+
+/** For the digest of a run. */
+export function line(now: number, host: string, what: string, to: Endpoint, ttl: number | undefined): string {
+  return `${now} ${host} ${what} ${formatEndpoint(to)} ${ttl ?? ''}\n`
+}

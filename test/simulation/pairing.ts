@@ -1,0 +1,196 @@
+import { createHash } from 'node:crypto'
+import { type Endpoint, formatEndpoint, sameEndpoint } from '../../src/net/index.js'
+import { type Candidate, Punch, type PunchFailure, type PunchResult } from '../../src/punch/index.js'
+import { canConnect, Nat, type NatBehaviour } from './nat.js'
+import { line, Network, PRIVATE, type SimulatedHost, type Weather } from './network.js'
+import { Prng } from './prng.js'
+
+/** One pairing to simulate. Times in ms. */
+export interface Scenario {
+  readonly seed: number
+  /** Behind what a side is; undefined is a public address. */
+  readonly inviter: NatBehaviour | undefined
+  readonly accepter: NatBehaviour | undefined
+  /** Both on one LAN, behind the inviter's NAT. */
+  readonly sameLan?: boolean
+  readonly weather: Weather
+  /** How much later than the accepter the inviter starts; negative if earlier. */
+  readonly lag: number
+  readonly hops: number
+  readonly patience: number
+  readonly timeout: number
+  /** When a side is cancelled, by role. */
+  readonly cancel?: { readonly inviter?: number; readonly accepter?: number }
+}
+
+/** How one side ended. */
+export type Ending =
+  | { readonly name: 'passage'; readonly result: PunchResult; readonly after: number }
+  | { readonly name: 'failure'; readonly failure: PunchFailure; readonly after: number }
+
+export interface Outcome {
+  readonly inviter: Ending
+  readonly accepter: Ending
+  /** `disagreement`: one side has a passage, the other none. `crossed`: both have one, but it leads elsewhere. */
+  readonly verdict: 'passage' | 'failure' | 'disagreement' | 'crossed'
+  /** What theory says: a direct path exists. */
+  readonly possible: boolean
+  readonly datagrams: number
+  /** SHA-256 of everything that was sent, and when. */
+  readonly digest: string
+}
+
+const STUN: Endpoint = { address: '198.41.0.4', port: 3478 }
+
+/** What of a timer's lateness is simulated, in ms. */
+const TIMER_LATENESS = 2
+
+/** The same machine does not have the same clock on both sides. */
+const EPOCH = { inviter: 1_000_000, accepter: 5 }
+
+class Side implements SimulatedHost {
+  readonly name: 'inviter' | 'accepter'
+  readonly inner: Endpoint
+  readonly lan: number
+  readonly nat: Nat | undefined
+  ending: Ending | undefined
+  punch: Punch | undefined
+  readonly #network: Network
+  readonly #prng: Prng
+  readonly #log: (text: string) => void
+  #started = 0
+  #wake = 0
+
+  constructor(
+    name: 'inviter' | 'accepter',
+    place: { inner: Endpoint; lan: number; nat: Nat | undefined },
+    run: { network: Network; prng: Prng; log: (text: string) => void },
+  ) {
+    this.name = name
+    this.inner = place.inner
+    this.lan = place.lan
+    this.nat = place.nat
+    this.#network = run.network
+    this.#prng = run.prng
+    this.#log = run.log
+  }
+
+  /** Its own candidates, as it would offer them; asks STUN on the way. */
+  candidates(): Candidate[] {
+    const reflexive = this.nat?.outbound(this.#network.now, this.inner, STUN)
+    const host: Candidate = { kind: 'host', endpoint: this.inner }
+    return reflexive ? [host, { kind: 'reflexive', endpoint: reflexive }] : [host]
+  }
+
+  start(scenario: Scenario, keys: { inviter: Buffer; accepter: Buffer }, remote: Candidate[]): void {
+    const { hops, patience, timeout } = scenario
+    this.#started = this.#network.now
+    const options = { role: this.name, keys, remote, hops, patience, timeout, random: this.#prng.bytes }
+    this.punch = new Punch(options, this.#time())
+    this.punch.tick(this.#time())
+    this.#carryOut()
+  }
+
+  receive(data: Buffer, from: Endpoint): void {
+    if (!this.punch || this.ending) return
+    this.punch.receive(this.#time(), data, from)
+    this.#carryOut()
+  }
+
+  cancel(): void {
+    if (!this.punch || this.ending) return
+    this.punch.abort(this.#time(), 'CANCELLED')
+    this.#carryOut()
+  }
+
+  #time(): number {
+    return this.#network.now + EPOCH[this.name]
+  }
+
+  #carryOut(): void {
+    const { punch } = this
+    if (!punch) return
+    for (const { data, to, ttl, type } of punch.transmits()) {
+      this.#log(line(this.#network.now, this.name, type, to, ttl))
+      this.#network.send(this, data, to, ttl)
+    }
+    for (const event of punch.events()) this.#log(`${this.name} ${event.name}\n`)
+    const after = this.#network.now - this.#started
+    const { state } = punch
+    if (state.name === 'succeeded') this.ending = { name: 'passage', result: state.result, after }
+    else if (state.name === 'failed') this.ending = { name: 'failure', failure: state.failure, after }
+    else {
+      const wake = ++this.#wake
+      const due = punch.deadline - EPOCH[this.name] + this.#prng.between(0, TIMER_LATENESS)
+      this.#network.at(due, () => {
+        if (wake !== this.#wake || this.ending) return
+        punch.tick(this.#time())
+        this.#carryOut()
+      })
+    }
+  }
+}
+
+/** Runs one pairing to its end on both sides, in virtual time. */
+export function simulate(scenario: Scenario): Outcome {
+  const prng = new Prng(scenario.seed)
+  const network = new Network(scenario.weather, prng)
+  const hash = createHash('sha256')
+  const run = { network, prng, log: (text: string) => void hash.update(text) }
+  const natI = scenario.inviter && new Nat('192.88.1.1', scenario.inviter, prng)
+  const natA = scenario.sameLan ? natI : scenario.accepter && new Nat('192.88.2.2', scenario.accepter, prng)
+  // both private networks use the same prefix, as they do
+  const place = (host: number, lan: number, nat: Nat | undefined) => ({
+    inner: { address: nat ? `${PRIVATE}1.${host}` : `192.88.9.${host}`, port: prng.integer(1024, 65535) },
+    lan,
+    nat,
+  })
+  const inviter = new Side('inviter', place(10, 1, natI), run)
+  const accepter = new Side('accepter', place(20, scenario.sameLan ? 1 : 2, natA), run)
+  network.add(inviter)
+  network.add(accepter)
+
+  const keys = { inviter: prng.bytes(32), accepter: prng.bytes(32) }
+  const offers = { inviter: inviter.candidates(), accepter: accepter.candidates() }
+  network.at(Math.max(0, -scenario.lag), () => accepter.start(scenario, keys, offers.inviter))
+  network.at(Math.max(0, scenario.lag), () => inviter.start(scenario, keys, offers.accepter))
+  for (const side of [inviter, accepter]) {
+    const when = scenario.cancel?.[side.name]
+    if (when !== undefined) network.at(when, () => side.cancel())
+  }
+  while (!inviter.ending || !accepter.ending) {
+    if (!network.step()) throw new Error(`stuck with seed ${scenario.seed}`)
+  }
+  const possible = scenario.sameLan || canConnect(scenario.inviter, scenario.accepter)
+  return {
+    inviter: inviter.ending,
+    accepter: accepter.ending,
+    verdict: verdict(network, inviter, accepter),
+    possible,
+    datagrams: network.sent,
+    digest: hash.digest('hex'),
+  }
+}
+
+function verdict(network: Network, inviter: Side, accepter: Side): Outcome['verdict'] {
+  const [i, a] = [inviter.ending, accepter.ending]
+  if (i?.name !== 'passage' || a?.name !== 'passage') return i?.name === a?.name ? 'failure' : 'disagreement'
+  const leads = (from: Side, to: Side, peer: Endpoint, source: Endpoint) => {
+    const trace = network.trace(from, peer)
+    return trace?.host === to && sameEndpoint(trace.from, source)
+  }
+  return leads(inviter, accepter, i.result.peer, a.result.peer) &&
+    leads(accepter, inviter, a.result.peer, i.result.peer)
+    ? 'passage'
+    : 'crossed'
+}
+
+/** For a failed assertion: enough to repeat the run. */
+export function describe(scenario: Scenario, outcome: Outcome): string {
+  const end = (ending: Ending) =>
+    ending.name === 'passage'
+      ? `passage to ${formatEndpoint(ending.result.peer)} after ${Math.round(ending.after)} ms`
+      : `${ending.failure.code} ${ending.failure.reason} after ${Math.round(ending.after)} ms`
+  const { inviter, accepter, verdict } = outcome
+  return `${verdict}: inviter ${end(inviter)}, accepter ${end(accepter)}: ${JSON.stringify(scenario)}`
+}

@@ -1,0 +1,38 @@
+import { NATS, type NatBehaviour } from './nat.js'
+import type { Scenario } from './pairing.js'
+import { Prng } from './prng.js'
+
+/** A public address and the nine NATs. */
+export const PLACES: readonly (NatBehaviour | undefined)[] = [undefined, ...NATS]
+
+/** Every place with every place, in both roles: 100. */
+export const PAIRS = PLACES.flatMap((inviter) => PLACES.map((accepter) => ({ inviter, accepter })))
+
+/** Longer than any path that exists needs at 30% loss, so that those that do not are over soon. */
+const TIMEOUT = 10_000
+
+/**
+ * The `n`th scenario of a series: every pair of places in turn, in a weather of its own.
+ * @param loss fixes the loss; without it up to 0.3
+ */
+export function scenario(series: number, n: number, loss?: number): Scenario {
+  const prng = new Prng(series * 1_000_003 + n)
+  const pair = PAIRS[n % PAIRS.length] as (typeof PAIRS)[number]
+  return {
+    seed: prng.next(),
+    ...pair,
+    weather: {
+      loss: loss ?? prng.between(0, 0.3),
+      duplication: prng.between(0, 0.1),
+      delay: prng.between(1, 100),
+      jitter: prng.between(0, 50),
+      // one in four so near that a TTL of 7 reaches the peer's NAT
+      distance: prng.integer(3, 20),
+    },
+    // mostly the accepter has started when its answer arrives; here anything goes
+    lag: prng.between(-2_000, 5_000),
+    hops: 7,
+    patience: prng.between(500, 3_000),
+    timeout: TIMEOUT,
+  }
+}
