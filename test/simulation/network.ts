@@ -15,6 +15,11 @@ export interface Weather {
   readonly jitter: number
   /** Routers on the way to the peer's NAT, the own one included: a packet with no greater TTL dies before it. */
   readonly distance: number
+  /**
+   * Probability that somebody who sees every packet lets a copy of one arrive first, from an address of his choice,
+   * and drops the original half of the time.
+   */
+  readonly forgery?: number
 }
 
 /** A machine with one UDP port. */
@@ -71,11 +76,16 @@ export class Network {
   /** Sends a datagram, and lets happen to it on its way what may. */
   send(host: SimulatedHost, data: Buffer, to: Endpoint, ttl: number | undefined): void {
     this.sent++
-    const { loss, duplication, delay, jitter, distance } = this.#weather
+    const { loss, duplication, delay, jitter, distance, forgery = 0 } = this.#weather
     const neighbour = this.#neighbour(host, to)
     // what arrives at the NAT opens a mapping, whatever becomes of it later
     const from = neighbour ? host.inner : this.#leave(host, to)
     if (!from || (!neighbour && ttl !== undefined && ttl <= distance)) return
+    if (this.#prng.chance(forgery)) {
+      const forged = { address: '192.88.66.6', port: this.#prng.integer(1024, 65535) }
+      this.at(this.now + 0.05, () => this.#arrive(forged, to)?.receive(data, forged))
+      if (this.#prng.chance(0.5)) return
+    }
     const copies = this.#prng.chance(loss) ? 0 : this.#prng.chance(duplication) ? 2 : 1
     for (let copy = 0; copy < copies; copy++) {
       const way = neighbour ? this.#prng.between(0.1, 2) : delay + this.#prng.between(0, jitter)

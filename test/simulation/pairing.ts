@@ -19,6 +19,8 @@ export interface Scenario {
   readonly hops: number
   readonly patience: number
   readonly timeout: number
+  /** A side whose machine stands still for a while, from a time on: what arrives meanwhile is read afterwards. */
+  readonly stall?: { readonly side: 'inviter' | 'accepter'; readonly at: number; readonly length: number }
   /** When a side is cancelled, by role. */
   readonly cancel?: { readonly inviter?: number; readonly accepter?: number }
 }
@@ -59,6 +61,8 @@ class Side implements SimulatedHost {
   readonly #prng: Prng
   readonly #log: (text: string) => void
   #started = 0
+  /** What arrives while the machine stands still. */
+  #buffer: { data: Buffer; from: Endpoint }[] | undefined
   #wake = 0
 
   constructor(
@@ -93,12 +97,29 @@ class Side implements SimulatedHost {
 
   receive(data: Buffer, from: Endpoint): void {
     if (!this.punch || this.ending) return
+    if (this.#buffer) {
+      this.#buffer.push({ data, from })
+      return
+    }
     this.punch.receive(this.#time(), data, from)
     this.#carryOut()
   }
 
+  /** The machine stands still for `length` ms; then its timers go off before its socket is read. */
+  stall(length: number): void {
+    const buffer: { data: Buffer; from: Endpoint }[] = []
+    this.#buffer = buffer
+    this.#network.at(this.#network.now + length, () => {
+      this.#buffer = undefined
+      if (!this.punch || this.ending) return
+      this.punch.tick(this.#time())
+      this.#carryOut()
+      for (const { data, from } of buffer) this.receive(data, from)
+    })
+  }
+
   cancel(): void {
-    if (!this.punch || this.ending) return
+    if (!this.punch || this.ending || this.#buffer) return
     this.punch.abort(this.#time(), 'CANCELLED')
     this.#carryOut()
   }
@@ -123,7 +144,7 @@ class Side implements SimulatedHost {
       const wake = ++this.#wake
       const due = punch.deadline - EPOCH[this.name] + this.#prng.between(0, TIMER_LATENESS)
       this.#network.at(due, () => {
-        if (wake !== this.#wake || this.ending) return
+        if (wake !== this.#wake || this.ending || this.#buffer) return
         punch.tick(this.#time())
         this.#carryOut()
       })
@@ -158,6 +179,8 @@ export function simulate(scenario: Scenario): Outcome {
     const when = scenario.cancel?.[side.name]
     if (when !== undefined) network.at(when, () => side.cancel())
   }
+  const { stall } = scenario
+  if (stall) network.at(stall.at, () => (stall.side === 'inviter' ? inviter : accepter).stall(stall.length))
   while (!inviter.ending || !accepter.ending) {
     if (!network.step()) throw new Error(`stuck with seed ${scenario.seed}`)
   }
