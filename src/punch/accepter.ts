@@ -49,10 +49,10 @@ export class Accepter implements Role {
     else this.#punch.succeed(pair, true)
   }
 
-  receive(now: number, probe: Probe, pair: Pair | undefined): void {
+  receive(now: number, probe: Probe): void {
     const punch = this.#punch
     if (punch.state.name === 'opening') punch.enter({ name: 'checking' })
-    if (probe.type === 'nominate' && pair) this.#nominated(now, probe, pair)
+    if (probe.type === 'nominate') this.#nominated(now, probe)
     const confirmed = confirmedIn(punch.state)
     if (probe.type === 'done' && confirmed?.nomination === probe.nomination) {
       punch.enter({ name: 'acknowledging', confirmed, sent: 0, next: now })
@@ -85,8 +85,11 @@ export class Accepter implements Role {
     }
   }
 
-  #nominated(now: number, probe: Probe, pair: Pair): void {
+  #nominated(now: number, probe: Probe): void {
     const punch = this.#punch
+    // where it came from does not matter: anybody may have sent it on from there
+    const pair = punch.find(probe.path)
+    if (!pair) return
     if (punch.state.name !== 'checking' && punch.state.name !== 'confirming') return
     const last = confirmedIn(punch.state)?.nomination ?? 0
     if (probe.nomination < Math.max(last, this.#pending?.nomination ?? 1)) return
@@ -95,7 +98,6 @@ export class Accepter implements Role {
     const until = now + Math.min(probe.remaining, NOMINATION_LIFETIME) + CONFIRM_MARGIN
     this.#pending = { pair, nomination: probe.nomination, until }
     if (pair.progress === 'proven') this.#confirm(now, this.#pending)
-    // whoever sent this datagram on from elsewhere cannot answer a challenge there
     else punch.check(now, pair)
   }
 

@@ -3,6 +3,7 @@ import { type Candidate, inTurns, rankOf, usableCandidate } from './candidate.js
 import { Pair } from './pair.js'
 import { CHALLENGE_LENGTH } from './probe.js'
 import { MAX_PEER_REFLEXIVE, MAX_PEER_REFLEXIVE_TOTAL, MAX_REMOTE } from './timing.js'
+import { decodeTransportAddress } from './transport-address.js'
 
 /** The pairs of a punch in the order of their first checks, and the pace at which checks go out (RFC 8445 section 6.1.4). */
 export class Checklist {
@@ -51,8 +52,10 @@ export class Checklist {
     return this.#insert(now, { kind: 'peer-reflexive', endpoint: { ...endpoint } })
   }
 
-  get pairs(): Iterable<Pair> {
-    return this.#pairs.values()
+  /** The pair of an endpoint as it stands in a datagram, if there is one. */
+  find(destination: Buffer): Pair | undefined {
+    const endpoint = decodeTransportAddress(destination)
+    return endpoint && this.#pairs.get(keyOf(endpoint))
   }
 
   /** How many endpoints there are, and how many of them were heard and proven. */

@@ -49,9 +49,10 @@ const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
  * the inviter believes in a hole that the accepter has given up; authenticated data on it (`dataArrived`) still saves it.
  *
  * What an attacker can do who sees every datagram and can send from any address: stop them, as anybody on the path can.
- * Without keys nothing is authentic; a datagram counts once, wherever it comes from; and an endpoint becomes the
- * path only when it sent back a challenge that had been sent to it alone. Whoever does carry challenges to and fro is
- * a router on the path, as he would be without a punch, and comes after endpoints that the peer has signed.
+ * Without keys nothing is authentic; a datagram counts once, wherever it comes from; an endpoint becomes the path
+ * only when it sent back a challenge that had been sent to it alone; and the accepter takes the path from what
+ * NOMINATE says, not from where it came. Whoever carries the challenges of both sides to and fro is a router on the
+ * path, as he could be without a punch (RFC 8445 section 19.2), and comes after endpoints that the peer has signed.
  */
 export class Punch {
   readonly #hops: number
@@ -112,7 +113,7 @@ export class Punch {
     const pair = this.#checklist.from(now, from)
     const became = pair?.received(now, probe)
     if (pair && became) this.#event(became, pair)
-    this.#role.receive(now, probe, pair)
+    this.#role.receive(now, probe)
     if (pair && became === 'proven') this.#role.proven(now, pair)
     if (pair && probe.type === 'check' && this.#checking()) this.#answer(now, pair, probe)
     return true
@@ -205,9 +206,18 @@ export class Punch {
     now: number,
     type: ProbeType,
     pair: Pair,
-    fields: Partial<Pick<Probe, 'nomination' | 'remaining' | 'reason' | 'echoCounter'>> & { ttl?: number },
+    fields: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path' | 'reason' | 'echoCounter'>> & {
+      ttl?: number
+    },
   ): void {
-    const { nomination = 0, remaining = 0, reason = '', echoCounter = NO_COUNTER, ttl } = fields
+    const {
+      nomination = 0,
+      remaining = 0,
+      path = NOWHERE,
+      reason = '',
+      echoCounter = NO_COUNTER,
+      ttl,
+    } = fields
     const counter = this.#counter++
     const probe = encodeProbe({
       type,
@@ -218,6 +228,7 @@ export class Punch {
       echo: pair.peerChallenge ?? NOTHING,
       echoCounter,
       observed: pair.progress === 'unheard' ? NOWHERE : pair.destination,
+      path,
       reason,
     })
     pair.sent(now, counter)
@@ -279,6 +290,7 @@ export class Punch {
       nominated: (pair) => this.#event('nominated', pair),
       best: () => this.#checklist.best(),
       mayImproveOn: (pair) => this.#checklist.mayImproveOn(pair),
+      find: (destination) => this.#checklist.find(destination),
       restart: (now) => this.#checklist.restart(now),
     }
   }

@@ -57,7 +57,9 @@ export class Inviter implements Role {
     const state = this.#punch.state
     if (state.name === 'nominating' && now >= state.next) {
       const remaining = Math.floor(state.until - now)
-      this.#punch.send(now, 'nominate', state.pair, { nomination: state.nomination, remaining })
+      const { pair, nomination } = state
+      // a proven pair has one: the answer that proved it was sent there
+      this.#punch.send(now, 'nominate', pair, { nomination, remaining, path: pair.observed })
       const interval = Math.min(state.interval * BACKOFF, NOMINATE_INTERVAL_MAX)
       this.#punch.enter({ ...state, next: now + state.interval, interval })
     }

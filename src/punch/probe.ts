@@ -18,7 +18,7 @@ const TYPES: readonly ProbeType[] = ['check', 'check-ack', 'nominate', 'confirm'
 export const CHALLENGE_LENGTH = 8
 
 /** Bytes of every probe before sealing, whatever its type, so that types cannot be told apart by length. */
-export const PROBE_LENGTH = 64
+export const PROBE_LENGTH = 72
 
 /**
  * What a datagram of the punch says. The fields mean the same in every type; those without meaning are zero.
@@ -32,6 +32,7 @@ export const PROBE_LENGTH = 64
  * 16..23 echo
  * 24..27 echoed counter
  * 28..46 observed: family, address, port   (abort: 28..59 the reason)
+ * 47..65 path: family, address, port
  * ```
  */
 export interface Probe {
@@ -50,6 +51,11 @@ export interface Probe {
   readonly echoCounter: number
   /** The endpoint of the receiver that the datagram was sent to, as 19 bytes. */
   readonly observed: Buffer
+  /**
+   * `nominate`: the endpoint of the inviter that the accepter is to use, as 19 bytes: what the accepter itself called
+   * it when it answered the inviter's challenge. So the path never depends on where a NOMINATE seems to come from.
+   */
+  readonly path: Buffer
   /** `abort`: why. A code such as PUNCH_TIMEOUT. */
   readonly reason: string
 }
@@ -58,7 +64,9 @@ export interface Probe {
 export const NO_COUNTER = 0xffffffff
 
 const REASON = /^[A-Z][A-Z0-9_]{0,31}$/
+const OBSERVED_AT = 28
 const REASON_AT = 28
+const PATH_AT = OBSERVED_AT + TRANSPORT_ADDRESS_LENGTH
 const REASON_LENGTH = 32
 
 /** A reason that can be sent: codes of up to 32 capitals, digits and underscores; anything else becomes OTHER. */
@@ -76,7 +84,8 @@ export function encodeProbe(probe: Probe): Buffer {
   bytes.set(probe.echo, 16)
   bytes.writeUInt32BE(probe.echoCounter, 24)
   if (probe.type === 'abort') bytes.write(sendableReason(probe.reason), REASON_AT, 'latin1')
-  else bytes.set(probe.observed, REASON_AT)
+  else bytes.set(probe.observed, OBSERVED_AT)
+  if (probe.type === 'nominate') bytes.set(probe.path, PATH_AT)
   return bytes
 }
 
@@ -96,7 +105,8 @@ export function decodeProbe(bytes: Buffer): Probe | undefined {
     challenge: bytes.subarray(8, 16),
     echo: bytes.subarray(16, 24),
     echoCounter: bytes.readUInt32BE(24),
-    observed: bytes.subarray(REASON_AT, REASON_AT + TRANSPORT_ADDRESS_LENGTH),
+    observed: bytes.subarray(OBSERVED_AT, PATH_AT),
+    path: bytes.subarray(PATH_AT, PATH_AT + TRANSPORT_ADDRESS_LENGTH),
     reason,
   }
 }

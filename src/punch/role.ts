@@ -13,7 +13,7 @@ export interface RoleContext {
     now: number,
     type: ProbeType,
     pair: Pair,
-    fields?: Partial<Pick<Probe, 'nomination' | 'remaining'>>,
+    fields?: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path'>>,
   ): void
   /** Sends a check at once, outside the schedule. */
   check(now: number, pair: Pair): void
@@ -24,6 +24,8 @@ export interface RoleContext {
   /** The proven pair to nominate. */
   best(): Pair | undefined
   mayImproveOn(pair: Pair): boolean
+  /** The pair of an endpoint as it stands in a datagram. */
+  find(destination: Buffer): Pair | undefined
   /** The retransmissions of every pair that was not heard begin anew. */
   restart(now: number): void
 }
@@ -36,8 +38,7 @@ export interface Role {
   expire(now: number): void
   /** Sends what is due. */
   tick(now: number): void
-  /** @param pair where it came from; undefined if there is no room for one more */
-  receive(now: number, probe: Probe, pair: Pair | undefined): void
+  receive(now: number, probe: Probe): void
   /** A pair has just been proven. */
   proven(now: number, pair: Pair): void
   /** Authenticated data of the session arrived: the peer has handed over, so it knows that this side knows. */
