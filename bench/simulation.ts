@@ -1,11 +1,11 @@
 /**
- * The punch in virtual time, in full: 10,000 pairings with any loss up to 30%, 10,000 with exactly 30%, over every
- * pair of mapping × filtering. Prints what came of each pair of networks and how long it took.
+ * The punch in virtual time, in full: 10,000 pairings with any loss up to 30%, 10,000 with exactly 30%, and
+ * 10,000 whose deadlines fall into the handshake, over every pair of mapping × filtering. Prints what came of each pair of networks and how long it took.
  * `node dist/bench/simulation.js [pairings]`
  */
 import { canConnect, nameOf } from '../test/simulation/nat.js'
-import { describe, type Outcome, simulate } from '../test/simulation/pairing.js'
-import { PLACES, scenario } from '../test/simulation/scenarios.js'
+import { describe, type Outcome, type Scenario, simulate } from '../test/simulation/pairing.js'
+import { hurried, PLACES, scenario } from '../test/simulation/scenarios.js'
 
 const count = Number(process.argv[2] ?? 10_000)
 const print = (text: string) => process.stdout.write(`${text}\n`)
@@ -14,7 +14,7 @@ function quantile(sorted: readonly number[], q: number): number {
   return Math.round(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0)
 }
 
-function series(title: string, number: number, loss?: number): void {
+function series(title: string, scenarioOf: (n: number) => Scenario): void {
   const began = performance.now()
   const cells = new Map<string, Outcome[]>()
   const verdicts = { passage: 0, failure: 0, disagreement: 0, crossed: 0 }
@@ -22,14 +22,13 @@ function series(title: string, number: number, loss?: number): void {
   let datagrams = 0
   const times: number[] = []
   for (let n = 0; n < count; n++) {
-    const one = scenario(number, n, loss)
+    const one = scenarioOf(n)
     const outcome = simulate(one)
     verdicts[outcome.verdict]++
     datagrams += outcome.datagrams
     if (outcome.verdict === 'disagreement' || outcome.verdict === 'crossed') print(describe(one, outcome))
     if (outcome.possible && outcome.verdict !== 'passage') {
       missed++
-      print(`missed: ${describe(one, outcome)}`)
     }
     if (outcome.inviter.name === 'passage') times.push(outcome.inviter.after + Math.min(0, one.lag))
     const key = `${nameOf(one.inviter)}|${nameOf(one.accepter)}`
@@ -62,5 +61,6 @@ function series(title: string, number: number, loss?: number): void {
   }
 }
 
-series('loss up to 30%', 1)
-series('30% loss', 2, 0.3)
+series('loss up to 30%', (n) => scenario(1, n))
+series('30% loss', (n) => scenario(2, n, 0.3))
+series('30% loss, deadlines in the middle of the handshake', (n) => hurried(12, n))

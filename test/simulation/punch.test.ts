@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { canConnect, type NatBehaviour, nameOf } from './nat.js'
 import { describe, type Outcome, type Scenario, simulate } from './pairing.js'
 import { Prng } from './prng.js'
-import { PAIRS, scenario } from './scenarios.js'
+import { hurried, PAIRS, scenario } from './scenarios.js'
 
 /** How many pairings of each series run here; bench/simulation.ts runs 10,000 of both. */
 const PAIRINGS = 4_000
@@ -42,6 +42,12 @@ test('the sides agree at 30% loss, and every path that exists is found', () => {
     const outcome = agreed(one)
     assert.equal(outcome.verdict, outcome.possible ? 'passage' : 'failure', describe(one, outcome))
   }
+})
+
+test('the sides agree although time is up in the middle of the handshake', () => {
+  const verdicts = new Set<string>()
+  for (let n = 0; n < PAIRINGS; n++) verdicts.add(agreed(hurried(12, n)).verdict)
+  assert.deepEqual([...verdicts].sort(), ['failure', 'passage'])
 })
 
 test('what can connect by theory connects, and nothing else', () => {

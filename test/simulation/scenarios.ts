@@ -36,3 +36,14 @@ export function scenario(series: number, n: number, loss?: number): Scenario {
     timeout: TIMEOUT,
   }
 }
+
+/** The same at 30% loss, with deadlines of each pairing's own that mostly fall into the middle of the handshake. */
+export function hurried(series: number, n: number): Scenario {
+  const prng = new Prng(series * 2_000_003 + n)
+  return {
+    ...scenario(series, n, 0.3),
+    lag: prng.between(-500, 500),
+    patience: prng.between(100, 800),
+    timeout: prng.between(150, 2_500),
+  }
+}
