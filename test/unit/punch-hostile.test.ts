@@ -5,11 +5,6 @@ import { type Candidate, Punch } from '../../src/punch/index.js'
 import { Prng } from '../simulation/prng.js'
 import { ACCEPTER, INVITER, Wire } from './punch-wire.js'
 
-function _failureOf(punch: Punch) {
-  assert.equal(punch.state.name, 'failed')
-  return punch.state.name === 'failed' ? punch.state.failure : assert.fail()
-}
-
 function resultOf(punch: Punch) {
   assert.equal(punch.state.name, 'succeeded')
   return punch.state.name === 'succeeded' ? punch.state.result : assert.fail()
