@@ -1,0 +1,11 @@
+/** Real NATs in network namespaces, for pairing in them. */
+export { SERVER_PREFIX } from './addresses.js'
+export { labUnavailable } from './availability.js'
+export { type Behaviour, measureBehaviour } from './behaviour.js'
+export type { Capture } from './capture.js'
+export { Lab, type Servers } from './lab.js'
+export type { ExecOptions, Finished, Machine } from './machine.js'
+export type { NatType } from './nat.js'
+export type { Packet } from './packet.js'
+export { type Received, type RemoteSocket, SocketAgent } from './remote-socket.js'
+export type { Nat, Side, SideOptions, SideType } from './side.js'

@@ -1,0 +1,155 @@
+/**
+ * The kinds of NAT, as data and as rules for the kernel (RFC 4787 for the words).
+ *
+ * The kernel's own port-preserving source NAT maps independently of the endpoint only while nothing conflicts, and
+ * each packet that comes unasked leaves a conntrack entry that conflicts. Here a mapping is computed instead, the
+ * outside port being the inside port with some bits turned over: one to one, the same for every destination, never in
+ * conflict, and visibly another port. What comes in is judged by a set of what went out before conntrack sees it, so
+ * a refused packet leaves no trace, and only outbound traffic prolongs a mapping (RFC 4787 REQ-6).
+ */
+
+/** How the NAT chooses the outside port of an inside endpoint. */
+export type Mapping =
+  /** Endpoint-independent: computed from the inside port. */
+  | 'computed'
+  /** Address-and-port-dependent: a random port for each destination endpoint. */
+  | 'random'
+  /** Address-and-port-dependent: the next free port for each destination endpoint. */
+  | 'sequential'
+  /** The inside port, unless that conflicts with a conntrack entry: what a plain Linux router does. */
+  | 'preserved'
+  /** No translation. */
+  | 'none'
+
+/** Whom the NAT lets in through a mapping. */
+export type Filtering =
+  | 'endpoint-independent'
+  | 'address-dependent'
+  | 'address-and-port-dependent'
+  /** Whom conntrack knows; anybody else reaches the router itself, which keeps an entry for that. */
+  | 'open-input'
+
+export interface NatBehaviour {
+  readonly mapping: Mapping
+  readonly filtering: Filtering
+  /** A peer whose packet comes unasked is cut off, in and out. */
+  readonly bans: boolean
+}
+
+export const NATS = {
+  'full-cone': { mapping: 'computed', filtering: 'endpoint-independent', bans: false },
+  'address-restricted': { mapping: 'computed', filtering: 'address-dependent', bans: false },
+  'port-restricted': { mapping: 'computed', filtering: 'address-and-port-dependent', bans: false },
+  symmetric: { mapping: 'random', filtering: 'address-and-port-dependent', bans: false },
+  'symmetric-sequential': { mapping: 'sequential', filtering: 'address-and-port-dependent', bans: false },
+  'open-router': { mapping: 'preserved', filtering: 'open-input', bans: false },
+  blacklisting: { mapping: 'computed', filtering: 'address-and-port-dependent', bans: true },
+  firewall: { mapping: 'none', filtering: 'address-and-port-dependent', bans: false },
+} as const satisfies Record<string, NatBehaviour>
+
+export type NatType = keyof typeof NATS
+
+/** One NAT in its place. */
+export interface NatSettings {
+  readonly publicAddress: string
+  /** The bits of a port that a computed mapping turns over, 1 to 1023. */
+  readonly turned: number
+  /** How long a mapping lives without outbound traffic, in seconds. */
+  readonly mappingTimeout: number
+  /** How long a peer stays banned, in seconds. */
+  readonly banTime: number
+  /** Prefixes that are never banned. */
+  readonly spared: readonly string[]
+}
+
+/** The table that holds all rules of a NAT, and its sets that fill up with use. */
+const TABLE = 'ip nat'
+
+/** Keys of what went out, and the same keys as they look when the answer comes in. */
+const KEYS = {
+  'endpoint-independent': { type: 'inet_service', out: 'udp sport', in: 'udp dport' },
+  'address-dependent': {
+    type: 'ipv4_addr . inet_service',
+    out: 'ip daddr . udp sport',
+    in: 'ip saddr . udp dport',
+  },
+  'address-and-port-dependent': {
+    type: 'ipv4_addr . inet_service . inet_service',
+    out: 'ip daddr . udp dport . udp sport',
+    in: 'ip saddr . udp sport . udp dport',
+  },
+} as const
+
+/** As many mappings at once as there are ports; a search with thousands of probes must not fill it. */
+const SET_SIZE = 65_536
+
+/** The ruleset of a NAT whose interfaces are called `wan` and `lan`. */
+export function natRules(type: NatType, settings: NatSettings): string {
+  const { mapping, filtering, bans }: NatBehaviour = NATS[type]
+  const { publicAddress, mappingTimeout, banTime, spared } = settings
+  const turned = `^ 0x${settings.turned.toString(16)}`
+  const flags = `size ${SET_SIZE}; flags dynamic,timeout; timeout ${mappingTimeout}s;`
+  const raw: string[] = []
+  const record: string[] = []
+  const sets: string[] = []
+
+  if (bans) {
+    sets.push(`set banned { type ipv4_addr; size ${SET_SIZE}; flags dynamic,timeout; timeout ${banTime}s; }`)
+    raw.push('iifname "wan" ip saddr @banned drop', 'iifname "lan" ip daddr @banned drop')
+  }
+  if (filtering !== 'open-input') {
+    const key = KEYS[filtering]
+    sets.push(`set permitted { type ${key.type}; ${flags} }`)
+    const unasked = `iifname "wan" meta l4proto udp ${key.in} != @permitted`
+    const unlessSpared = spared.length > 0 ? `ip saddr != { ${spared.join(', ')} } ` : ''
+    if (bans) raw.push(`${unasked} ${unlessSpared}update @banned { ip saddr }`)
+    raw.push(`${unasked} drop`)
+    // behind the source NAT, so that the outside port is the key
+    record.push(`oifname "wan" meta l4proto udp update @permitted { ${key.out} }`)
+  }
+
+  const inbound: string[] = []
+  if (mapping === 'computed') {
+    sets.push(`map inside { type inet_service : ipv4_addr; ${flags} }`)
+    record.push('oifname "wan" meta l4proto udp update @inside { udp sport : ct original ip saddr }')
+    inbound.push(`iifname "wan" meta l4proto udp dnat to udp dport map @inside : udp dport ${turned}`)
+  }
+  const outbound: Record<Mapping, string[]> = {
+    computed: [`oifname "wan" meta l4proto udp snat to ${publicAddress} : udp sport ${turned}`, MASQUERADE],
+    random: ['oifname "wan" masquerade random,fully-random'],
+    // from 30000 up, 20000 of them: none that a server uses
+    sequential: [
+      `oifname "wan" meta l4proto udp snat to ${publicAddress} : numgen inc mod 20000 offset 30000`,
+      MASQUERADE,
+    ],
+    preserved: [MASQUERADE],
+    none: [],
+  }
+  const closed = 'iifname "wan" ct state new drop'
+  const chains = [
+    chain('unasked', 'filter hook prerouting priority raw', raw),
+    chain('inbound', 'nat hook prerouting priority dstnat', inbound),
+    chain('outbound', 'nat hook postrouting priority srcnat', outbound[mapping]),
+    chain('record', 'filter hook postrouting priority srcnat + 10', record),
+    chain('own', 'filter hook input priority filter', filtering === 'open-input' ? [] : [closed]),
+    chain('through', 'filter hook forward priority filter', [`meta l4proto != udp ${closed}`]),
+  ]
+  return `table ${TABLE} {\n${sets.join('\n')}\n${chains.join('\n')}\n}\n`
+}
+
+const MASQUERADE = 'oifname "wan" masquerade'
+
+/** Rules that forget every mapping and every ban. */
+export function flushRules(type: NatType): string {
+  const { mapping, filtering, bans }: NatBehaviour = NATS[type]
+  return [
+    ...(filtering !== 'open-input' ? [`flush set ${TABLE} permitted`] : []),
+    ...(mapping === 'computed' ? [`flush map ${TABLE} inside`] : []),
+    ...(bans ? [`flush set ${TABLE} banned`] : []),
+    '',
+  ].join('\n')
+}
+
+function chain(name: string, hook: string, rules: readonly string[]): string {
+  return `chain ${name} {\ntype ${hook}\n${rules.join('\n')}\n}`
+}
