@@ -71,9 +71,9 @@ export const addresses = {
     host: (n: number) => `192.31.196.${8 * side + 2 + n}`,
   }),
   lan6: (side: number) => ({
-    gateway: `2001:2:0:${side.toString(16)}::1`,
+    gateway: `2001:2:0:${(0x400 + side).toString(16)}::1`,
     length: 64,
-    prefix: `2001:2:0:${side.toString(16)}::/64`,
-    host: (n: number) => `2001:2:0:${side.toString(16)}::${2 + n}`,
+    prefix: `2001:2:0:${(0x400 + side).toString(16)}::/64`,
+    host: (n: number) => `2001:2:0:${(0x400 + side).toString(16)}::${2 + n}`,
   }),
 } as const

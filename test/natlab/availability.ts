@@ -49,7 +49,12 @@ function findReason(): string | undefined {
   }
   const { status, stderr } = spawnSync(
     'unshare',
-    ['--net', 'sh', '-ec', 'ip link add wan type veth peer name lan; ip link add name switch type bridge; nft -f -'],
+    [
+      '--net',
+      'sh',
+      '-ec',
+      'ip link add wan type veth peer name lan; ip link add name switch type bridge; nft -f -',
+    ],
     { input: RULES, encoding: 'utf8' },
   )
   if (status === 0) return undefined

@@ -38,23 +38,15 @@ export class Network {
   /** A cable between two namespaces, each end with an interface name of up to 15 characters. */
   link(a: string, interfaceA: string, b: string, interfaceB: string): void {
     this.#creation.push(`link add name ${interfaceA} netns ${a} type veth peer name ${interfaceB} netns ${b}`)
-    for (const [name, device] of [
-      [a, interfaceA],
-      [b, interfaceB],
-    ] as const) {
-      this.#setup(name).devices.push(`link set dev ${device} up`)
-      // a path of the interface's own: `all` and `default` do not reach an interface that exists
-      this.sysctl(name, `ipv4/conf/${device}/rp_filter`, 0)
-      this.sysctl(name, `ipv6/conf/${device}/accept_dad`, 0)
-    }
+    this.#interface(a, interfaceA)
+    this.#interface(b, interfaceB)
   }
 
   /** A switch in a namespace, to which `port` attaches interfaces. */
   bridge(name: string, device: string): void {
-    this.#setup(name).devices.unshift(
-      `link add name ${device} type bridge forward_delay 0`,
-      `link set dev ${device} up`,
-    )
+    // with snooping, neighbour discovery fails until a report of the group came, for a second or two
+    this.#creation.push(`link add name ${device} netns ${name} type bridge forward_delay 0 mcast_snooping 0`)
+    this.#interface(name, device)
   }
 
   port(name: string, bridge: string, device: string): void {
@@ -102,6 +94,13 @@ export class Network {
       )
     }
     await runScript(parts.join(''))
+  }
+
+  #interface(name: string, device: string): void {
+    this.#setup(name).devices.push(`link set dev ${device} up`)
+    // by the interface's own path: `default` does not reach an interface that exists
+    this.sysctl(name, `ipv4/conf/${device}/rp_filter`, 0)
+    this.sysctl(name, `ipv6/conf/${device}/accept_dad`, 0)
   }
 
   #setup(name: string): Setup {
