@@ -17,6 +17,7 @@ import {
   runScript,
   uniquePrefix,
 } from './namespace.js'
+import { NATS } from './nat.js'
 import { Network } from './network.js'
 import { planNeighbour, planSide } from './plan.js'
 import type { Side, SideOptions, SideType } from './side.js'
@@ -78,6 +79,8 @@ export class Lab {
   async side(name: string, type: SideType, options: SideOptions = {}): Promise<Side> {
     if (!/^[a-z0-9]{1,8}$/.test(name) || ['core', 'servers'].includes(name) || this.#sides.has(name))
       throw new Error(`'${name}' cannot name a side of this laboratory`)
+    if (type !== 'public' && type !== 'double' && !(type in NATS))
+      throw new Error(`'${type}' is no type of side`)
     if (this.#count === MAX_SIDES) throw new Error(`this laboratory has its ${MAX_SIDES} sides already`)
     const network = new Network()
     const namespace = `${this.#prefix}-${name}`
@@ -98,7 +101,8 @@ export class Lab {
   async loss(percent: number, options: { servers?: boolean } = {}): Promise<void> {
     const where = options.servers ? '' : 'iifname "side*" oifname "side*" '
     const share = Math.round(percent * 100)
-    const rule = share > 0 ? `add rule inet loss path ${where}numgen random mod 10000 < ${share} drop\n` : ''
+    const random = share < 10_000 ? `numgen random mod 10000 < ${share} ` : ''
+    const rule = share > 0 ? `add rule inet loss path ${where}${random}drop\n` : ''
     await this.#rules(this.core, `flush chain inet loss path\n${rule}`)
   }
 

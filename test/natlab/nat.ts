@@ -86,8 +86,7 @@ const SET_SIZE = 65_536
 /** The ruleset of a NAT whose interfaces are called `wan` and `lan`. */
 export function natRules(type: NatType, settings: NatSettings): string {
   const { mapping, filtering, bans }: NatBehaviour = NATS[type]
-  const { publicAddress, mappingTimeout, banTime, spared } = settings
-  const turned = `^ 0x${settings.turned.toString(16)}`
+  const { mappingTimeout, banTime, spared } = settings
   const flags = `size ${SET_SIZE}; flags dynamic,timeout; timeout ${mappingTimeout}s;`
   const raw: string[] = []
   const record: string[] = []
@@ -112,29 +111,46 @@ export function natRules(type: NatType, settings: NatSettings): string {
   if (mapping === 'computed') {
     sets.push(`map inside { type inet_service : ipv4_addr; ${flags} }`)
     record.push('oifname "wan" meta l4proto udp update @inside { udp sport : ct original ip saddr }')
-    inbound.push(`iifname "wan" meta l4proto udp dnat to udp dport map @inside : udp dport ${turned}`)
-  }
-  const outbound: Record<Mapping, string[]> = {
-    computed: [`oifname "wan" meta l4proto udp snat to ${publicAddress} : udp sport ${turned}`, MASQUERADE],
-    random: ['oifname "wan" masquerade random,fully-random'],
-    // from 30000 up, 20000 of them: none that a server uses
-    sequential: [
-      `oifname "wan" meta l4proto udp snat to ${publicAddress} : numgen inc mod 20000 offset 30000`,
-      MASQUERADE,
-    ],
-    preserved: [MASQUERADE],
-    none: [],
+    inbound.push(
+      `iifname "wan" meta l4proto udp dnat to udp dport map @inside : udp dport ^ ${settings.turned}`,
+    )
   }
   const closed = 'iifname "wan" ct state new drop'
   const chains = [
     chain('unasked', 'filter hook prerouting priority raw', raw),
     chain('inbound', 'nat hook prerouting priority dstnat', inbound),
-    chain('outbound', 'nat hook postrouting priority srcnat', outbound[mapping]),
+    chain('outbound', 'nat hook postrouting priority srcnat', outboundRules(mapping, settings)),
     chain('record', 'filter hook postrouting priority srcnat + 10', record),
     chain('own', 'filter hook input priority filter', filtering === 'open-input' ? [] : [closed]),
     chain('through', 'filter hook forward priority filter', [`meta l4proto != udp ${closed}`]),
   ]
   return `table ${TABLE} {\n${sets.join('\n')}\n${chains.join('\n')}\n}\n`
+}
+
+/** How the source of outbound packets is translated. */
+function outboundRules(mapping: Mapping, { publicAddress, turned }: NatSettings): string[] {
+  const translate = `oifname "wan" meta l4proto udp snat to ${publicAddress} :`
+  switch (mapping) {
+    case 'computed':
+      return [`${translate} udp sport ^ ${turned}`, MASQUERADE]
+    case 'sequential':
+      return [`${translate} ${nextPort()}`, MASQUERADE]
+    case 'random':
+      return ['oifname "wan" masquerade random,fully-random']
+    case 'preserved':
+      return [MASQUERADE]
+    case 'none':
+      return []
+  }
+}
+
+/** The ports of a sequential mapping: more than a search uses in its lifetime, few enough to list. */
+const SEQUENCE = { first: 30_000, count: 4096 } as const
+
+/** The next port, by a table, as the counter by itself is in the byte order of the machine and not of the network. */
+function nextPort(): string {
+  const ports = Array.from({ length: SEQUENCE.count }, (_, i) => `${i} : ${SEQUENCE.first + i}`)
+  return `numgen inc mod ${SEQUENCE.count} map { ${ports.join(', ')} }`
 }
 
 const MASQUERADE = 'oifname "wan" masquerade'
