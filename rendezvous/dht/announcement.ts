@@ -1,0 +1,165 @@
+import type { KeyPair } from 'hyperdht'
+import { sleep } from '../../src/net/index.js'
+import type { RendezvousContext } from '../interface.js'
+import { type Scope, scope } from '../scope.js'
+import type { Doorbell } from './doorbell.js'
+import type { DhtNetwork } from './network.js'
+import { announcedDays, commitment, type IdentityMailbox, placeOf } from './place.js'
+import { encodePointer } from './pointer.js'
+
+/** How often everything is announced anew, in ms. Nodes keep an announcement for 13 to 27 minutes. */
+const RENEWAL = 8 * 60_000
+/**
+ * How often it is checked that the announcement is still there, in ms: a node that restarted has forgotten it. Two
+ * lookups of three nodes cost some 20 packets a minute, of the 200 that an idle accepter may use.
+ */
+const CHECK = 40_000
+/** Nodes asked in a check. */
+const CHECKED_NODES = 3
+/** Pauses before a failed announcement is tried again, in ms; the last one repeats. */
+const RETRIES = [500, 1000, 2000, 5000, 10_000] as const
+
+/** Keeps an accepter announced: on the topic, in the pointer, and in the record under its own key. */
+export class Announcement {
+  readonly #network: DhtNetwork
+  readonly #doorbell: Doorbell
+  readonly #keyPair: KeyPair
+  readonly #mailbox: IdentityMailbox
+  readonly #context: RendezvousContext
+  readonly #life: Scope
+  readonly #running: Promise<void>
+  /** Cuts the pause between two rounds short. */
+  #pause: Scope | undefined
+  /** When the next announcement is due, by the clock; 0 is at once. */
+  #due = 0
+  /** Our own address as each node saw it last: a NAT that gave us another one has cut the nodes' way to us. */
+  readonly #mappings = new Map<string, string>()
+  #announced: (() => void) | undefined
+  /** Resolves with the first success. Never rejects. */
+  readonly first: Promise<void> = new Promise((resolve) => {
+    this.#announced = resolve
+  })
+
+  constructor(
+    network: DhtNetwork,
+    doorbell: Doorbell,
+    keyPair: KeyPair,
+    mailbox: IdentityMailbox,
+    context: RendezvousContext,
+  ) {
+    this.#network = network
+    this.#doorbell = doorbell
+    this.#keyPair = keyPair
+    this.#mailbox = mailbox
+    this.#context = context
+    this.#life = scope(network.signal)
+    this.#running = this.#run().catch((cause) => {
+      context.log.error({ cause: String(cause) }, 'announcing in the DHT stopped')
+    })
+  }
+
+  /** Stops announcing. What nodes hold expires by itself. */
+  async close(): Promise<void> {
+    this.#life.close()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log } = this.#context
+    const signal = this.#life.signal
+    // nothing can be announced before the network is there, and hyperdht would try again only after 5 minutes
+    await this.#network.connected(signal).catch(() => {})
+    await this.#network.settled(signal).catch(() => {})
+    if (signal.aborted) return
+    const onchange = () => {
+      this.#due = 0
+      this.#pause?.close()
+    }
+    const stop = this.#network.onstate(onchange)
+    this.#network.dht.on('network-change', onchange)
+    try {
+      await this.#doorbell.listen(this.#keyPair)
+      let rounds = 0
+      let failures = 0
+      while (!signal.aborted) {
+        await this.#network.connected(signal).catch(() => {})
+        if (signal.aborted) return
+        if (clock.now() < this.#due && (await this.#present())) {
+          await this.#wait(Math.min(CHECK, this.#due - clock.now()))
+          continue
+        }
+        if (rounds++ > 0) this.#doorbell.server.refresh()
+        this.#due = clock.now() + RENEWAL
+        if (await this.#announce()) {
+          if (failures > 0 || rounds === 1) log.info({}, 'announced in the DHT')
+          failures = 0
+          this.#announced?.()
+          await this.#wait(CHECK)
+        } else {
+          if (failures === 0 && !signal.aborted) log.warn({}, 'cannot be announced in the DHT; trying again')
+          this.#due = 0
+          await this.#wait(RETRIES[Math.min(failures, RETRIES.length - 1)] ?? 0)
+          failures++
+        }
+      }
+    } finally {
+      stop()
+      this.#network.dht.off('network-change', onchange)
+    }
+  }
+
+  /** Whether nodes still hold the announcement on the topic and the way to the doorbell. */
+  async #present(): Promise<boolean> {
+    const signal = this.#life.signal
+    const own = this.#keyPair.publicKey
+    const where = {
+      nodes: this.#doorbell.server.relayAddresses.slice(0, CHECKED_NODES),
+      onlyClosestNodes: true,
+    }
+    if (where.nodes.length === 0) return false
+    let reachable = false
+    let moved = false
+    await this.#network.operate(signal, async (options) => {
+      for await (const { from, to } of this.#network.dht.findPeer(own, { ...options, ...where })) {
+        const [node, mapping] = [`${from.host}:${from.port}`, `${to.host}:${to.port}`]
+        const before = this.#mappings.get(node)
+        if (before !== undefined && before !== mapping) moved = true
+        this.#mappings.set(node, mapping)
+        reachable = true
+      }
+    })
+    if (signal.aborted) return true
+    const [day] = announcedDays(this.#context.clock.date())
+    const { pointer } = placeOf(this.#mailbox, day ?? 0)
+    const { value } = await this.#network.get(pointer.publicKey, signal)
+    return signal.aborted || (reachable && !moved && value !== undefined)
+  }
+
+  /** One round. True if an inviter can find the accepter now. */
+  async #announce(): Promise<boolean> {
+    const signal = this.#life.signal
+    const date = this.#context.clock.date()
+    const seq = Math.floor(date / 1000)
+    const relays = this.#doorbell.server.relayAddresses.slice(0, 3)
+    this.#mappings.clear()
+    const own = this.#keyPair
+    const places = announcedDays(date).map((day) => placeOf(this.#mailbox, day))
+    const done = await Promise.allSettled([
+      ...places.map(({ topic }) => this.#network.announce(topic, own, relays, signal)),
+      ...places.map(({ pointer }) =>
+        this.#network.put(pointer, encodePointer({ announcer: own.publicKey, relays }), seq, signal),
+      ),
+      this.#network.put(own, commitment(this.#mailbox, own.publicKey), seq, signal),
+    ])
+    const failed = done.find(({ status }) => status === 'rejected')
+    if (failed?.status === 'rejected')
+      this.#context.log.debug({ cause: String(failed.reason) }, 'not announced')
+    return relays.length > 0 && done.slice(0, places.length).every(({ status }) => status === 'fulfilled')
+  }
+
+  async #wait(ms: number): Promise<void> {
+    this.#pause = scope(this.#life.signal)
+    await sleep(this.#context.clock, ms, this.#pause.signal).catch(() => {})
+    this.#pause.close()
+  }
+}

@@ -1,0 +1,96 @@
+import type { KeyPair, NodeAddress, Server } from 'hyperdht'
+import { deadline } from '../../src/net/index.js'
+import type { RendezvousContext } from '../interface.js'
+import { fetchMessage } from './fetch.js'
+import type { DhtNetwork } from './network.js'
+
+/** How long the records of a ring are looked for, in ms: an inviter puts them while it rings. */
+const FETCH_PATIENCE = 8000
+/** Rings answered at the same time. A further one takes the place of the oldest: honest ones are done in a second. */
+const MAX_FETCHES = 48
+/** Rings answered at the same time for one address that they claim to come from: what a NAT's users need at most. */
+const MAX_FETCHES_AN_ADDRESS = 12
+/** Rings that are remembered, so that an inviter that rings again is not fetched again. */
+const MAX_REMEMBERED = 4096
+/** How long hyperdht keeps what it knows of a handshake, in ms: no longer than a retransmission is under way. */
+const HANDSHAKE_MEMORY = 1000
+
+/**
+ * What the inviters of an accepter ring. A ring is the handshake of a HyperDHT connection: every one is rejected,
+ * without an answer, but its key says under which key the inviter has stored its message. The handshake comes over
+ * nodes of the DHT, so it gets through any NAT, and at once.
+ */
+export class Doorbell {
+  readonly server: Server
+  readonly #network: DhtNetwork
+  readonly #context: RendezvousContext
+  readonly #deliver: (message: Buffer) => void
+  /** The rings being answered, oldest first, by the key of the inviter in hex. */
+  readonly #fetches = new Map<string, { readonly address: string; readonly end: () => void }>()
+  /** The rings that were answered, oldest first. */
+  readonly #answered = new Set<string>()
+
+  constructor(network: DhtNetwork, context: RendezvousContext, deliver: (message: Buffer) => void) {
+    this.#network = network
+    this.#context = context
+    this.#deliver = deliver
+    this.server = network.dht.createServer({
+      shareLocalAddress: false,
+      holepunch: () => false,
+      handshakeClearWait: HANDSHAKE_MEMORY,
+      firewall: (sessionKey, _payload, address) => {
+        this.#rung(sessionKey, address)
+        return true
+      },
+    })
+    // a stream is never accepted, but an error event that nobody hears would end the program
+    this.server.on('error', (cause) => context.log.debug({ cause: String(cause) }, 'the DHT server erred'))
+  }
+
+  /** Begins to listen, under the key that the accepter announces. */
+  async listen(keyPair: KeyPair): Promise<void> {
+    await this.server.listen(keyPair)
+  }
+
+  /** Stops fetching; the server itself is closed together with the network, or by `close`. */
+  async close(): Promise<void> {
+    for (const { end } of this.#fetches.values()) end()
+    await this.server.close().catch(() => {})
+  }
+
+  #rung(sessionKey: Buffer, { host: address }: NodeAddress): void {
+    const ring = sessionKey.toString('hex')
+    const log = this.#context.log.child({ ring: ring.slice(0, 8) })
+    if (this.#answered.has(ring) || this.#fetches.has(ring)) return
+    let busy = 0
+    for (const fetch of this.#fetches.values()) if (fetch.address === address) busy++
+    if (busy >= MAX_FETCHES_AN_ADDRESS) {
+      log.debug({ address }, 'too many rings from one address: ignored')
+      return
+    }
+    const [oldest] = this.#fetches.values()
+    if (oldest && this.#fetches.size >= MAX_FETCHES) oldest.end()
+    log.debug({ address }, 'rung in the DHT')
+    void this.#answer(sessionKey, ring, address)
+  }
+
+  async #answer(sessionKey: Buffer, ring: string, address: string): Promise<void> {
+    const limit = deadline(this.#context.clock, FETCH_PATIENCE, this.#network.signal)
+    const end = () => {
+      this.#fetches.delete(ring)
+      limit.abort(new Error('given up'))
+    }
+    this.#fetches.set(ring, { address, end })
+    const message = await fetchMessage(this.#network, this.#context.clock, sessionKey, limit.signal)
+    limit.dispose()
+    this.#fetches.delete(ring)
+    if (!message) {
+      this.#context.log.debug({ ring: ring.slice(0, 8) }, 'rung, but left no message')
+      return
+    }
+    this.#answered.add(ring)
+    const [first] = this.#answered
+    if (first !== undefined && this.#answered.size > MAX_REMEMBERED) this.#answered.delete(first)
+    this.#deliver(message)
+  }
+}
