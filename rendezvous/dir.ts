@@ -132,6 +132,8 @@ class DirectoryRendezvous implements Rendezvous {
         if (trouble) log.info({ path: this.#path }, 'the directory can be read again')
         trouble = ''
       } catch (cause) {
+        watcher?.close()
+        watcher = undefined // it would go on watching a directory that was replaced by another one
         const why = String((cause as { code?: unknown }).code ?? cause)
         if (why !== trouble && !signal.aborted)
           log.warn({ path: this.#path, cause: why }, 'the directory cannot be read; trying again')

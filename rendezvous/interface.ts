@@ -52,18 +52,24 @@ export interface RendezvousContext {
 export interface Rendezvous {
   /** The URL as the user gave it, without secrets, for the log. */
   readonly name: string
-  /** Typical time from `post` to `receive`, in ms: how long a side waits before it gives up on an answer. */
+  /**
+   * Typical time from `post` to `receive`, in ms, as far as is known now; it may change. What waits for an answer
+   * adds a multiple of it to its own time. Of several side by side it is that of the slowest.
+   */
   readonly latency: number
   /**
    * Leaves a sealed message (a few kB at most) in a mailbox. Resolves once it can be fetched from there.
-   * Posting the same bytes twice is harmless.
-   * @throws PlexusError RENDEZVOUS_UNREACHABLE when it cannot be done now; RENDEZVOUS_FOREIGN when it never can
+   * Posting the same bytes twice is harmless. A rendezvous may go on calling the receiver's attention to the message
+   * in the background until the signal aborts: abort it once the answer is there, or the message is worthless.
+   * @throws PlexusError RENDEZVOUS_UNREACHABLE when it cannot be done now; RENDEZVOUS_FOREIGN when it never can;
+   *   PEER_SILENT when the receiver has to be there, and was not when the signal aborted with a timeout; else the
+   *   signal's reason
    */
   post(envelope: Envelope, sealed: Uint8Array, options: { signal: AbortSignal }): Promise<void>
   /**
    * The messages for a mailbox, as they come, those that lie there already first. Ends only when the signal aborts
    * (by ending, not by throwing); survives every loss of connection by itself. May deliver a message twice and in
-   * any order. Only one `receive` at a time for a mailbox.
+   * any order. Only one `receive` at a time for a mailbox. It begins with the call, not with the first `next()`.
    */
   receive(mailbox: Mailbox, options: { signal: AbortSignal }): AsyncIterable<Uint8Array>
   /** Resolves once messages can arrive at what `receive` was called for: when an accepter is reachable. Optional. */
