@@ -15,3 +15,4 @@ export {
 export { type OwnAddress, ownAddresses } from './interfaces.js'
 export { type Logger, silent } from './log.js'
 export { type Datagram, type DatagramListener, MAX_DATAGRAM, UdpPort } from './port.js'
+export { sourceAddress } from './source.js'

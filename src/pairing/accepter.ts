@@ -1,0 +1,256 @@
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { formatIdentity, type IdentityName } from '../identity/index.js'
+import { deadline } from '../net/index.js'
+import type { SeenSessions } from '../sealing/index.js'
+import { answer, FAREWELL } from './answering.js'
+import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
+import {
+  Correspondence,
+  identityMailbox,
+  type Opened,
+  type Sealed,
+  sessionMailbox,
+} from './correspondence.js'
+import type { Invite, Message, Refusal, RefusalCode } from './message.js'
+import type { Passage } from './passage.js'
+import { PeerNews } from './passing.js'
+
+/** How many sessions may be negotiated at a time: each holds a port and some work. */
+const MAX_SESSIONS = 16
+
+/** How many refusals one peer is sent in `REFUSAL_WINDOW` ms: enough to be told, too few to be used as a lever. */
+const MAX_REFUSALS = 6
+const REFUSAL_WINDOW = 60_000
+
+export interface AccepterOptions {
+  /** Only these peers; without it everyone who has a directory in the repository. */
+  readonly peers?: readonly IdentityName[]
+  readonly seen: SeenSessions
+  /** Whether a newer invite of a peer ends its session that is still being negotiated. */
+  readonly supersede: boolean
+  /** May say no before anything is done for the invite; the sentence is told to the peer. */
+  readonly admit: (
+    peer: IdentityName,
+    underway: Underway,
+  ) => Promise<{ code: RefusalCode; sentence: string } | undefined>
+  /** Takes over the passage and its port. */
+  readonly onPassage: (passage: Passage) => void
+}
+
+/** How many sessions are being negotiated just now. */
+export interface Underway {
+  readonly ofPeer: number
+  readonly all: number
+}
+
+/** A session under way. */
+interface Session {
+  readonly peer: string
+  readonly invite: Opened<Invite>
+  readonly news: PeerNews
+  readonly controller: AbortController
+  readonly over: Promise<void>
+  answer: Sealed | undefined
+}
+
+/** Waits for invites for ever, judges them, and carries each that is good through to a passage. */
+export class Accepter {
+  readonly #context: PairingContext
+  readonly #options: AccepterOptions
+  readonly #mail: Correspondence
+  readonly #sessions = new Map<string, Session>()
+  readonly #refused = new Map<string, number[]>()
+
+  constructor(context: PairingContext, options: AccepterOptions) {
+    this.#context = context
+    this.#options = options
+    this.#mail = new Correspondence(context)
+  }
+
+  /** Receives until the signal aborts; then ends what is under way and resolves. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { rendezvous, app, host, log } = this.#context
+    const mailbox = identityMailbox(app, host.name, host.certificate)
+    try {
+      for await (const sealed of rendezvous.receive(mailbox, { signal })) {
+        await this.#take(sealed, signal).catch((thrown: unknown) => {
+          const error = asPlexusError(thrown)
+          log.warn({ code: error.code }, error.message)
+        })
+      }
+    } finally {
+      const reason = asPlexusError(
+        signal.reason ?? new PlexusError('CANCELLED', 'The accepter ends.'),
+        'CANCELLED',
+      )
+      for (const { controller } of this.#sessions.values()) controller.abort(reason)
+      await Promise.all([...this.#sessions.values()].map(({ over }) => over))
+    }
+  }
+
+  async #take(sealed: Uint8Array, signal: AbortSignal): Promise<void> {
+    const opened = await this.#mail.open(sealed)
+    const { message } = opened
+    const peer = formatIdentity(message.from)
+    if (!this.#welcome(message.from)) {
+      throw new PlexusError(
+        'SENDER_UNKNOWN',
+        `A message from ${peer} was dropped: this accepter is not for it.`,
+      )
+    }
+    const session = this.#sessions.get(message.session)
+    if (session && session.peer !== peer) throw replayed(message)
+    switch (message.kind) {
+      case 'invite':
+        await this.#invited({ ...opened, message }, session, signal)
+        break
+      case 'update':
+        session?.news.update(message.candidates)
+        break
+      case 'abort':
+        if (session)
+          session.controller.abort(new PlexusError('PEER_ABORTED', `${peer} gave up: ${message.sentence}`))
+        else if (message.app === this.#context.app && this.#stale(message) === undefined)
+          await this.#remember(message)
+        break
+      case 'answer':
+      case 'refusal':
+        throw new PlexusError(
+          'MALFORMED',
+          `A message from ${peer} was dropped: an accepter expects no ${message.kind}.`,
+        )
+    }
+  }
+
+  #welcome(peer: IdentityName): boolean {
+    const { peers } = this.#options
+    return peers === undefined || peers.some((allowed) => formatIdentity(allowed) === formatIdentity(peer))
+  }
+
+  async #invited(opened: Opened<Invite>, known: Session | undefined, signal: AbortSignal): Promise<void> {
+    const { message } = opened
+    if (known) return this.#again(opened, known)
+    if (this.#options.seen.has(Buffer.from(message.session, 'hex'))) throw replayed(message)
+    const { app, log } = this.#context
+    const peer = formatIdentity(message.from)
+    if (message.app !== app) {
+      return this.#refuse(opened, 'APPLICATION', `This accepter serves '${app}', not '${message.app}'.`)
+    }
+    const stale = this.#stale(message)
+    if (stale) return this.#refuse(opened, 'CLOCK', stale)
+    await this.#remember(message)
+    if (this.#sessions.size >= MAX_SESSIONS) {
+      return this.#refuse(opened, 'BUSY', `${MAX_SESSIONS} pairings are under way already.`)
+    }
+    if (this.#options.supersede) await this.#supersede(peer)
+    const refusal = await this.#options.admit(message.from, this.#underway(peer))
+    if (refusal) return this.#refuse(opened, refusal.code, refusal.sentence)
+    log.info({ session: shortSession(message.session) }, `invited by ${peer}`)
+    if (!signal.aborted) this.#start(opened)
+  }
+
+  /** The same invite once more: its answer may have been lost on the way. */
+  async #again(opened: Opened<Invite>, session: Session): Promise<void> {
+    const { message } = opened
+    if (!opened.content.equals(session.invite.content)) throw replayed(message)
+    const { answer: made, controller } = session
+    if (!made) return
+    const mailbox = sessionMailbox(this.#context.app, message.from, message.reply)
+    const header = this.#mail.header(message.from, message.session)
+    this.#mail.post(mailbox, made.sealed, header, controller.signal).catch((thrown: unknown) => {
+      this.#context.log.debug({ err: thrown }, 'the answer could not be posted again')
+    })
+  }
+
+  #underway(peer: string): Underway {
+    const sessions = [...this.#sessions.values()]
+    return { ofPeer: sessions.filter((session) => session.peer === peer).length, all: sessions.length }
+  }
+
+  /** One identity has one pairing under way: the newest. */
+  async #supersede(peer: string): Promise<void> {
+    for (const session of [...this.#sessions.values()]) {
+      if (session.peer !== peer) continue
+      session.controller.abort(new PlexusError('BUSY', 'A newer invite of the same identity came in.'))
+      await session.over
+    }
+  }
+
+  #start(invite: Opened<Invite>): void {
+    const { message } = invite
+    const log = this.#context.log.child({ session: shortSession(message.session) })
+    const controller = new AbortController()
+    const news = new PeerNews()
+    const { signal } = controller
+    const onAnswer = (made: Sealed) => {
+      session.answer = made
+    }
+    const over = answer({ ...this.#context, log }, invite, { news, signal, onAnswer })
+      .then((passage) => this.#options.onPassage(passage))
+      .catch((thrown: unknown) => {
+        const error = asPlexusError(thrown)
+        log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
+      })
+      .finally(() => this.#sessions.delete(message.session))
+    const session: Session = {
+      peer: formatIdentity(message.from),
+      invite,
+      news,
+      controller,
+      over,
+      answer: undefined,
+    }
+    this.#sessions.set(message.session, session)
+  }
+
+  /** Why a message is not of now, in words for its sender; undefined if it is. */
+  #stale(message: Message): string | undefined {
+    const now = this.#context.clock.date()
+    const off = now - message.time
+    if (Math.abs(off) > FRESHNESS) {
+      const minutes = Math.round(Math.abs(off) / 60_000)
+      return `The clocks differ by ${minutes} minutes: yours is ${off > 0 ? 'behind' : 'ahead'}, or the message is old.`
+    }
+    if (message.expires <= now) return 'The message has expired.'
+    return undefined
+  }
+
+  /** From now on this session is known: nothing under its id is begun again, before or after a restart. */
+  async #remember(message: Message): Promise<void> {
+    const latest = message.time + FRESHNESS + stretchedTimeout(this.#context)
+    await this.#options.seen.add(Buffer.from(message.session, 'hex'), latest)
+  }
+
+  /** Tells a sender who has proven who it is why it is not answered. */
+  async #refuse(invite: Opened<Invite>, code: RefusalCode, sentence: string): Promise<void> {
+    const { message, certificate } = invite
+    const { clock, log, app } = this.#context
+    const peer = formatIdentity(message.from)
+    const session = shortSession(message.session)
+    log.warn({ code, session }, `${peer} was refused: ${sentence}`)
+    const now = clock.now()
+    const recent = (this.#refused.get(peer) ?? []).filter((time) => now - time < REFUSAL_WINDOW)
+    if (recent.length >= MAX_REFUSALS) return
+    this.#refused.set(peer, [...recent, now])
+    const limit = deadline(clock, FAREWELL)
+    const refusal: Refusal = {
+      ...this.#mail.header(message.from, message.session),
+      kind: 'refusal',
+      code,
+      sentence,
+    }
+    const { sealed } = await this.#mail.seal(refusal, certificate)
+    this.#mail
+      .post(sessionMailbox(app, message.from, message.reply), sealed, refusal, limit.signal)
+      .catch((thrown: unknown) => log.debug({ err: thrown, session }, 'the refusal could not be posted'))
+      .finally(limit.dispose)
+  }
+}
+
+function replayed(message: Message): PlexusError {
+  const from = formatIdentity(message.from)
+  return new PlexusError(
+    'REPLAYED',
+    `A message from ${from} was dropped: session ${shortSession(message.session)} is known.`,
+  )
+}

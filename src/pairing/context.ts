@@ -1,0 +1,37 @@
+import type { Rendezvous } from '../../rendezvous/interface.js'
+import type { Host, IdentityName, Repository } from '../identity/index.js'
+import type { Clock, Logger, Random } from '../net/index.js'
+
+/** What both roles of a pairing need from the outside. */
+export interface PairingContext {
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly repository: Repository
+  readonly host: Host
+  readonly app: string
+  readonly rendezvous: Rendezvous
+  /** STUN servers as `host[:port]`; empty for a network without any. */
+  readonly stunServers: readonly string[]
+  /** The local address and port to punch from, as in `--stun-client`; the system chooses what is left out. */
+  readonly bind: { readonly address?: string; readonly port?: number }
+  /** TTL of the opening packets, in hops. */
+  readonly hops: number
+  /** How long one pairing may take, in ms. */
+  readonly timeout: number
+}
+
+/** How long a message is worth anything, and how far two clocks may differ, in ms. */
+export const FRESHNESS = 15 * 60_000
+
+/** The first digits of a session id: the same in both logs. */
+export function shortSession(session: string): string {
+  return session.slice(0, 8)
+}
+
+/** What a pairing may take in all, in ms: two messages have to get through the slowest rendezvous in it. */
+export function stretchedTimeout(context: Pick<PairingContext, 'timeout' | 'rendezvous'>): number {
+  return context.timeout + 2 * context.rendezvous.latency
+}
+
+export type { Host, IdentityName }

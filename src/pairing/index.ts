@@ -1,0 +1,5 @@
+export { Accepter, type AccepterOptions, type Underway } from './accepter.js'
+export { type PairingContext, shortSession } from './context.js'
+export { invite } from './inviter.js'
+export type { RefusalCode } from './message.js'
+export type { Passage, Role } from './passage.js'

@@ -1,0 +1,308 @@
+import { createHash } from 'node:crypto'
+import type { Mailbox } from '../../rendezvous/interface.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { type Certificate, formatIdentity, type IdentityName } from '../identity/index.js'
+import { deadline, sleep } from '../net/index.js'
+import { deriveKeys, ephemeral } from '../sealing/index.js'
+import { answer, FAREWELL } from './answering.js'
+import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
+import {
+  Correspondence,
+  identityMailbox,
+  type Opened,
+  type Sealed,
+  sessionMailbox,
+} from './correspondence.js'
+import { type Gathering, gather, keepMapped } from './gathering.js'
+import type { Abort, Answer, Invite, Update } from './message.js'
+import type { Passage } from './passage.js'
+import { PeerNews, pass } from './passing.js'
+
+/**
+ * When an inviter begins to look whether the peer is inviting it, in ms after its invite was posted: an accepter
+ * that is there has answered by then, and the common case pays nothing.
+ */
+const GLARE_AFTER = 2000
+
+/** How long the failed posting may take to say why, once the time is up, in ms. */
+const LAST_WORDS = 500
+
+/**
+ * Invites a peer once: gather, post the invite, wait for the answer, punch. If the peer is inviting us at the same
+ * time, the lower session id stays the inviter, and the other side answers it.
+ * The caller owns the passage's port; on failure everything is closed and the peer is told.
+ * @throws PlexusError PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
+ *   the signal's reason
+ */
+export async function invite(
+  outer: PairingContext,
+  peer: IdentityName,
+  options: { readonly signal: AbortSignal },
+): Promise<Passage> {
+  const session = outer.random(16).toString('hex')
+  const context = { ...outer, log: outer.log.child({ session: shortSession(session) }) }
+  const { clock, log } = context
+  const certificate = await new Correspondence(context).certificateOf(peer)
+  const total = stretchedTimeout(context)
+  log.info({}, `inviting ${formatIdentity(peer)} to '${context.app}' over ${context.rendezvous.name}`)
+  const limit = deadline(
+    clock,
+    total,
+    options.signal,
+    () =>
+      new PlexusError(
+        'PEER_SILENT',
+        `${formatIdentity(peer)} has not answered in ${Math.round(total / 1000)} s.`,
+      ),
+  )
+  try {
+    const gathering = await gather(context, limit.signal)
+    try {
+      const attempt = new Attempt(context, { session, peer, certificate, gathering, limit: limit.signal })
+      return await attempt.run(clock.now() + total)
+    } catch (thrown) {
+      await gathering.port.close()
+      throw thrown
+    }
+  } finally {
+    limit.dispose()
+  }
+}
+
+interface AttemptOptions {
+  readonly session: string
+  readonly peer: IdentityName
+  readonly certificate: Certificate
+  readonly gathering: Gathering
+  readonly limit: AbortSignal
+}
+
+/** What the wait for an answer can end with. */
+type Turn =
+  | { readonly kind: 'answered'; readonly by: Opened<Answer> }
+  | { readonly kind: 'glare'; readonly by: Opened<Invite> }
+
+class Attempt {
+  readonly #context: PairingContext
+  readonly #options: AttemptOptions
+  readonly #mail: Correspondence
+  readonly #news = new PeerNews()
+  /** Aborts when the session ends, however it ends. */
+  readonly #over = new AbortController()
+  /** Aborts when the invite needs no further posting or ringing. */
+  readonly #heard = new AbortController()
+  readonly #reply: Buffer
+  #turn: (turn: Turn) => void = () => {}
+  #fail: (error: PlexusError) => void = () => {}
+
+  constructor(context: PairingContext, options: AttemptOptions) {
+    this.#context = context
+    this.#options = options
+    this.#mail = new Correspondence(context)
+    this.#reply = context.random(32)
+  }
+
+  async run(until: number): Promise<Passage> {
+    const { peer, session, certificate, gathering, limit } = this.#options
+    const { clock, app, host } = this.#context
+    const own = ephemeral()
+    const message: Invite = {
+      ...this.#mail.header(peer, session),
+      kind: 'invite',
+      reply: this.#reply,
+      offer: { key: own.publicKey, candidates: gathering.candidates, mapping: gathering.mapping, can: [] },
+    }
+    let waiting: 'answer' | 'hole' = 'answer'
+    const onlimit = () => {
+      const reason = asPlexusError(limit.reason, 'CANCELLED')
+      // a peer that answered was not silent: the punch ends by a time-out of its own
+      if (waiting === 'answer' || reason.code !== 'PEER_SILENT') this.#end(reason)
+    }
+    const made = await this.#mail.seal(message, certificate)
+    const turn = new Promise<Turn>((resolve, reject) => {
+      this.#turn = resolve
+      this.#fail = reject
+    })
+    limit.addEventListener('abort', onlimit, { once: true })
+    if (limit.aborted) onlimit()
+    let failed: PlexusError | undefined
+    const posting = this.#post(message, made)
+    void this.#listen(sessionMailbox(app, host.name, this.#reply))
+    void this.#watchForGlare(message, made)
+    keepMapped(this.#context, gathering, this.#over.signal, (candidate) => void this.#update([candidate]))
+    try {
+      const next = await turn
+      waiting = 'hole'
+      this.#heard.abort(new PlexusError('CANCELLED', 'The invite was answered.'))
+      const timeout = Math.max(1, until - clock.now())
+      if (next.kind === 'glare') {
+        const signal = this.#over.signal
+        return await answer({ ...this.#context, timeout }, next.by, { gathering, news: this.#news, signal })
+      }
+      const { offer } = next.by.message
+      return await pass(this.#context, {
+        role: 'inviter',
+        session,
+        peer,
+        keys: deriveKeys(own.privateKey, offer.key, made.content, next.by.content),
+        gathering,
+        remote: offer.candidates,
+        patience: 0,
+        timeout,
+        news: this.#news,
+        signal: this.#over.signal,
+      })
+    } catch (thrown) {
+      failed = await this.#cause(asPlexusError(thrown), posting)
+      throw failed
+    } finally {
+      limit.removeEventListener('abort', onlimit)
+      this.#heard.abort(failed ?? new PlexusError('CANCELLED', 'The session is over.'))
+      this.#over.abort(failed ?? new PlexusError('CANCELLED', 'The session is over.'))
+      if (failed && !REFUSALS.has(failed.code)) void this.#farewell(failed)
+    }
+  }
+
+  #end(error: PlexusError): void {
+    this.#fail(error)
+    this.#heard.abort(error)
+    this.#over.abort(error)
+  }
+
+  /** Posts the invite. What it fails with ends the attempt, unless somebody has answered all the same. */
+  async #post(message: Invite, made: Sealed): Promise<PlexusError | undefined> {
+    const { clock, log, app } = this.#context
+    const { peer, certificate } = this.#options
+    const started = clock.now()
+    try {
+      await this.#mail.post(identityMailbox(app, peer, certificate), made.sealed, message, this.#heard.signal)
+      log.info({}, `invite posted in ${Math.round(clock.now() - started)} ms`)
+      return undefined
+    } catch (thrown) {
+      const error = asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE')
+      if (!this.#heard.signal.aborted) this.#end(error)
+      return error
+    }
+  }
+
+  /** When nobody answered, the rendezvous may know a better reason than silence. */
+  async #cause(error: PlexusError, posting: Promise<PlexusError | undefined>): Promise<PlexusError> {
+    if (error.code !== 'PEER_SILENT') return error
+    const late = sleep(this.#context.clock, LAST_WORDS).then(() => undefined)
+    const reason = await Promise.race([posting, late])
+    return reason && reason.code !== 'CANCELLED' && reason.code !== 'INTERNAL' ? reason : error
+  }
+
+  /** Takes what comes to a mailbox of this session until the session is over. */
+  async #listen(mailbox: Mailbox): Promise<void> {
+    const { rendezvous, log } = this.#context
+    try {
+      for await (const sealed of rendezvous.receive(mailbox, { signal: this.#over.signal })) {
+        await this.#mail
+          .open(sealed)
+          .then((opened) => this.#take(opened))
+          .catch((thrown: unknown) =>
+            log.warn({ code: asPlexusError(thrown).code }, asPlexusError(thrown).message),
+          )
+      }
+    } catch (thrown) {
+      if (!this.#over.signal.aborted) this.#end(asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE'))
+    }
+  }
+
+  #take(opened: Opened): void {
+    const { peer, session } = this.#options
+    const { message } = opened
+    const name = formatIdentity(peer)
+    if (formatIdentity(message.from) !== name) return
+    // an accepter that serves another application says so under its own
+    if (message.app !== this.#context.app && message.kind !== 'refusal') return
+    if (message.kind === 'invite') this.#takeInvite({ ...opened, message })
+    if (message.session !== session) return
+    switch (message.kind) {
+      case 'answer':
+        this.#context.log.info({}, `${name} answered`)
+        this.#turn({ kind: 'answered', by: { ...opened, message } })
+        break
+      case 'update':
+        this.#news.update(message.candidates)
+        break
+      case 'refusal':
+        this.#end(new PlexusError(message.code, `${name} refused: ${message.sentence}`))
+        break
+      case 'abort':
+        this.#end(new PlexusError('PEER_ABORTED', `${name} gave up: ${message.sentence}`))
+        break
+      case 'invite':
+        break // its own session, thrown back at us
+    }
+  }
+
+  /** Glare: the peer invites us while we invite it. The lower session id stays the inviter. */
+  #takeInvite(opened: Opened<Invite>): void {
+    const { message } = opened
+    if (message.session >= this.#options.session) return
+    // an older one is of an attempt that has ended: nobody waits for its answer
+    if (Math.abs(this.#context.clock.date() - message.time) > stretchedTimeout(this.#context)) return
+    this.#context.log.info(
+      { peerSession: shortSession(message.session) },
+      'the peer is inviting us: answering it',
+    )
+    this.#turn({ kind: 'glare', by: opened })
+  }
+
+  async #watchForGlare(message: Invite, made: Sealed): Promise<void> {
+    const { clock, app, host, log } = this.#context
+    const { peer, certificate } = this.#options
+    try {
+      await sleep(clock, GLARE_AFTER, this.#heard.signal)
+      const own = host.certificate
+      void this.#listen(sessionMailbox(app, host.name, pairSeed(app, own, certificate)))
+      const mailbox = sessionMailbox(app, peer, pairSeed(app, certificate, own))
+      await this.#mail.post(mailbox, made.sealed, message, this.#heard.signal)
+    } catch (thrown) {
+      if (!this.#heard.signal.aborted) log.debug({ err: thrown }, 'glare could not be looked for')
+    }
+  }
+
+  async #update(candidates: Update['candidates']): Promise<void> {
+    const { peer, session, certificate } = this.#options
+    const { app, log } = this.#context
+    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates }
+    try {
+      const { sealed } = await this.#mail.seal(update, certificate)
+      await this.#mail.post(identityMailbox(app, peer, certificate), sealed, update, this.#over.signal)
+    } catch (thrown) {
+      log.debug({ err: thrown }, 'the update could not be posted')
+    }
+  }
+
+  /** Tells the accepter that this side has given up: it may have seen the invite, or may see it yet. */
+  async #farewell(error: PlexusError): Promise<void> {
+    const { peer, session, certificate } = this.#options
+    const { app, clock, log } = this.#context
+    const limit = deadline(clock, FAREWELL)
+    try {
+      const abort: Abort = { ...this.#mail.header(peer, session), kind: 'abort', sentence: error.message }
+      const { sealed } = await this.#mail.seal(abort, certificate)
+      await this.#mail.post(identityMailbox(app, peer, certificate), sealed, abort, limit.signal)
+    } catch (thrown) {
+      log.debug({ err: thrown }, 'the peer could not be told that the pairing failed')
+    } finally {
+      limit.dispose()
+    }
+  }
+}
+
+/** Failures that the peer itself told us of: it need not be told. */
+const REFUSALS: ReadonlySet<string> = new Set(['APPLICATION', 'CLOCK', 'BUSY', 'REFUSED', 'PEER_ABORTED'])
+
+/** The seed of the mailbox in which `to` finds what `from` invites it to: both can tell it from the certificates. */
+function pairSeed(app: string, to: Certificate, from: Certificate): Buffer {
+  return createHash('sha256')
+    .update('plexus 4 glare\0')
+    .update(to.fingerprint)
+    .update(from.fingerprint)
+    .update(app)
+    .digest()
+}

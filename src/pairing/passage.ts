@@ -1,0 +1,28 @@
+import type { IdentityName } from '../identity/index.js'
+import type { Endpoint, UdpPort } from '../net/index.js'
+import type { CandidateKind } from '../punch/index.js'
+import type { SessionKeys } from '../sealing/index.js'
+
+export type Role = 'inviter' | 'accepter'
+
+/** A hole that both sides know to be open, and what they share about it. */
+export interface Passage {
+  readonly role: Role
+  readonly app: string
+  /** 16 bytes in hex; its first 8 digits stand in both logs. */
+  readonly session: string
+  readonly host: IdentityName
+  readonly peer: IdentityName
+  /** The concrete local address and port of the path. */
+  readonly inner: Endpoint
+  /** The same as the internet sees it: reflexive, or `inner` where nothing translates. */
+  readonly outer: Endpoint
+  /** Where the peer's packets come from on this path. */
+  readonly faraway: Endpoint
+  readonly kind: CandidateKind
+  /** Round-trip time of the path in ms, as far as it was measured. */
+  readonly rtt: number | undefined
+  readonly keys: SessionKeys
+  /** The punched port, still open. Whoever takes the passage closes it: a command can only then bind it. */
+  readonly port: UdpPort
+}

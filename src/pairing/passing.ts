@@ -1,0 +1,99 @@
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import type { IdentityName } from '../identity/index.js'
+import { familyOf, formatEndpoint } from '../net/index.js'
+import { type Candidate, punch } from '../punch/index.js'
+import type { SessionKeys } from '../sealing/index.js'
+import type { PairingContext } from './context.js'
+import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
+import type { Passage, Role } from './passage.js'
+
+/** What the peer says while a session goes on, however early it comes. */
+export class PeerNews {
+  #early: Candidate[] = []
+  #sink: ((candidates: Candidate[]) => void) | undefined
+
+  /** The peer has found more candidates. */
+  update(candidates: readonly Candidate[]): void {
+    if (this.#sink) this.#sink([...candidates])
+    else this.#early.push(...candidates)
+  }
+
+  /** From now on candidates go to `sink`, those that came before first. */
+  connect(sink: (candidates: Candidate[]) => void): void {
+    if (this.#early.length > 0) sink(this.#early)
+    this.#early = []
+    this.#sink = sink
+  }
+}
+
+export interface PassingOptions {
+  readonly role: Role
+  readonly session: string
+  readonly peer: IdentityName
+  readonly keys: SessionKeys
+  readonly gathering: Gathering
+  readonly remote: readonly Candidate[]
+  /** Accepter: how long until it turns to full TTL when it has heard nothing, in ms. */
+  readonly patience: number
+  /** How long the punch may take, in ms. */
+  readonly timeout: number
+  readonly news: PeerNews
+  readonly signal: AbortSignal
+}
+
+/**
+ * Punches, and makes a passage of the path that both sides agreed on.
+ * @throws PlexusError PUNCH_TIMEOUT, PEER_ABORTED, STUN_UNREACHABLE (the likely cause of a punch that failed), or
+ *   the signal's reason
+ */
+export async function pass(context: PairingContext, options: PassingOptions): Promise<Passage> {
+  const { clock, log, random, hops } = context
+  const { role, session, peer, keys, gathering, patience, timeout, news, signal } = options
+  const { port } = gathering
+  const remote = probeable(gathering, options.remote)
+  const shown = remote.map(({ kind, endpoint }) => `${kind} ${formatEndpoint(endpoint)}`).join(', ')
+  log.info({}, `punching towards ${shown || 'whoever speaks first'}`)
+  const started = clock.now()
+  const attempt = punch(port, {
+    role,
+    keys: keys.punch,
+    remote,
+    hops,
+    patience,
+    timeout,
+    random,
+    clock,
+    log,
+    signal,
+  })
+  news.connect((candidates) => attempt.addCandidates(probeable(gathering, candidates)))
+  const result = await attempt.result.catch((thrown: unknown) => {
+    const error = asPlexusError(thrown)
+    if (error.code === 'PUNCH_TIMEOUT' && gathering.failure) {
+      throw new PlexusError('STUN_UNREACHABLE', `${gathering.failure.message} ${error.message}`, {
+        cause: error,
+      })
+    }
+    throw error
+  })
+  const inner = await innerEndpoint(port, result.peer)
+  const outer = (result.kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(result.peer))) ?? inner
+  log.info(
+    {},
+    `punched in ${Math.round(clock.now() - started)} ms: ${formatEndpoint(inner)} to ${formatEndpoint(result.peer)} (${result.kind})`,
+  )
+  return {
+    role,
+    app: context.app,
+    session,
+    host: context.host.name,
+    peer,
+    inner,
+    outer,
+    faraway: result.peer,
+    kind: result.kind,
+    rtt: result.rtt,
+    keys,
+    port,
+  }
+}

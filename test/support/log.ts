@@ -1,0 +1,38 @@
+import type { Logger } from '../../src/net/index.js'
+
+/** A log that a test can read. */
+export class MemoryLog implements Logger {
+  readonly lines: string[]
+  readonly #fields: object
+
+  constructor(lines: string[] = [], fields: object = {}) {
+    this.lines = lines
+    this.#fields = fields
+  }
+
+  #add(level: string, fields: object, message: string): void {
+    this.lines.push(`${level} ${message} ${JSON.stringify({ ...this.#fields, ...fields })}`)
+  }
+
+  trace(_fields: object, _message: string): void {}
+  debug(fields: object, message: string): void {
+    this.#add('debug', fields, message)
+  }
+  info(fields: object, message: string): void {
+    this.#add('info', fields, message)
+  }
+  warn(fields: object, message: string): void {
+    this.#add('warn', fields, message)
+  }
+  error(fields: object, message: string): void {
+    this.#add('error', fields, message)
+  }
+  child(fields: object): Logger {
+    return new MemoryLog(this.lines, { ...this.#fields, ...fields })
+  }
+
+  /** How many lines match. */
+  count(pattern: RegExp): number {
+    return this.lines.filter((line) => pattern.test(line)).length
+  }
+}
