@@ -106,6 +106,12 @@ export class Roster {
     await Promise.all(earlier.map((run) => run.end(reason)))
   }
 
+  /** Ends the commands of a peer, as `run` does before it replaces them. Resolves when they are gone. */
+  async end(peer: Identity): Promise<void> {
+    const reason = cancelled('The peer pairs again.')
+    await Promise.all([...this.#runsOf(peer)].map((run) => run.end(reason)))
+  }
+
   /** Ends every command and lets no other start. Resolves when all are gone. */
   close(): Promise<void> {
     this.#closed ??= (async () => {

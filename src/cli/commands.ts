@@ -1,0 +1,160 @@
+import yargs from 'yargs'
+import { PlexusError } from '../errors/index.js'
+import { type Flag, type Given, PAIRING_FLAGS, Values } from './flags.js'
+import { version } from './version.js'
+
+/** How wide the help is, in columns. */
+const HELP_WIDTH = 110
+
+const EXAMPLES: readonly (readonly [string, string])[] = [
+  ['$0 id new alice@example.com/laptop --app-repo=repo', 'make an identity'],
+  [
+    '$0 --accept --app-repo=repo --host-info=bob@example.com/server --exec-command=hooks/openvpn',
+    'wait on a server for everyone in the repository',
+  ],
+  [
+    '$0 --app-repo=repo --host-info=alice@example.com/laptop --peer-info=bob@example.com/server --exec-command=hooks/openvpn',
+    'invite it from the laptop',
+  ],
+  ['$0 demo', 'see it work on this machine alone'],
+]
+
+/**
+ * Runs one command line and resolves to the exit code.
+ * @throws PlexusError for everything that a person has to be told
+ */
+export async function run(argv: readonly string[]): Promise<number> {
+  let code = 0
+  const done = (result: Promise<number>) =>
+    result.then((value) => {
+      code = value
+    })
+  const program = yargs([...argv])
+    .scriptName('plexus')
+    .usage(
+      'plexus [command] [--flag=value …]\n\nLets two machines behind NATs reach each other directly, then starts your command.',
+    )
+    .locale('en')
+    .version(version())
+    .help()
+    .wrap(HELP_WIDTH)
+    .strict()
+    .exitProcess(false)
+    .parserConfiguration({
+      'camel-case-expansion': false,
+      'dot-notation': false,
+      'duplicate-arguments-array': true,
+    })
+    .fail((message, error) => {
+      throw error ?? new PlexusError('BAD_FLAG', sentence(message))
+    })
+  for (const [line, what] of EXAMPLES) program.example(line, what)
+  program.command(
+    '$0',
+    'pair with a peer, or wait for peers with --accept',
+    (command) => declare(command, PAIRING_FLAGS),
+    (given) => done(pair(given)),
+  )
+  program.command(
+    'id <action> [identity]',
+    'make an identity: id new owner/pin',
+    (command) =>
+      declare(
+        command
+          .positional('action', { type: 'string', choices: ['new'] })
+          .positional('identity', { type: 'string', describe: 'owner/pin' }),
+        ID_FLAGS,
+      ),
+    (given) =>
+      done(import('./id.js').then(({ identityCommand }) => identityCommand(given, new Values(given)))),
+  )
+  program.command(
+    'stun-server',
+    'run a STUN server',
+    (command) => declare(command, STUN_FLAGS),
+    (given) => done(import('./servers.js').then(({ stunServer }) => stunServer(new Values(given)))),
+  )
+  program.command(
+    'dht-node',
+    'run a DHT network of your own, or a node of one',
+    (command) => declare(command, DHT_FLAGS),
+    (given) => done(import('./servers.js').then(({ dhtNode }) => dhtNode(new Values(given)))),
+  )
+  program.command(
+    'demo',
+    'pair two identities on this machine alone, and tell how it went',
+    (command) => declare(command, DEMO_FLAGS),
+    (given) => done(import('./demo.js').then(({ demo }) => demo(new Values(given)))),
+  )
+  await program.parseAsync()
+  return code
+}
+
+async function pair(given: Given): Promise<number> {
+  const { pairCommand } = await import('./pair.js')
+  return await pairCommand(new Values(given))
+}
+
+type Program = ReturnType<typeof yargs>
+
+function declare(program: Program, flags: readonly Flag[]): Program {
+  for (const { name, arity, group, help, fallback } of flags) {
+    program.option(name, {
+      describe: help,
+      group: `${group}:`,
+      type: arity === 'switch' ? 'boolean' : 'string',
+      ...(arity === 'switch' ? {} : { requiresArg: true }),
+      ...(fallback === undefined ? {} : { defaultDescription: fallback }),
+    })
+  }
+  return program
+}
+
+const LOG_FLAGS = PAIRING_FLAGS.filter(({ group }) => group === 'Log')
+const REPOSITORY_FLAG = PAIRING_FLAGS.filter(({ name }) => name === 'app-repo')
+
+const ID_FLAGS: readonly Flag[] = [
+  ...REPOSITORY_FLAG,
+  {
+    name: 'key',
+    arity: 'one',
+    group: 'Pairing',
+    value: 'kind',
+    help: 'rsa (3072 bits) or ec (P-256)',
+    fallback: 'rsa',
+  },
+]
+
+const STUN_FLAGS: readonly Flag[] = [
+  { name: 'listen', arity: 'one', group: 'Network', value: 'ip:port', help: 'where to answer' },
+  {
+    name: 'alternate',
+    arity: 'one',
+    group: 'Network',
+    value: 'ip:port',
+    help: 'a second address and port, to tell NATs apart (RFC 5780)',
+  },
+  ...LOG_FLAGS,
+]
+
+const DHT_FLAGS: readonly Flag[] = [
+  {
+    name: 'listen',
+    arity: 'one',
+    group: 'Network',
+    value: 'ip:port',
+    help: 'where to answer: a concrete address',
+  },
+  ...PAIRING_FLAGS.filter(({ name }) => name === 'dht-bootstrap'),
+  ...LOG_FLAGS,
+]
+
+const DEMO_FLAGS: readonly Flag[] = [
+  { name: 'verbose', arity: 'switch', group: 'Log', help: 'with the log of both sides' },
+]
+
+/** What yargs says, as one sentence. */
+function sentence(message: string): string {
+  const line = message.trim().split('\n')[0] ?? 'The command line is wrong.'
+  return `${line.replace(/\.$/, '').replace(/^Unknown argument: /, 'Unknown flag or word: ')}.`
+}

@@ -1,0 +1,15 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+/** The repository when none is named: `/etc/plexus` for root, else in the XDG configuration folder. */
+export function defaultRepository(): string {
+  if (process.getuid?.() === 0) return '/etc/plexus'
+  return join(process.env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'plexus')
+}
+
+/** Where state is kept when no directory is named: systemd's, else the XDG state folder. */
+export function defaultStateDirectory(): string {
+  // systemd gives several directories with colons between; the first is ours
+  const given = process.env.STATE_DIRECTORY?.split(':')[0]
+  return given || join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'plexus')
+}

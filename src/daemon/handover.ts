@@ -1,0 +1,67 @@
+import { type Child, commandEnvironment, start, type Wildcards } from '../exec/index.js'
+import type { Repository } from '../identity/index.js'
+import { formatEndpoint } from '../net/index.js'
+import { type Passage, shortSession } from '../pairing/index.js'
+import type { DaemonSettings } from './settings.js'
+
+/** What a passage tells the command. */
+function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
+  const { inner, outer, faraway, host, peer, keys, role, app, session } = passage
+  const own = repository.paths(host)
+  return {
+    inner,
+    outer,
+    peer: faraway,
+    host,
+    peerId: peer,
+    secret: keys.secret,
+    key: keys.key,
+    paths: {
+      hostCertificate: own.certificate,
+      hostKey: own.privateKey,
+      peerCertificate: repository.paths(peer).certificate,
+    },
+    role,
+    app,
+    session,
+  }
+}
+
+/**
+ * Hands a passage over to the command: closes the port, so that the command can bind it, and starts the command at
+ * once, while the NAT's mapping is fresh. Without a command the passage is printed and undefined is returned.
+ * The port is closed in any case.
+ * @throws PlexusError as `start` does, or the signal's reason
+ */
+export async function handOver(
+  settings: DaemonSettings,
+  passage: Passage,
+  signal?: AbortSignal,
+): Promise<Child | undefined> {
+  const { context, command, environment, print } = settings
+  const log = context.log.child({ session: shortSession(passage.session) })
+  await passage.port.close()
+  const values = wildcardsOf(passage, context.repository)
+  if (command === undefined) {
+    print(printed(values))
+    return undefined
+  }
+  log.info(
+    {},
+    `starting ${command.file} at ${formatEndpoint(passage.inner)} towards ${formatEndpoint(passage.faraway)}`,
+  )
+  const { clock } = context
+  return await start(command, values, { clock, log, env: environment, ...(signal ? { signal } : {}) })
+}
+
+/** The passage as `KEY=value` lines, by the names that a command finds in its environment. */
+function printed(values: Wildcards): string {
+  const { PLEXUS_KEY_FILE: _, ...fields } = commandEnvironment({}, values, '')
+  const lines = Object.entries(fields).map(([name, value]) => `${name}=${quoted(value ?? '')}`)
+  return `${lines.join('\n')}\n`
+}
+
+/** As a POSIX shell reads it back: names in a repository may hold anything but a slash. */
+function quoted(value: string): string {
+  return /^[\w@%+=:,./[\]-]*$/.test(value) ? value : `'${value.replaceAll("'", "'\\''")}'`
+}

@@ -1,0 +1,23 @@
+import type { Command, Environment, RepeatPolicy } from '../exec/index.js'
+import type { IdentityName } from '../identity/index.js'
+import type { PairingContext } from '../pairing/index.js'
+
+/** What a daemon needs beyond what one pairing does. */
+export interface DaemonSettings {
+  readonly context: PairingContext
+  /** Started on every passage; without it `print` is given the passage. */
+  readonly command: Command | undefined
+  /** The environment that a command inherits. */
+  readonly environment: Environment
+  /** Takes the passage as `KEY=value` lines when there is no command. */
+  readonly print: (lines: string) => void
+}
+
+export interface AccepterSettings extends DaemonSettings {
+  /** Only these peers; without it everyone in the repository. */
+  readonly peers: readonly IdentityName[] | undefined
+  /** What happens when a peer pairs again while its command runs. */
+  readonly onRepeat: RepeatPolicy
+  /** A file of this accepter's own, in a directory that is 0700. */
+  readonly seenFile: string
+}

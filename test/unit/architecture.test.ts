@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
+
+/** Who may import whom: a folder sees those named here, and itself. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  'src/errors': [],
+  'src/net': ['src/errors'],
+  'src/stun': ['src/net', 'src/errors'],
+  'src/identity': ['src/net', 'src/errors'],
+  'src/sealing': ['src/identity', 'src/net', 'src/errors'],
+  'src/punch': ['src/net', 'src/errors'],
+  rendezvous: ['src/net', 'src/errors'],
+  'src/pairing': [
+    'src/punch',
+    'src/sealing',
+    'src/stun',
+    'src/identity',
+    'src/net',
+    'src/errors',
+    'rendezvous',
+  ],
+  'src/exec': ['src/net', 'src/errors'],
+  'src/daemon': ['src/pairing', 'src/exec', 'src/sealing', 'src/identity', 'src/net', 'src/errors'],
+  'src/cli': [
+    'src/daemon',
+    'src/pairing',
+    'src/exec',
+    'src/stun',
+    'src/identity',
+    'src/net',
+    'src/errors',
+    'rendezvous',
+  ],
+}
+
+/** What only the cli may touch: the environment, the process, the console and the clock. */
+const CLI_ONLY =
+  /\bprocess\.(env|argv|exit|exitCode|stdout|stderr|on)\b|\bconsole\.|\bDate\.now\b|\bMath\.random\b|\bsetTimeout\b|\bsetInterval\b/
+
+interface Source {
+  readonly path: string
+  readonly folder: string
+  readonly text: string
+}
+
+function sources(): Source[] {
+  return ['src', 'rendezvous'].flatMap((top) =>
+    readdirSync(join(ROOT, top), { recursive: true })
+      .map((name) => join(top, String(name)))
+      .filter((path) => path.endsWith('.ts') && !path.endsWith('.d.ts'))
+      .map((path) => ({ path, folder: folderOf(path), text: readFileSync(join(ROOT, path), 'utf8') })),
+  )
+}
+
+function folderOf(path: string): string {
+  return path.startsWith('rendezvous') ? 'rendezvous' : path.split('/').slice(0, 2).join('/')
+}
+
+function importsOf({ path, text }: Source): string[] {
+  const found = text.matchAll(/(?:from|import\()\s*'(\.[^']*)'/g)
+  return [...found].map(([, target]) => relative(ROOT, resolve(ROOT, dirname(path), target ?? '')))
+}
+
+test('imports run one way', () => {
+  const wrong = sources().flatMap((source) =>
+    importsOf(source)
+      .filter((target) => folderOf(target) !== source.folder)
+      .filter((target) => !MAY_IMPORT[source.folder]?.includes(folderOf(target)))
+      .map((target) => `${source.path} imports ${target}`),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('nothing reaches past the face of a folder', () => {
+  const wrong = sources().flatMap((source) =>
+    importsOf(source)
+      .filter((target) => folderOf(target) !== source.folder)
+      .filter((target) => !/\/(index|interface)\.js$/.test(target))
+      .map((target) => `${source.path} imports ${target}`),
+  )
+  assert.deepEqual(wrong, [])
+})
+
+test('nothing but the cli touches the environment, the process or the clock', () => {
+  const wrong = sources()
+    .filter(({ folder }) => folder !== 'src/cli')
+    .filter(({ text }) => CLI_ONLY.test(text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')))
+    .map(({ path }) => path)
+  assert.deepEqual(wrong, [])
+})
+
+test('a file is one noun, of at most 400 lines', () => {
+  const long = sources().filter(({ text }) => text.split('\n').length > 400)
+  assert.deepEqual(
+    long.map(({ path }) => path),
+    [],
+  )
+})
