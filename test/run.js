@@ -24,6 +24,7 @@ const DEBIAN = {
   '/usr/bin/openssl': 'openssl',
   '/usr/bin/turnserver': 'coturn',
   '/usr/sbin/openvpn': 'openvpn',
+  '/usr/bin/ping': 'iputils-ping',
 }
 
 function step(command, args, options = {}) {

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { skip, until } from './fixture.js'
+import { Lab } from './index.js'
+import { PairingRig } from './pairing-rig.js'
+
+const HOOK = fileURLToPath(new URL('../../../hooks/openvpn', import.meta.url))
+const ALICE = 'alice@px.test/laptop'
+const BOB = 'bob@px.test/server'
+
+/** Why a VPN cannot be had here. */
+const missing =
+  skip ||
+  (existsSync('/usr/sbin/openvpn') ? false : 'openvpn is not installed') ||
+  (existsSync('/dev/net/tun') ? false : 'there is no /dev/net/tun') ||
+  (existsSync('/usr/bin/ping') ? false : 'ping is not installed')
+
+test('the openvpn hook carries a ping between two machines behind NATs', { skip: missing }, async () => {
+  const lab = await Lab.open()
+  const rig = await PairingRig.open(lab, [ALICE, BOB])
+  try {
+    const a = await lab.side('a', 'port-restricted')
+    const b = await lab.side('b', 'port-restricted')
+    const hook = [`--exec-command=${HOOK}`, '--exec-args=""']
+    const accepter = await rig.accepter(b, BOB, hook)
+    const inviter = rig.inviter(a, ALICE, BOB, hook)
+    await inviter.said(/^The command runs/)
+    await until(async () => (await a.exec('ping', ['-c', '1', '-W', '1', '10.77.0.1'])).status === 0)
+    const back = await b.exec('ping', ['-c', '1', '-W', '1', '10.77.0.2'])
+    assert.equal(back.status, 0, back.stdout)
+    await Promise.all([inviter.stop(), accepter.stop()])
+  } finally {
+    await rig.close()
+    await lab.close()
+  }
+})
