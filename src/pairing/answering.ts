@@ -17,7 +17,7 @@ export const FAREWELL = 5000
 export interface AnsweringOptions {
   readonly news: PeerNews
   readonly signal: AbortSignal
-  /** A port that is open already, when an inviter turns accepter. */
+  /** A port that is open already, when an inviter turns accepter; it stays open on failure. */
   readonly gathering?: Gathering
   /** Is given the answer once it is made: one session has one answer. */
   readonly onAnswer?: (answer: Sealed) => void
@@ -25,7 +25,7 @@ export interface AnsweringOptions {
 
 /**
  * The accepter's part of one session whose invite has been verified: gather, answer, punch.
- * On failure the inviter is told, as far as it can be reached, and the port is closed.
+ * On failure the inviter is told, as far as it can be reached, and a port that was opened here is closed.
  * @throws PlexusError, or the signal's reason
  */
 export async function answer(
@@ -86,7 +86,7 @@ export async function answer(
       signal,
     })
   } catch (thrown) {
-    await gathering.port.close()
+    if (options.gathering === undefined) await gathering.port.close()
     const error = asPlexusError(thrown)
     if (error.code !== 'PEER_ABORTED') void farewell(context, { message: invite, certificate }, error)
     throw error

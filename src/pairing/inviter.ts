@@ -24,6 +24,9 @@ import { PeerNews, pass } from './passing.js'
  */
 const GLARE_AFTER = 2000
 
+/** How many of the peer's own invites are answered at a time: all but one are of attempts that have ended. */
+const MAX_GLARE = 4
+
 /** How long the failed posting may take to say why, once the time is up, in ms. */
 const LAST_WORDS = 500
 
@@ -80,7 +83,7 @@ interface AttemptOptions {
 /** What the wait for an answer can end with. */
 type Turn =
   | { readonly kind: 'answered'; readonly by: Opened<Answer> }
-  | { readonly kind: 'glare'; readonly by: Opened<Invite> }
+  | { readonly kind: 'glare'; readonly passage: Passage }
 
 class Attempt {
   readonly #context: PairingContext
@@ -92,6 +95,8 @@ class Attempt {
   /** Aborts when the invite needs no further posting or ringing. */
   readonly #heard = new AbortController()
   readonly #reply: Buffer
+  /** The peer's own sessions that this side is answering. */
+  readonly #answering = new Set<string>()
   #turn: (turn: Turn) => void = () => {}
   #fail: (error: PlexusError) => void = () => {}
 
@@ -135,10 +140,7 @@ class Attempt {
       waiting = 'hole'
       this.#heard.abort(new PlexusError('CANCELLED', 'The invite was answered.'))
       const timeout = Math.max(1, until - clock.now())
-      if (next.kind === 'glare') {
-        const signal = this.#over.signal
-        return await answer({ ...this.#context, timeout }, next.by, { gathering, news: this.#news, signal })
-      }
+      if (next.kind === 'glare') return next.passage
       const { offer } = next.by.message
       return await pass(this.#context, {
         role: 'inviter',
@@ -238,17 +240,23 @@ class Attempt {
     }
   }
 
-  /** Glare: the peer invites us while we invite it. The lower session id stays the inviter. */
+  /**
+   * Glare: the peer invites us while we invite it. The lower session id stays the inviter, so this side answers it, while
+   * its own invite stands: what was found may be of an attempt that has ended, and then nothing comes of the answer.
+   */
   #takeInvite(opened: Opened<Invite>): void {
     const { message } = opened
-    if (message.session >= this.#options.session) return
-    // an older one is of an attempt that has ended: nobody waits for its answer
-    if (Math.abs(this.#context.clock.date() - message.time) > stretchedTimeout(this.#context)) return
-    this.#context.log.info(
-      { peerSession: shortSession(message.session) },
-      'the peer is inviting us: answering it',
-    )
-    this.#turn({ kind: 'glare', by: opened })
+    const { session, gathering } = this.#options
+    if (message.session >= session || this.#answering.has(message.session)) return
+    if (this.#answering.size >= MAX_GLARE) return
+    const { clock } = this.#context
+    if (Math.abs(clock.date() - message.time) > stretchedTimeout(this.#context)) return
+    this.#answering.add(message.session)
+    const log = this.#context.log.child({ session: shortSession(message.session) })
+    log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
+    answer({ ...this.#context, log }, opened, { gathering, news: new PeerNews(), signal: this.#heard.signal })
+      .then((passage) => this.#turn({ kind: 'glare', passage }))
+      .catch((thrown: unknown) => log.debug({ err: thrown }, 'nothing came of answering the peer'))
   }
 
   async #watchForGlare(message: Invite, made: Sealed): Promise<void> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { systemClock } from '../../src/cli/clock.js'
 import { PlexusError } from '../../src/errors/index.js'
-import type { Clock } from '../../src/net/index.js'
+import { type Clock, sleep } from '../../src/net/index.js'
 import type { Passage } from '../../src/pairing/index.js'
 import { World } from '../support/world.js'
 
@@ -96,6 +96,17 @@ describe('a pairing', () => {
     assert.equal(one.session, two.session)
     assert.deepEqual([one.role, two.role].sort(), ['accepter', 'inviter'])
     assert.equal(one.keys.secret, two.keys.secret)
+  })
+
+  test('is not led astray by what is left of two that invited each other before', async () => {
+    for (let round = 0; round < 3; round++)
+      await Promise.all([world.invite(ALICE, BOB), world.invite(BOB, ALICE)])
+    const inviting = world.invite(ALICE, BOB)
+    // long enough for the inviter to look for glare, and to find what is left of it
+    await sleep(systemClock, 2500)
+    const accepter = await world.accepter(BOB)
+    assert.equal((await inviting).session, (await accepter.next()).session)
+    await accepter.stop()
   })
 
   test('needs no STUN server on one host', async () => {
