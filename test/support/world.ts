@@ -16,6 +16,9 @@ import { StunServer } from '../../src/stun/index.js'
 import { MemoryLog } from './log.js'
 import { MeetingPlace } from './memory-rendezvous.js'
 
+/** How long a passage that has to come may take, in ms. */
+const PATIENCE = 20_000
+
 /** A running accepter of a world. */
 export interface RunningAccepter {
   readonly passages: Passage[]
@@ -31,7 +34,7 @@ export class World {
   readonly place = new MeetingPlace()
   readonly stun: StunServer
   readonly #passages: Passage[] = []
-  readonly #stops: (() => Promise<void>)[] = []
+  readonly #stops = new Map<string, () => Promise<void>>()
 
   private constructor(directory: string, stun: StunServer) {
     this.directory = directory
@@ -79,12 +82,13 @@ export class World {
     return context
   }
 
-  /** Starts an accepter; its sessions are remembered under its name, across restarts. */
+  /** Starts an accepter in place of an earlier one of the name; its sessions are remembered across restarts. */
   async accepter(
     name: string,
     changes: Parameters<World['context']>[1] = {},
     options: Partial<AccepterOptions> = {},
   ): Promise<RunningAccepter> {
+    await this.#stops.get(name)?.()
     const log = new MemoryLog()
     const context = await this.context(name, { log, ...changes })
     const file = join(this.directory, `seen-${name.replace('/', '_')}`)
@@ -110,13 +114,22 @@ export class World {
       await running
       await seen.close()
     }
-    this.#stops.push(stop)
+    this.#stops.set(name, stop)
     return {
       passages,
       log,
       next: () => {
         const ready = passages.shift()
-        return ready ? Promise.resolve(ready) : new Promise((resolve) => waiting.push(resolve))
+        if (ready) return Promise.resolve(ready)
+        return new Promise((resolve, reject) => {
+          const cancel = systemClock.timer(PATIENCE, () =>
+            reject(new Error(`no passage:\n${log.lines.join('\n')}`)),
+          )
+          waiting.push((passage) => {
+            cancel()
+            resolve(passage)
+          })
+        })
       },
       stop,
     }
@@ -134,7 +147,7 @@ export class World {
   }
 
   async close(): Promise<void> {
-    for (const stop of this.#stops) await stop()
+    for (const stop of this.#stops.values()) await stop()
     for (const { port } of this.#passages) await port.close()
     await this.stun.close()
     await rm(this.directory, { recursive: true, force: true })

@@ -109,6 +109,24 @@ describe('a pairing', () => {
     await accepter.stop()
   })
 
+  test('leaves nothing behind, however often it is made', async () => {
+    const accepter = await world.accepter(BOB)
+    const once = async () => {
+      const inviting = await world.invite(ALICE, BOB)
+      await Promise.all([inviting.port.close(), (await accepter.next()).port.close()])
+    }
+    // what a session still sends when it is over goes on for a moment
+    const settled = async () => {
+      await sleep(systemClock, 1000)
+      return process.getActiveResourcesInfo().sort()
+    }
+    await once()
+    const before = await settled()
+    for (let time = 0; time < 30; time++) await once()
+    assert.deepEqual(await settled(), before)
+    await accepter.stop()
+  })
+
   test('needs no STUN server on one host', async () => {
     const accepter = await world.accepter(BOB, { stunServers: ['127.0.0.1:9'] })
     const inviting = await world.invite(ALICE, BOB, { stunServers: [] })
