@@ -1,11 +1,14 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { IdentityName } from '../identity/index.js'
-import { familyOf, formatEndpoint } from '../net/index.js'
+import { familyOf, formatEndpoint, sleep } from '../net/index.js'
 import { type Candidate, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
 import type { Passage, Role } from './passage.js'
+
+/** How long an inviter that knows of the accepter's success lets it go ahead, in ms: its acknowledgements take 10. */
+const HEAD_START = 15
 
 /** What the peer says while a session goes on, however early it comes. */
 export class PeerNews {
@@ -76,6 +79,8 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     }
     throw error
   })
+  // the accepter goes on acknowledging for a moment before it hands over: its command is to start first
+  if (role === 'inviter' && result.acknowledged) await sleep(clock, HEAD_START, signal)
   const inner = await innerEndpoint(port, result.peer)
   const outer = (result.kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(result.peer))) ?? inner
   log.info(
