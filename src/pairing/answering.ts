@@ -14,6 +14,12 @@ const PATIENCE_MARGIN = 1000
 /** How long a side that gives up goes on trying to say so through the rendezvous, in ms. */
 export const FAREWELL = 5000
 
+/**
+ * How much longer than `--timeout` a session may live, in ms. The punch ends by itself: an accepter that has confirmed
+ * a path waits some seconds longer than its inviter may, so that both end alike.
+ */
+const BACKSTOP = 10_000
+
 export interface AnsweringOptions {
   readonly news: PeerNews
   readonly signal: AbortSignal
@@ -36,7 +42,8 @@ export async function answer(
   const { clock, log } = context
   const mail = new Correspondence(context)
   const mailbox = sessionMailbox(context.app, invite.from, invite.reply)
-  const limit = deadline(clock, context.timeout, options.signal)
+  const until = clock.now() + context.timeout
+  const limit = deadline(clock, context.timeout + BACKSTOP, options.signal)
   const posts = new AbortController()
   const { signal } = limit
   const gathering =
@@ -81,7 +88,7 @@ export async function answer(
       gathering,
       remote: invite.offer.candidates,
       patience: context.rendezvous.latency + PATIENCE_MARGIN,
-      timeout: context.timeout,
+      timeout: Math.max(1, until - clock.now()),
       news: options.news,
       signal,
     })
