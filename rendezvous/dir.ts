@@ -190,8 +190,8 @@ class DirectoryRendezvous implements Rendezvous {
       const path = join(this.#path, name)
       const status = await lstat(path).catch(() => undefined)
       if (!status?.isFile()) continue
-      const abandoned = temporary !== undefined && status.mtimeMs + ABANDONED < date
-      if (abandoned || Number(expires) + GRACE < date) await rm(path, { force: true }).catch(() => {})
+      const useless = temporary ? status.mtimeMs + ABANDONED < date : Number(expires) + GRACE < date
+      if (useless) await rm(path, { force: true }).catch(() => {})
     }
   }
 

@@ -112,9 +112,11 @@ export function foreign({ node, stranger }: { node: NodeAddress; stranger: Stran
 }
 
 /** The sentence about bootstrap nodes that say nothing. */
-export function unreachable(nodes: readonly NodeAddress[] | undefined): PlexusError {
+export function unreachable(nodes: readonly NodeAddress[] | undefined, cause?: unknown): PlexusError {
   if (!nodes)
-    return new PlexusError('RENDEZVOUS_UNREACHABLE', 'No bootstrap node of the public HyperDHT answers.')
+    return new PlexusError('RENDEZVOUS_UNREACHABLE', 'No bootstrap node of the public HyperDHT answers.', {
+      cause,
+    })
   const names = nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
   const hint = nodes.some(({ port }) => port === OPENDHT_PORT)
     ? ' Port 4222 is that of OpenDHT, the network of the original plexus, which is another one.'
@@ -122,7 +124,7 @@ export function unreachable(nodes: readonly NodeAddress[] | undefined): PlexusEr
   return new PlexusError(
     'RENDEZVOUS_UNREACHABLE',
     `No bootstrap node of the DHT answers (${names}).${hint}`,
-    hint ? { advice: 'Name a bootstrap node of a HyperDHT network in --dht-bootstrap.' } : {},
+    hint ? { advice: 'Name a bootstrap node of a HyperDHT network in --dht-bootstrap.', cause } : { cause },
   )
 }
 

@@ -1,6 +1,6 @@
 import type { KeyPair, NodeAddress, Server } from 'hyperdht'
-import { deadline } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
+import { scope } from '../scope.js'
 import { fetchMessage } from './fetch.js'
 import type { DhtNetwork } from './network.js'
 
@@ -8,7 +8,7 @@ import type { DhtNetwork } from './network.js'
 const FETCH_PATIENCE = 8000
 /** Rings answered at the same time. A further one takes the place of the oldest: honest ones are done in a second. */
 const MAX_FETCHES = 48
-/** Rings answered at the same time for one address that they claim to come from: what a NAT's users need at most. */
+/** The same for one address that rings claim to come from: what the users of one NAT need at most. */
 const MAX_FETCHES_AN_ADDRESS = 12
 /** Rings that are remembered, so that an inviter that rings again is not fetched again. */
 const MAX_REMEMBERED = 4096
@@ -62,12 +62,8 @@ export class Doorbell {
     const ring = sessionKey.toString('hex')
     const log = this.#context.log.child({ ring: ring.slice(0, 8) })
     if (this.#answered.has(ring) || this.#fetches.has(ring)) return
-    let busy = 0
-    for (const fetch of this.#fetches.values()) if (fetch.address === address) busy++
-    if (busy >= MAX_FETCHES_AN_ADDRESS) {
-      log.debug({ address }, 'too many rings from one address: ignored')
-      return
-    }
+    const ofAddress = [...this.#fetches.values()].filter((fetch) => fetch.address === address)
+    if (ofAddress.length >= MAX_FETCHES_AN_ADDRESS) ofAddress[0]?.end()
     const [oldest] = this.#fetches.values()
     if (oldest && this.#fetches.size >= MAX_FETCHES) oldest.end()
     log.debug({ address }, 'rung in the DHT')
@@ -75,15 +71,16 @@ export class Doorbell {
   }
 
   async #answer(sessionKey: Buffer, ring: string, address: string): Promise<void> {
-    const limit = deadline(this.#context.clock, FETCH_PATIENCE, this.#network.signal)
+    const limit = scope(this.#network.signal)
     const end = () => {
       this.#fetches.delete(ring)
-      limit.abort(new Error('given up'))
+      limit.close()
     }
+    const cancel = this.#context.clock.timer(FETCH_PATIENCE, end)
     this.#fetches.set(ring, { address, end })
     const message = await fetchMessage(this.#network, this.#context.clock, sessionKey, limit.signal)
-    limit.dispose()
-    this.#fetches.delete(ring)
+    cancel()
+    end()
     if (!message) {
       this.#context.log.debug({ ring: ring.slice(0, 8) }, 'rung, but left no message')
       return

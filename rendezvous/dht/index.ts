@@ -66,6 +66,8 @@ export class DhtRendezvous implements Rendezvous {
       await this.#writer.post(to, sealed, own.signal)
       const took = this.#context.clock.now() - start
       this.#pace = this.#pace === undefined ? took : (3 * this.#pace + took) / 4
+    } catch (reason) {
+      throw this.#network.explain(reason)
     } finally {
       own.close()
     }

@@ -6,7 +6,7 @@ import HyperDHT, {
   type Query,
   type QueryOptions,
 } from 'hyperdht'
-import { PlexusError } from '../../src/errors/index.js'
+import { isAbort, PlexusError } from '../../src/errors/index.js'
 import { type HostPort, sleep } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
@@ -48,7 +48,7 @@ interface HeldOptions extends QueryOptions {
 
 /** HyperDHT makes the query of every operation here: the one place where it can be taken hold of. */
 class HeldDht extends HyperDHT {
-  /** Whether the first search of the network is over. */
+  /** Whether it is known by now that a small network is one. */
   settled = false
 
   override query(request: object, options: HeldOptions = {}) {
@@ -103,11 +103,19 @@ export class DhtNetwork {
     }
     this.#held = new HeldDht(bootstrap ? { ...options, bootstrap } : options)
     this.dht = this.#held
-    this.dht.on('add-node', () => this.#become('connected'))
+    let enough: () => void = () => {}
+    const large = new Promise<void>((resolve) => {
+      enough = resolve
+    })
+    this.dht.on('add-node', () => {
+      this.#become('connected')
+      if (this.dht.toArray({ limit: REPLICAS }).length >= REPLICAS) enough()
+    })
     this.dht.on('remove-node', () => {
       if (this.#state === 'connected' && !this.#hasNodes()) this.#become('joining')
     })
     this.#settled = Promise.race([
+      large,
       this.dht.fullyBootstrapped().catch(() => {}),
       sleep(context.clock, SETTLE_PATIENCE, this.#life.signal).catch(() => {}),
     ]).then(() => {
@@ -135,6 +143,15 @@ export class DhtNetwork {
     return this.#life.signal
   }
 
+  /**
+   * The error to show for an operation that its signal ended: why the network was not there, rather than that time
+   * ran out. A cancellation stays one.
+   */
+  explain(reason: unknown): unknown {
+    if (isAbort(reason) || this.#state === 'connected') return reason
+    return this.failure ?? unreachable(this.#bootstrap, reason)
+  }
+
   /** Calls back at each change of state until the returned function is called. */
   onstate(listener: (state: NetworkState) => void): () => void {
     this.#listeners.add(listener)
@@ -158,7 +175,7 @@ export class DhtNetwork {
     }
   }
 
-  /** Waits until the first search of the network is over, so that a small network is known to be one. */
+  /** Waits until it is known whether the network is a small one, or a large one that needs searching. */
   async settled(signal: AbortSignal): Promise<void> {
     await abortable(this.#settled, signal)
   }

@@ -30,7 +30,9 @@ export async function postToAccepter(
   message: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  await network.connected(signal, CONNECT_PATIENCE)
+  await network.connected(signal, CONNECT_PATIENCE).catch((reason) => {
+    throw network.explain(reason)
+  })
   const { clock, log } = context
   const life = scope(signal, network.signal)
   const keyPair = HyperDHT.keyPair(context.random(32))
@@ -64,7 +66,8 @@ export async function postToAccepter(
   } catch (reason) {
     life.close(reason)
     if (isAbort(reason) || network.signal.aborted) throw reason
-    if (network.failure) throw network.failure
+    const explained = network.explain(reason)
+    if (explained !== reason) throw explained
     if (progress.announcers > 0 && progress.stored) throw reason
     throw new PlexusError(
       progress.stored ? 'PEER_SILENT' : 'RENDEZVOUS_UNREACHABLE',

@@ -65,7 +65,9 @@ export class Search {
 
   /** Searches again and again, ever more slowly. Ends when the signal aborts. */
   async run(): Promise<void> {
-    for (let round = 0; !this.#signal.aborted; round++) {
+    await this.#network.settled(this.#signal).catch(() => {})
+    for (let round = 0, idle = 0; !this.#signal.aborted; round++) {
+      const before = this.#announcers.size
       const today = dayOf(this.#clock.date())
       const days = round < TODAY_ALONE ? [today] : [today, today - 1, today + 1]
       const limit = scope(this.#signal)
@@ -75,8 +77,10 @@ export class Search {
       await Promise.all(days.map((day) => this.#look(day, limit.signal)))
       cancel()
       limit.close()
-      const pause = PAUSES[Math.min(round, PAUSES.length - 1)] ?? 0
-      const slower = this.#announcers.size > 0 ? 4 : 1
+      // as long as there is somebody new each time, there is a crowd, and the right one may not have been drawn yet
+      idle = this.#announcers.size > before ? 0 : idle + 1
+      const pause = PAUSES[Math.min(idle, PAUSES.length - 1)] ?? 0
+      const slower = this.#announcers.size > 0 && idle > 0 ? 4 : 1
       await sleep(this.#clock, pause * slower, this.#signal).catch(() => {})
     }
   }
