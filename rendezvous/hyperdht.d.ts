@@ -80,7 +80,14 @@ declare module 'hyperdht' {
     anyPort?: boolean
     /** Requests under way at the same time. */
     maxWindow?: number
-    adaptiveTimeout?: { min?: number; max?: number; maxAge?: number; maxSize?: number }
+    adaptiveTimeout?: {
+      min?: number
+      max?: number
+      jitter?: number
+      fallback?: readonly number[]
+      maxAge?: number
+      maxSize?: number
+    }
   }
 
   export default class HyperDHT extends EventEmitter<{

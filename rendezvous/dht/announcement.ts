@@ -1,4 +1,4 @@
-import type { KeyPair } from 'hyperdht'
+import type { KeyPair, NodeAddress } from 'hyperdht'
 import { sleep } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { type Scope, scope } from '../scope.js'
@@ -8,12 +8,13 @@ import { announcedDays, commitment, type IdentityMailbox, placeOf } from './plac
 import { encodePointer } from './pointer.js'
 
 /** How often everything is announced anew, in ms. Nodes keep an announcement for 13 to 27 minutes. */
-const RENEWAL = 8 * 60_000
+const RENEWAL = 10 * 60_000
 /**
  * How often it is checked that the announcement is still there, in ms: a node that restarted has forgotten it. Two
- * lookups of three nodes cost some 20 packets a minute, of the 200 that an idle accepter may use.
+ * questions to three nodes each time are 16 packets a minute, of the 200 that an idle accepter may use: hyperdht's
+ * own pings to its relays are 120, to others some 30, and the renewals 35.
  */
-const CHECK = 40_000
+const CHECK = 45_000
 /** Nodes asked in a check. */
 const CHECKED_NODES = 3
 /** Pauses before a failed announcement is tried again, in ms; the last one repeats. */
@@ -34,6 +35,8 @@ export class Announcement {
   #due = 0
   /** Our own address as each node saw it last: a NAT that gave us another one has cut the nodes' way to us. */
   readonly #mappings = new Map<string, string>()
+  /** The nodes that were given the pointer last. */
+  #holders: readonly NodeAddress[] = []
   #announced: (() => void) | undefined
   /** Resolves with the first success. Never rejects. */
   readonly first: Promise<void> = new Promise((resolve) => {
@@ -131,7 +134,7 @@ export class Announcement {
     if (signal.aborted) return true
     const [day] = announcedDays(this.#context.clock.date())
     const { pointer } = placeOf(this.#mailbox, day ?? 0)
-    const { value } = await this.#network.get(pointer.publicKey, signal)
+    const { value } = await this.#network.get(pointer.publicKey, signal, this.#holders)
     return signal.aborted || (reachable && !moved && value !== undefined)
   }
 
@@ -146,9 +149,11 @@ export class Announcement {
     const places = announcedDays(date).map((day) => placeOf(this.#mailbox, day))
     const done = await Promise.allSettled([
       ...places.map(({ topic }) => this.#network.announce(topic, own, relays, signal)),
-      ...places.map(({ pointer }) =>
-        this.#network.put(pointer, encodePointer({ announcer: own.publicKey, relays }), seq, signal),
-      ),
+      ...places.map(async ({ pointer }, i) => {
+        const value = encodePointer({ announcer: own.publicKey, relays })
+        const holders = await this.#network.put(pointer, value, seq, signal)
+        if (i === 0) this.#holders = holders.slice(0, CHECKED_NODES)
+      }),
       this.#network.put(own, commitment(this.#mailbox, own.publicKey), seq, signal),
     ])
     const failed = done.find(({ status }) => status === 'rejected')

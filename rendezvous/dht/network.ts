@@ -33,11 +33,26 @@ const SETTLE_PATIENCE = 3000
  * next tick 0.75 s later: five searches and 20 nodes to store each record at.
  */
 const MAX_WINDOW = 250
+/**
+ * When a request is sent again, in ms: by the round trips that were measured, where hyperdht's default is every
+ * second. It counts lost packets as round trips, so without the low maximum a lossy path ends in pauses of 4 s.
+ * `fallback` is for nodes not heard of before; without an age its cache needs no timer, which nobody would stop.
+ */
+const RETRANSMISSION = {
+  min: 150,
+  max: 450,
+  jitter: 100,
+  fallback: [350, 500, 700, 1000, 1000],
+  maxAge: Number.POSITIVE_INFINITY,
+  maxSize: 4096,
+}
 /** First pause before who answers at the bootstrap is looked into, and the network searched again; doubles, in ms. */
 const FIRST_RETRY = 800
 const LAST_RETRY = 30_000
-/** How long an operation that nobody bounds may take, in ms: hyperdht gives up a dead node after 4 to 12 s. */
+/** How long an operation that nobody bounds may take, in ms: hyperdht gives up a dead node after 3 to 5 s. */
 const OPERATION_PATIENCE = 12_000
+/** Pause before a record that no node took is stored again, in ms. */
+const STORE_AGAIN = 300
 /** How long saying goodbye to the network may take when closing, in ms. */
 const GOODBYE_PATIENCE = 700
 
@@ -59,7 +74,7 @@ class HeldDht extends HyperDHT {
 
   /**
    * In a network of fewer nodes than hold a record hyperdht would ask every bootstrap node too, each time: a dead
-   * one would hold everything up for 12 s. All nodes are known there, so they are asked, and nobody else.
+   * one would hold everything up for seconds. All nodes are known there, so they are asked, and nobody else.
    */
   #wholeNetwork(options: QueryOptions): QueryOptions {
     if (!this.settled || options.nodes?.length) return {}
@@ -98,8 +113,7 @@ export class DhtNetwork {
       quickFirewall: false,
       port: [0, 0],
       maxWindow: MAX_WINDOW,
-      // retransmits by what a node usually takes, instead of after 1 s; without an age its cache needs no timer
-      adaptiveTimeout: { maxAge: Number.POSITIVE_INFINITY, maxSize: 4096 },
+      adaptiveTimeout: RETRANSMISSION,
     }
     this.#held = new HeldDht(bootstrap ? { ...options, bootstrap } : options)
     this.dht = this.#held
@@ -226,6 +240,18 @@ export class DhtNetwork {
   /** An immutable record; hyperdht has checked that it is the one of this hash. */
   async getImmutable(hash: Uint8Array, signal: AbortSignal): Promise<Buffer | undefined> {
     return (await this.operate(signal, (options) => this.dht.immutableGet(hash, options)))?.value
+  }
+
+  /** Stores something again and again until it is done. @throws the signal's reason */
+  async persist<T>(store: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (;;) {
+      try {
+        return await store()
+      } catch {
+        signal.throwIfAborted()
+        await sleep(this.#context.clock, STORE_AGAIN, signal)
+      }
+    }
   }
 
   /** Who announces on a topic, reply by reply. */

@@ -1,5 +1,5 @@
 import HyperDHT from 'hyperdht'
-import { PlexusError } from '../../src/errors/index.js'
+import { asPlexusError, PlexusError } from '../../src/errors/index.js'
 import {
   type Endpoint,
   familyOf,
@@ -7,6 +7,7 @@ import {
   type HostPort,
   type Logger,
   scopeOf,
+  UdpPort,
 } from '../../src/net/index.js'
 
 export interface DhtNodeOptions {
@@ -39,26 +40,20 @@ export async function openDhtNode(options: DhtNodeOptions): Promise<DhtNode> {
       advice: 'Give --listen the IPv4 address by which other machines reach this one, and a port.',
     })
   }
+  // hyperdht never lets go of what it opened before a bind that fails, so it is tried out first
+  try {
+    await UdpPort.open(listen).close()
+  } catch (cause) {
+    const { code, message } = asPlexusError(cause)
+    throw new PlexusError(code, message, { advice: 'Choose another address or port with --listen.', cause })
+  }
   const dht = HyperDHT.bootstrapper(advertise.port, advertise.address, {
     host: listen.address,
     port: listen.port,
     anyPort: false,
     bootstrap: bootstrap.map(({ host, port }) => ({ host, port })),
   })
-  try {
-    await dht.fullyBootstrapped()
-  } catch (cause) {
-    await dht.destroy({ force: true }).catch(() => {})
-    const code = (cause as { code?: unknown }).code
-    const unavailable = code === 'EADDRNOTAVAIL'
-    throw new PlexusError(
-      unavailable ? 'ADDRESS_UNAVAILABLE' : 'ADDRESS_IN_USE',
-      unavailable
-        ? `${listen.address} is not an address of this machine.`
-        : `The UDP port ${formatEndpoint(listen)} cannot be bound (${code ?? cause}).`,
-      { advice: 'Choose another address or port with --listen.', cause },
-    )
-  }
+  await dht.fullyBootstrapped()
   log.info({ endpoint: formatEndpoint(advertise) }, 'a DHT node is up')
   if (bootstrap.length > 0 && dht.toArray({ limit: 1 }).length === 0)
     log.warn({}, 'none of the bootstrap nodes answered: this node is alone until one joins it')

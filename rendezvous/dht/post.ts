@@ -11,8 +11,6 @@ import { Search } from './search.js'
 
 /** How long a network that says nothing is waited for, in ms, before a post fails with why. */
 export const CONNECT_PATIENCE = 15_000
-/** Pause before a record that no node took is stored again, in ms. */
-const STORE_AGAIN = 500
 /** How long the accepter is rung again after the first ring, in ms, unless the signal says earlier that it is enough. */
 const RING_ON = 45_000
 
@@ -56,8 +54,10 @@ export async function postToAccepter(
         search.run().catch(reject)
       })
       const stored = Promise.all([
-        persist(() => network.put(keyPair, head, 0, life.signal)),
-        ...chunks.map((chunk) => persist(() => network.putImmutable(chunk, life.signal))),
+        network.persist(() => network.put(keyPair, head, 0, life.signal), life.signal),
+        ...chunks.map((chunk) =>
+          network.persist(() => network.putImmutable(chunk, life.signal), life.signal),
+        ),
       ]).then(() => {
         progress.stored = true
       })
@@ -81,16 +81,4 @@ export async function postToAccepter(
     () => life.close(),
     () => {},
   )
-
-  async function persist(store: () => Promise<unknown>): Promise<void> {
-    for (;;) {
-      try {
-        await store()
-        return
-      } catch {
-        life.signal.throwIfAborted()
-        await sleep(clock, STORE_AGAIN, life.signal)
-      }
-    }
-  }
 }

@@ -55,7 +55,7 @@ export class SlotWriter {
     this.#context = context
   }
 
-  /** Leaves a message in the first free slot. @throws PlexusError RENDEZVOUS_UNREACHABLE; the signal's reason */
+  /** Leaves a message in the first free slot, however often it takes. @throws the signal's reason */
   async post(mailbox: SessionMailbox, message: Uint8Array, signal: AbortSignal): Promise<void> {
     const name = mailboxName(mailbox)
     const written = this.#written.get(name) ?? { next: 0, slots: new Map(), last: Promise.resolve() }
@@ -65,7 +65,9 @@ export class SlotWriter {
     if (oldest !== undefined && this.#written.size > MAX_WRITTEN) this.#written.delete(oldest)
 
     const { head, chunks } = split(message, HyperDHT.hash)
-    const stored = Promise.all(chunks.map((chunk) => this.#network.putImmutable(chunk, signal)))
+    const stored = Promise.all(
+      chunks.map((chunk) => this.#network.persist(() => this.#network.putImmutable(chunk, signal), signal)),
+    )
     const turn = written.last.then(() => this.#write(mailbox, written, messageName(message), head, signal))
     written.last = turn.catch(() => {})
     await Promise.all([stored, turn])
@@ -81,7 +83,7 @@ export class SlotWriter {
     const { clock, random, log } = this.#context
     for (let index = written.slots.get(message) ?? written.next; ; ) {
       const keyPair = slotKey(mailbox, index % MAX_SLOTS)
-      const nodes = await this.#network.put(keyPair, head, 0, signal)
+      const nodes = await this.#network.persist(() => this.#network.put(keyPair, head, 0, signal), signal)
       const held = await this.#held(keyPair.publicKey, nodes, signal)
       if (held.some((value) => !value.equals(head))) {
         // somebody else's, perhaps on some nodes only: leave that slot to them, and do not run into them again
