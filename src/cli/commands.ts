@@ -1,6 +1,8 @@
 import yargs from 'yargs'
 import { PlexusError } from '../errors/index.js'
-import { type Flag, type Given, PAIRING_FLAGS, Values } from './flags.js'
+import { joinWords, nearest } from './argv.js'
+import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
+import { settled } from './settled.js'
 import { version } from './version.js'
 
 /** How wide the help is, in columns. */
@@ -29,7 +31,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     result.then((value) => {
       code = value
     })
-  const program = yargs([...argv])
+  const program = yargs(joinWords(argv, ALL_FLAGS))
     .scriptName('plexus')
     .usage(
       'plexus [command] [--flag=value …]\n\nLets two machines behind NATs reach each other directly, then starts your command.',
@@ -44,9 +46,10 @@ export async function run(argv: readonly string[]): Promise<number> {
       'camel-case-expansion': false,
       'dot-notation': false,
       'duplicate-arguments-array': true,
+      'boolean-negation': false,
     })
     .fail((message, error) => {
-      throw error ?? new PlexusError('BAD_FLAG', sentence(message))
+      throw error ?? refusal(message, argv)
     })
   for (const [line, what] of EXAMPLES) program.example(line, what)
   program.command(
@@ -66,44 +69,46 @@ export async function run(argv: readonly string[]): Promise<number> {
         ID_FLAGS,
       ),
     (given) =>
-      done(import('./id.js').then(({ identityCommand }) => identityCommand(given, new Values(given)))),
+      done(import('./id.js').then(({ identityCommand }) => identityCommand(given, settled(given, ID_FLAGS)))),
   )
   program.command(
     'stun-server',
     'run a STUN server',
     (command) => declare(command, STUN_FLAGS),
-    (given) => done(import('./servers.js').then(({ stunServer }) => stunServer(new Values(given)))),
+    (given) => done(import('./servers.js').then(({ stunServer }) => stunServer(settled(given, STUN_FLAGS)))),
   )
   program.command(
     'dht-node',
     'run a DHT network of your own, or a node of one',
     (command) => declare(command, DHT_FLAGS),
-    (given) => done(import('./servers.js').then(({ dhtNode }) => dhtNode(new Values(given)))),
+    (given) => done(import('./servers.js').then(({ dhtNode }) => dhtNode(settled(given, DHT_FLAGS)))),
   )
   program.command(
     'demo',
     'pair two identities on this machine alone, and tell how it went',
     (command) => declare(command, DEMO_FLAGS),
-    (given) => done(import('./demo.js').then(({ demo }) => demo(new Values(given)))),
+    (given) => done(import('./demo.js').then(({ demo }) => demo(settled(given, DEMO_FLAGS)))),
   )
+  program.completion('completion', 'print a script that completes flags in bash or zsh')
   await program.parseAsync()
   return code
 }
 
 async function pair(given: Given): Promise<number> {
   const { pairCommand } = await import('./pair.js')
-  return await pairCommand(new Values(given))
+  return await pairCommand(settled(given, PAIRING_FLAGS))
 }
 
 type Program = ReturnType<typeof yargs>
 
 function declare(program: Program, flags: readonly Flag[]): Program {
-  for (const { name, arity, group, help, fallback } of flags) {
+  for (const { name, arity, group, help, fallback, aliases, unavailable, ignored } of flags) {
     program.option(name, {
       describe: help,
       group: `${group}:`,
       type: arity === 'switch' ? 'boolean' : 'string',
-      ...(arity === 'switch' ? {} : { requiresArg: true }),
+      hidden: unavailable !== undefined || ignored === true,
+      ...(aliases === undefined ? {} : { alias: aliases }),
       ...(fallback === undefined ? {} : { defaultDescription: fallback }),
     })
   }
@@ -153,8 +158,21 @@ const DEMO_FLAGS: readonly Flag[] = [
   { name: 'verbose', arity: 'switch', group: 'Log', help: 'with the log of both sides' },
 ]
 
-/** What yargs says, as one sentence. */
-function sentence(message: string): string {
+/** The flags of every command. */
+const ALL_FLAGS: readonly Flag[] = [...PAIRING_FLAGS, ...ID_FLAGS, ...STUN_FLAGS, ...DHT_FLAGS, ...DEMO_FLAGS]
+
+/** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
+function refusal(message: string, argv: readonly string[]): PlexusError {
   const line = message.trim().split('\n')[0] ?? 'The command line is wrong.'
-  return `${line.replace(/\.$/, '').replace(/^Unknown argument: /, 'Unknown flag or word: ')}.`
+  const [, list] = /^Unknown (?:argument|command)s?: (.*)$/.exec(line) ?? []
+  if (list === undefined) return new PlexusError('BAD_FLAG', `${line.replace(/\.$/, '')}.`)
+  const [name = ''] = list.split(', ')
+  const word = argv.find((each) => /^--?/.test(each) && each.replace(/^--?/, '').split('=')[0] === name)
+  if (word === undefined) return new PlexusError('BAD_FLAG', `'${name}' is no command and no flag.`)
+  const visible = ALL_FLAGS.filter(({ unavailable, ignored }) => unavailable === undefined && !ignored)
+  const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
+  const meant = nearest(name, names)
+  return new PlexusError('BAD_FLAG', `Unknown flag '${word}'.`, {
+    ...(meant === undefined ? {} : { advice: `Was --${meant} meant?` }),
+  })
 }

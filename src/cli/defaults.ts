@@ -13,3 +13,10 @@ export function defaultStateDirectory(): string {
   const given = process.env.STATE_DIRECTORY?.split(':')[0]
   return given || join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'plexus')
 }
+
+/** Where the public HyperDHT network is entered, as `hyperdht` has it: told at the start, since nobody asked for them. */
+export const PUBLIC_BOOTSTRAP: readonly string[] = [
+  'node1.hyperdht.org:49737',
+  'node2.hyperdht.org:49737',
+  'node3.hyperdht.org:49737',
+]

@@ -1,19 +1,23 @@
-import { homedir } from 'node:os'
-import { join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
-import { type IdentityName, parseIdentity } from '../identity/index.js'
-import { parseHostPort } from '../net/index.js'
+export { Values } from './values.js'
 
 /** A flag as the command line has it: what it means, and how often it may be given. */
 export interface Flag {
   readonly name: string
   /** `switch` takes no value, `one` takes one, `many` may be repeated. */
   readonly arity: 'switch' | 'one' | 'many'
-  readonly group: 'Pairing' | 'Network' | 'Command' | 'Log'
+  readonly group: 'Pairing' | 'Network' | 'Command' | 'Script' | 'Log'
   /** What stands for the value in the help. */
   readonly value?: string
   readonly help: string
   readonly fallback?: string
+  /** Other names for the same, those of plexus 3.3 and 3.4. */
+  readonly aliases?: readonly string[]
+  /** Nothing is a value of its own: `--exec-args=` means no arguments. */
+  readonly empty?: true
+  /** Why it is known and yet refused; it is not in the help. */
+  readonly unavailable?: string
+  /** Known and without effect; it is not in the help. */
+  readonly ignored?: true
 }
 
 const flag = (
@@ -23,12 +27,43 @@ const flag = (
   help: string,
   value?: string,
   fallback?: string,
-): Flag => ({ name, arity, group, help, ...(value ? { value } : {}), ...(fallback ? { fallback } : {}) })
+  more: Pick<Flag, 'aliases' | 'empty'> = {},
+): Flag => ({
+  name,
+  arity,
+  group,
+  help,
+  ...(value ? { value } : {}),
+  ...(fallback ? { fallback } : {}),
+  ...more,
+})
+
+const EMAIL = 'there is no email rendezvous in this version: use --rendezvous=dht: or dir:/path'
+
+/** A flag of the email rendezvous of plexus 3.0 to 3.2. */
+const email = (name: string): Flag => ({
+  name: `email-${name}`,
+  arity: 'one',
+  group: 'Network',
+  help: '',
+  unavailable: EMAIL,
+})
+
+/** A flag that configures the OpenDHT network of plexus 3.0 to 3.2. */
+const openDht = (name: string): Flag => ({
+  name: `dht-${name}`,
+  arity: 'one',
+  group: 'Network',
+  help: '',
+  ignored: true,
+})
 
 /** The flags of pairing: those of plexus 3.0 to 3.2 keep their names, meaning and defaults. */
 export const PAIRING_FLAGS: readonly Flag[] = [
   flag('Pairing', 'switch', 'accept', 'wait for invites, for ever; without it invite the peer once'),
-  flag('Pairing', 'one', 'app-id', 'the application: both sides name the same', 'name', 'plexus'),
+  flag('Pairing', 'one', 'app-id', 'the application: both sides name the same', 'name', 'plexus', {
+    aliases: ['app-name'],
+  }),
   flag(
     'Pairing',
     'one',
@@ -37,13 +72,17 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'dir',
     '/etc/plexus for root, else the XDG config folder',
   ),
-  flag('Pairing', 'one', 'host-info', 'the own identity', 'owner/pin'),
+  flag('Pairing', 'one', 'host-info', 'the own identity', 'owner/pin', 'the only one with a private key', {
+    aliases: ['host-id'],
+  }),
   flag(
     'Pairing',
     'one',
     'peer-info',
     'the peer; an accepter without it accepts its whole repository',
     'owner/pin',
+    undefined,
+    { aliases: ['peer-id'] },
   ),
   flag(
     'Pairing',
@@ -69,9 +108,13 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'a STUN server; repeatable; all are asked at once',
     'host[:3478]',
     'a few public ones',
+    { aliases: ['udp-stun'] },
   ),
-  flag('Network', 'one', 'stun-client', 'the local address and port to punch from', 'ip[:port]', 'any'),
-  flag('Network', 'one', 'punch-hops', 'the TTL of the opening packets', 'n', '7'),
+  flag('Network', 'one', 'stun-client', 'the local address and port to punch from', 'ip[:port]', 'any', {
+    aliases: ['udp-bind'],
+  }),
+  flag('Network', 'one', 'port-range', 'local ports to punch from, one for each pairing', 'from-to', 'any'),
+  flag('Network', 'one', 'punch-hops', 'the TTL of the opening packets', 'n', '7', { aliases: ['nat-hops'] }),
   flag(
     'Network',
     'many',
@@ -84,8 +127,10 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'Command',
     'one',
     'exec-command',
-    'the program to start on a passage; without it the passage is printed',
+    'the program to start on a passage; without it the passage, secrets too, is printed',
     'path',
+    undefined,
+    { aliases: ['exec-cmd'] },
   ),
   flag(
     'Command',
@@ -94,7 +139,9 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'its arguments, with wildcards',
     'words',
     '%innerip% %innerport% %outerip% %outerport% %peerip% %peerport%',
+    { empty: true },
   ),
+  flag('Command', 'many', 'exec-env', 'more for its environment, with wildcards; repeatable', 'NAME=value …'),
   flag('Command', 'one', 'exec-pwd', 'its working directory', 'dir'),
   flag('Command', 'one', 'exec-log', 'a file for what it prints', 'file'),
   flag('Command', 'switch', 'exec-detach', 'let it go instead of supervising it'),
@@ -106,107 +153,16 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'what',
     'replace',
   ),
+  flag('Script', 'switch', 'keep', 'an inviter pairs again when its command ends or the pairing fails'),
+  flag('Script', 'switch', 'once', 'an accepter ends after one pairing, with the exit code of its command'),
+  flag('Script', 'one', 'result', 'a file that tells how it went, as JSON', 'file'),
+  flag('Script', 'one', 'config', 'a file of flags, a line each: name=value', 'file'),
   flag('Log', 'one', 'log-level', 'fatal, error, warning, info, debug or trace', 'level', 'info'),
   flag('Log', 'one', 'log-file', 'a file instead of stderr; %p is the process id', 'file'),
   flag('Log', 'one', 'log-format', 'text or json', 'form', 'text'),
+  ...['smtps', 'imaps', 'login', 'password', 'cert', 'key', 'ca'].map(email),
+  ...['port', 'network'].map(openDht),
 ]
 
 /** What was given on the command line, by the name of the flag. */
 export type Given = Readonly<Record<string, unknown>>
-
-/**
- * The values of flags, each checked when it is asked for; every refusal names the flag, the value and what was expected.
- * A flag that takes one value and is given twice is a mistake too.
- */
-export class Values {
-  readonly #given: Given
-
-  constructor(given: Given) {
-    this.#given = given
-  }
-
-  switch(name: string): boolean {
-    return this.#given[name] === true
-  }
-
-  many(name: string): string[] {
-    const value = this.#given[name]
-    if (value === undefined) return []
-    const list = (Array.isArray(value) ? value : [value]).map(String)
-    for (const item of list) if (item === '') throw bad(name, item, 'a value')
-    return list
-  }
-
-  text(name: string): string | undefined {
-    const list = this.many(name)
-    if (list.length > 1)
-      throw new PlexusError('BAD_FLAG', `--${name} is given ${list.length} times, but takes one value.`)
-    return list[0]
-  }
-
-  required(name: string): string {
-    const value = this.text(name)
-    if (value === undefined) throw new PlexusError('BAD_FLAG', `--${name} is missing.`)
-    return value
-  }
-
-  /** A path; a leading `~/` is the home directory. */
-  path(name: string): string | undefined {
-    const value = this.text(name)
-    return value?.startsWith('~/') ? join(homedir(), value.slice(2)) : value
-  }
-
-  /** A whole number within bounds. */
-  whole(name: string, least: number, most: number, fallback: number): number {
-    const value = this.text(name)
-    if (value === undefined) return fallback
-    const number = Number(value)
-    if (!/^\d{1,15}$/.test(value) || number < least || number > most) {
-      throw bad(name, value, `a whole number from ${least} to ${most}`)
-    }
-    return number
-  }
-
-  choice<T extends string>(name: string, choices: readonly T[], fallback: T): T {
-    const value = this.text(name)
-    if (value === undefined) return fallback
-    const found = choices.find((choice) => choice === value)
-    if (found === undefined) throw bad(name, value, `one of ${choices.join(', ')}`)
-    return found
-  }
-
-  identity(name: string): IdentityName | undefined {
-    const value = this.text(name)
-    if (value === undefined) return undefined
-    return this.#read(name, value, 'an identity as owner/pin', parseIdentity)
-  }
-
-  /** Hosts and ports, several in a value with commas between. */
-  hosts(name: string, defaultPort?: number): string[] {
-    const list = this.many(name).flatMap((value) => value.split(','))
-    for (const item of list) this.#read(name, item, 'host:port', (text) => parseHostPort(text, defaultPort))
-    return list
-  }
-
-  /** `ip[:port]`; port 0 leaves the choice to the system. */
-  address(name: string): { address: string; port: number } | undefined {
-    const value = this.text(name)
-    if (value === undefined) return undefined
-    return this.#read(name, value, 'ip[:port]', (text) => {
-      const { host, port } = parseHostPort(text, 0)
-      return { address: host, port }
-    })
-  }
-
-  #read<T>(name: string, value: string, expected: string, parse: (text: string) => T): T {
-    try {
-      return parse(value)
-    } catch (cause) {
-      throw bad(name, value, expected, cause)
-    }
-  }
-}
-
-function bad(name: string, value: string, expected: string, cause?: unknown): PlexusError {
-  return new PlexusError('BAD_FLAG', `--${name} is '${value}', but should be ${expected}.`, { cause })
-}

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
 import { asPlexusError } from '../errors/index.js'
 
 /** The entry of the program. Each command is loaded when it is called for: most of the start-up is loading code. */
@@ -8,14 +9,31 @@ async function main(argv: readonly string[]): Promise<number> {
     process.stdout.write(`${version()}\n`)
     return 0
   }
+  if (argv.length === 1 && argv[0] === '--help') {
+    const help = readHelp()
+    if (help !== undefined) {
+      process.stdout.write(help)
+      return 0
+    }
+  }
   const { run } = await import('./commands.js')
   return await run(argv)
 }
 
-/** A failure is shown once, here: what happened, what to do, and the code for a script. */
+/** The text that `--help` gave when the program was built: to lay it out anew takes longer than all the rest. */
+function readHelp(): string | undefined {
+  try {
+    return readFileSync(new URL('./help.txt', import.meta.url), 'utf8')
+  } catch {
+    return undefined // not bundled
+  }
+}
+
+/** A failure is shown once, here, in one line: what happened, what to do, and the code for a script. */
 function show(thrown: unknown): number {
   const error = asPlexusError(thrown)
-  process.stderr.write(`plexus: ${error.message} ${error.advice} [${error.code}]\n`)
+  const line = `plexus: ${error.message} ${error.advice} [${error.code}]`
+  process.stderr.write(`${line.replace(/\p{C}/gu, ' ')}\n`)
   if (error.code === 'INTERNAL' && error.cause instanceof Error)
     process.stderr.write(`${error.cause.stack}\n`)
   return error.exitCode

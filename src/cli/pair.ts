@@ -1,32 +1,63 @@
 import { createHash } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { openRendezvous } from '../../rendezvous/index.js'
-import { runAccepter, runInviter } from '../daemon/index.js'
+import {
+  type DaemonSettings,
+  failedOutcome,
+  keepInviting,
+  type Outcome,
+  runAccepter,
+  runInviter,
+} from '../daemon/index.js'
 import { asPlexusError, isAbort, PlexusError } from '../errors/index.js'
-import { parseCommand, REPEAT_POLICIES } from '../exec/index.js'
-import { formatIdentity, Repository } from '../identity/index.js'
-import type { Logger } from '../net/index.js'
+import { Ending, REPEAT_POLICIES } from '../exec/index.js'
+import { formatIdentity, type IdentityName, Repository } from '../identity/index.js'
+import { type Logger, PortRange, UdpPort } from '../net/index.js'
 import type { PairingContext } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
-import { defaultRepository, defaultStateDirectory } from './defaults.js'
+import { commandOf } from './command.js'
+import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
 import type { Values } from './flags.js'
+import { lockDirectory } from './lock.js'
+import { ownIdentity } from './own-identity.js'
+import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
 import { onEndingSignal } from './signals.js'
+import { refuseShared, refuseWritable } from './writable.js'
 
 /** The bounds of `--timeout` in seconds, and of `--punch-hops`. */
 const LONGEST_TIMEOUT = 24 * 3600
 const MOST_HOPS = 255
 
+/** A password in the address of a rendezvous. */
+const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
+
 /** `plexus [--accept] …`: everything that can be wrong with the flags is found before anything is sent. */
 export async function pairCommand(values: Values): Promise<number> {
-  const accept = values.switch('accept')
-  const hostName = values.identity('host-info')
+  const result = ResultFile.of(values)
+  const report = (outcome: Outcome) => result?.write(outcome)
+  let reported = false
+  try {
+    return await pair(values, (outcome) => {
+      reported = true
+      report(outcome)
+    })
+  } catch (thrown) {
+    // what went wrong before there was a pairing: nobody else has told of it
+    if (!reported) report(failedOutcome(asPlexusError(thrown), {}))
+    throw thrown
+  }
+}
+
+async function pair(values: Values, report: (outcome: Outcome) => void): Promise<number> {
+  const { accept, keep, once } = modeOf(values)
+  const named = values.identity('host-info')
   const peer = values.identity('peer-info')
   const app = values.text('app-id') ?? 'plexus'
   const urls = values.many('rendezvous')
-  const bind = values.address('stun-client')
+  const bind = bindOf(values)
   const hops = values.whole('punch-hops', 1, MOST_HOPS, 7)
   const timeout = values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000
   const stun = values.hosts('stun-server', 3478)
@@ -34,83 +65,157 @@ export async function pairCommand(values: Values): Promise<number> {
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
   const command = commandOf(values, log)
-  if (hostName === undefined) throw new PlexusError('BAD_FLAG', '--host-info is missing.')
+  if (keep && (command === undefined || command.detach)) {
+    throw new PlexusError('BAD_FLAG', '--keep needs --exec-command, and that without --exec-detach.')
+  }
   if (!accept && peer === undefined) {
     throw new PlexusError(
       'BAD_FLAG',
       '--peer-info is missing: an inviter needs a peer, only --accept does not.',
     )
   }
-  const repository = await Repository.open(values.path('app-repo') ?? defaultRepository())
+  const repository = await openRepository(values)
+  const hostName = named ?? (await inferred(repository, log))
+  refuseRepository(repository, hostName)
   const host = await repository.host(hostName)
   if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
-  const rendezvous = await openRendezvous(urls.length > 0 ? urls : ['dht:'], {
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    stateDirectory: state,
-    options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
-  })
-  const context: PairingContext = {
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    repository,
-    host,
-    app,
-    rendezvous,
-    stunServers: stun.length > 0 ? stun : DEFAULT_STUN_SERVERS,
-    bind: bind ?? {},
-    hops,
-    timeout,
-  }
-  const settings = {
-    context,
-    command,
-    environment: process.env,
-    print: (lines: string) => void process.stdout.write(lines),
-  }
-  const controller = new AbortController()
-  const stopListening = onEndingSignal((signal) =>
-    controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),
-  )
+  const unlock = accept
+    ? lockDirectory(state, `An accepter of ${formatIdentity(hostName)} for '${app}'`)
+    : () => {}
   try {
-    const { signal } = controller
-    if (!accept && peer) return await runInviter(settings, peer, { signal })
+    await probe(bind)
+    announce(values, log, { urls, stun, bootstrap })
+    const rendezvous = await openRendezvous(urls.length > 0 ? urls : ['dht:'], {
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      stateDirectory: state,
+      options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+    })
+    const context: PairingContext = {
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      repository,
+      host,
+      app,
+      rendezvous,
+      stunServers: stun.length > 0 ? stun : DEFAULT_STUN_SERVERS,
+      bind,
+      hops,
+      timeout,
+    }
+    const settings: DaemonSettings = {
+      context,
+      command,
+      environment: process.env,
+      print: (lines: string) => void process.stdout.write(lines),
+      report,
+    }
     const peers = peer ? [peer] : undefined
-    await runAccepter({ ...settings, peers, onRepeat, seenFile: join(state, 'seen') }, { signal })
-    return 0
+    return await untilEnded(log, async (signal) => {
+      try {
+        if (!accept && peer) return await (keep ? keepInviting : runInviter)(settings, peer, { signal })
+        const seenFile = join(state, 'seen')
+        return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
+      } finally {
+        await rendezvous.close()
+      }
+    })
+  } finally {
+    unlock()
+  }
+}
+
+/** Runs until it is done or a signal asks for the end: the first one counts, and is passed on to what runs. */
+async function untilEnded(log: Logger, run: (signal: AbortSignal) => Promise<number>): Promise<number> {
+  const controller = new AbortController()
+  const stopListening = onEndingSignal((signal) => controller.abort(new Ending(signal)))
+  try {
+    return await run(controller.signal)
   } catch (thrown) {
     const error = asPlexusError(thrown)
     if (isAbort(thrown)) log.info({ code: error.code }, error.message)
     throw error
   } finally {
     stopListening()
-    await rendezvous.close()
   }
 }
 
-function commandOf(values: Values, log: Logger) {
-  const file = values.path('exec-command')
-  const args = values.text('exec-args')
-  const pwd = values.path('exec-pwd')
-  const output = values.path('exec-log')
-  if (file === undefined) {
-    for (const name of ['exec-args', 'exec-pwd', 'exec-log']) {
-      if (values.text(name) !== undefined)
-        throw new PlexusError('BAD_FLAG', `--${name} is given without --exec-command.`)
-    }
-    return undefined
+function modeOf(values: Values): { accept: boolean; keep: boolean; once: boolean } {
+  const [accept, keep, once] = [values.switch('accept'), values.switch('keep'), values.switch('once')]
+  if (accept && keep)
+    throw new PlexusError('BAD_FLAG', '--keep is for an inviter: an accepter goes on by itself.')
+  if (once && !accept)
+    throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter pairs once anyway.')
+  return { accept, keep, once }
+}
+
+function bindOf(values: Values): PairingContext['bind'] {
+  const bind = values.address('stun-client')
+  const ports = values.ports('port-range')
+  if (!ports) return bind ?? {}
+  if (bind && bind.port !== 0) {
+    throw values.wrong('port-range', 'left out, since --stun-client names the port')
   }
-  const spec = {
-    command: file,
-    ...(args === undefined ? {} : { args }),
-    ...(pwd === undefined ? {} : { pwd }),
-    ...(output === undefined ? {} : { log: output }),
-    detach: values.switch('exec-detach'),
+  const range = new PortRange(ports.from, ports.to)
+  return bind ? { address: bind.address, range } : { range }
+}
+
+/** Whether the address is this machine's and the port free, found out before anything is sent. */
+async function probe({ range, ...bind }: PairingContext['bind']): Promise<void> {
+  const port = range ? range.open(bind.address) : UdpPort.open(bind)
+  await port.close()
+}
+
+async function openRepository(values: Values): Promise<Repository> {
+  return await Repository.open(values.path('app-repo') ?? defaultRepository())
+}
+
+async function inferred(repository: Repository, log: Logger): Promise<IdentityName> {
+  const name = await ownIdentity(repository)
+  log.info({}, `own identity ${formatIdentity(name)}, the only one with a private key`)
+  return name
+}
+
+/** Who can write there decides who gets in, or as whom: for root that is nobody else's. */
+function refuseRepository(repository: Repository, host: IdentityName): void {
+  const key = repository.paths(host).privateKey
+  refuseWritable(repository.path, `The repository ${repository.path}`, 'REPOSITORY_WRITABLE')
+  refuseWritable(dirname(key), `The folder ${dirname(key)}`, 'REPOSITORY_WRITABLE')
+}
+
+interface Contacts {
+  readonly urls: readonly string[]
+  readonly stun: readonly string[]
+  readonly bootstrap: readonly string[]
+}
+
+/** Says what a person may not expect of the flags: public servers that nobody named, flags without effect, secrets. */
+function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contacts): void {
+  if (stun.length === 0) {
+    log.info({}, `public STUN servers ${DEFAULT_STUN_SERVERS.join(', ')}, unless --stun-server names others`)
   }
-  return parseCommand(spec, { env: process.env, log })
+  if ((urls.length === 0 || urls.includes('dht:')) && bootstrap.length === 0) {
+    log.info(
+      {},
+      `public HyperDHT network by ${PUBLIC_BOOTSTRAP.join(', ')}, unless --dht-bootstrap names others`,
+    )
+  }
+  const ignored = ['dht-port', 'dht-network'].flatMap((name) => values.label(name) ?? [])
+  if (ignored.length > 0) {
+    log.warn(
+      {},
+      `ignoring ${ignored.join(' and ')}: plexus 3 met over OpenDHT, this one meets over HyperDHT, which has no network ids and needs no port`,
+    )
+  }
+  if (values.label('rendezvous') === '--rendezvous' && urls.some((url) => PASSWORD.test(url))) {
+    log.warn(
+      {},
+      'every user of this machine can see the password in --rendezvous: give it in PLEXUS_OPT_RENDEZVOUS or the file of --config',
+    )
+  }
 }
 
 /** Each identity and application has a folder of its own in the state directory. */
@@ -119,8 +224,10 @@ async function stateDirectory(values: Values, owner: string): Promise<string> {
   const directory = join(base, createHash('sha256').update(owner).digest('hex').slice(0, 16))
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    return directory
   } catch (cause) {
     throw new PlexusError('STATE_DIRECTORY', `The state directory '${base}' cannot be made.`, { cause })
   }
+  refuseShared(base, { shared: true })
+  refuseShared(directory, { shared: false })
+  return directory
 }

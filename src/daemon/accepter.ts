@@ -1,34 +1,73 @@
-import { asPlexusError } from '../errors/index.js'
-import { Roster } from '../exec/index.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { exitStatus, Roster } from '../exec/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { Accepter, type Passage, type RefusalCode, shortSession, type Underway } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { handOver } from './handover.js'
+import { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 import type { AccepterSettings } from './settings.js'
 
+/** How many identities are named when an accepter says whom it accepts. */
+const NAMES_TOLD = 20
+
 /**
- * Accepts invites until the signal aborts, and runs the command on every passage.
- * When it resolves every session and every command has ended.
- * @throws PlexusError STATE_DIRECTORY, RENDEZVOUS_FOREIGN and the like, before anything is accepted
+ * Accepts invites until the signal aborts, or with `once` until the command of its one pairing has ended, and runs the
+ * command on every passage. When it resolves every session and every command has ended.
+ * @returns the exit code: with `once` that of the command, else 0
+ * @throws PlexusError STATE_DIRECTORY, RENDEZVOUS_FOREIGN and the like, before anything is accepted; with `once` also
+ * when the command of the pairing could not be started
  */
 export async function runAccepter(
   settings: AccepterSettings,
   options: { readonly signal: AbortSignal },
-): Promise<void> {
-  const { context, peers, onRepeat, seenFile } = settings
-  const { clock, log, rendezvous, host, app } = context
+): Promise<number> {
+  const { context, onRepeat, seenFile } = settings
+  const { clock, log } = context
   const { signal } = options
   const seen = await SeenSessions.open(seenFile, { clock, log })
   const roster = new Roster(onRepeat, { log })
+  const accepting = new Accepting(settings, roster)
+  const follow = () => accepting.end(signal.reason)
+  signal.addEventListener('abort', follow, { once: true })
+  if (signal.aborted) follow()
   const accepter = new Accepter(context, {
-    ...(peers ? { peers } : {}),
+    ...(settings.peers ? { peers: settings.peers } : {}),
     seen,
     supersede: onRepeat === 'replace',
-    admit: (peer, underway) => admit(settings, roster, peer, underway),
-    onPassage: (passage) => void begin(settings, roster, passage),
+    admit: (peer, underway) => accepting.admit(peer, underway),
+    onPassage: (passage) => accepting.begin(passage),
+    onFailure: ({ peer, session, error }) => accepting.fail(peer, session, error),
   })
-  const whom = peers ? peers.map(formatIdentity).join(', ') : 'everyone in the repository'
-  log.info({}, `accepting ${whom} as ${formatIdentity(host.name)} for '${app}' over ${rendezvous.name}`)
+  const told = tell(settings)
+  announceReady(settings, accepting.signal)
+  try {
+    await accepter.run(accepting.signal)
+  } finally {
+    signal.removeEventListener('abort', follow)
+    await roster.close(signal.aborted ? asPlexusError(signal.reason, 'CANCELLED') : undefined)
+    await accepting.settled()
+    await told
+    await seen.close()
+  }
+  return accepting.result()
+}
+
+/** Says whom the accepter accepts, by the names of directories alone. */
+async function tell({ context, peers }: AccepterSettings): Promise<void> {
+  const { log, rendezvous, host, app, repository } = context
+  const as = `as ${formatIdentity(host.name)} for '${app}' over ${rendezvous.name}`
+  if (peers) return log.info({}, `accepting ${peers.map(formatIdentity).join(', ')} ${as}`)
+  const own = formatIdentity(host.name)
+  const names = (await repository.list()).map(formatIdentity).filter((name) => name !== own)
+  if (names.length === 0) {
+    return log.warn({}, `accepting everyone in the repository ${as}, but there is nobody else in it yet`)
+  }
+  const more = names.length > NAMES_TOLD ? ` and ${names.length - NAMES_TOLD} more` : ''
+  log.info({}, `accepting ${names.slice(0, NAMES_TOLD).join(', ')}${more} ${as}`)
+}
+
+function announceReady({ context }: AccepterSettings, signal: AbortSignal): void {
+  const { clock, log, rendezvous } = context
   const started = clock.now()
   Promise.resolve(rendezvous.ready?.({ signal })).then(
     () => log.info({}, `ready for invites after ${Math.round(clock.now() - started)} ms`),
@@ -36,49 +75,131 @@ export async function runAccepter(
       if (!signal.aborted) log.warn({ code: asPlexusError(thrown).code }, asPlexusError(thrown).message)
     },
   )
-  try {
-    await accepter.run(signal)
-  } finally {
-    await roster.close()
-    await seen.close()
-  }
 }
 
 type Refusal = { code: RefusalCode; sentence: string }
 
-/** Whether a pairing may begin, by what runs and what is under way. */
-async function admit(
-  settings: AccepterSettings,
-  roster: Roster,
-  peer: IdentityName,
-  underway: Underway,
-): Promise<Refusal | undefined> {
-  const { context, onRepeat } = settings
-  if (!roster.mayPair(peer) || (onRepeat === 'refuse' && underway.ofPeer > 0)) {
-    return { code: 'BUSY', sentence: 'A pairing of this identity is running.' }
+/**
+ * What an accepter that pairs once has come to: nothing yet, a passage whose command runs, its end, or a command
+ * that could not be started.
+ */
+type Once =
+  | { is: 'waiting' }
+  | { is: 'paired' }
+  | { is: 'over'; exit: number }
+  | { is: 'failed'; error: PlexusError }
+
+/** The sessions that became passages, and what their commands came to. */
+class Accepting {
+  readonly #settings: AccepterSettings
+  readonly #roster: Roster
+  readonly #controller = new AbortController()
+  readonly #beginning = new Set<Promise<void>>()
+  /** The session of the newest passage: an older one that ends has nothing to report any more. */
+  #newest: string | undefined
+  #once: Once = { is: 'waiting' }
+
+  constructor(settings: AccepterSettings, roster: Roster) {
+    this.#settings = settings
+    this.#roster = roster
   }
-  if ((context.bind.port ?? 0) === 0) return undefined
-  // a fixed port is held by the command that runs on it
-  if (onRepeat === 'replace') await roster.end(peer)
-  if (roster.size === 0 && underway.all === 0) return undefined
-  return { code: 'BUSY', sentence: `The port ${context.bind.port} of this accepter is in use.` }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  end(reason: unknown): void {
+    this.#controller.abort(reason)
+  }
+
+  /** Whether a pairing may begin, by what runs and what is under way. */
+  async admit(peer: IdentityName, underway: Underway): Promise<Refusal | undefined> {
+    const { onRepeat, once, context } = this.#settings
+    if (once && (this.#once.is !== 'waiting' || underway.all > 0)) {
+      return busy('This accepter pairs once, and has begun to.')
+    }
+    if (!this.#roster.mayPair(peer) || (onRepeat === 'refuse' && underway.ofPeer > 0)) {
+      return busy('A pairing of this identity is running.')
+    }
+    const { range, port = 0 } = context.bind
+    if (range) {
+      if (range.held + underway.all < range.size) return undefined
+      // the peer's own command may hold what it needs
+      if (onRepeat === 'replace') await this.#roster.end(peer)
+      if (range.held + underway.all < range.size) return undefined
+      return busy(`All the ${range.size} ports of this accepter are in use.`)
+    }
+    if (port === 0) return undefined
+    // a fixed port is held by the command that runs on it
+    if (onRepeat === 'replace') await this.#roster.end(peer)
+    if (this.#roster.size === 0 && underway.all === 0) return undefined
+    return busy(`The port ${port} of this accepter is in use.`)
+  }
+
+  fail(peer: IdentityName, session: string, error: PlexusError): void {
+    this.#report(failedOutcome(error, { peer, session }))
+  }
+
+  begin(passage: Passage): void {
+    this.#newest = passage.session
+    if (this.#settings.once) this.#once = { is: 'paired' }
+    const begun = this.#run(passage)
+      .then((exit) => this.#ended(passage, exit))
+      .catch((thrown: unknown) => this.#failed(passage, asPlexusError(thrown)))
+      .finally(() => this.#beginning.delete(begun))
+    this.#beginning.add(begun)
+  }
+
+  /** Resolves when nothing of any passage is left to do. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#beginning)
+  }
+
+  /** The exit code. @throws PlexusError why the one pairing came to no command */
+  result(): number {
+    if (this.#once.is === 'failed') throw this.#once.error
+    return this.#once.is === 'over' ? this.#once.exit : 0
+  }
+
+  /** Runs the command; without one the passage is printed. */
+  async #run(passage: Passage): Promise<number | null> {
+    const settings = this.#settings
+    if (settings.command === undefined) {
+      await handOver(settings, passage)
+      return null
+    }
+    // the port is held until an earlier command of the peer is gone, so that nobody else takes it
+    const running = await this.#roster.run(passage.peer, async (signal) => {
+      const child = await handOver(settings, passage, signal)
+      if (child === undefined) throw new Error('a command is configured, so one was started')
+      return child
+    })
+    this.#report(pairedOutcome(passage), passage)
+    return exitStatus(await running.exited)
+  }
+
+  #ended(passage: Passage, exit: number | null): void {
+    this.#report(pairedOutcome(passage, exit), passage)
+    if (!this.#settings.once) return
+    this.#once = { is: 'over', exit: exit ?? 0 }
+    this.end(new PlexusError('CANCELLED', 'The one pairing of this accepter is over.'))
+  }
+
+  async #failed(passage: Passage, error: PlexusError): Promise<void> {
+    await passage.port.close()
+    const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
+    log.error({ code: error.code }, `the command could not be started: ${error.message}`)
+    this.#report(failedOutcome(error, { passage }), passage)
+    if (!this.#settings.once) return
+    this.#once = { is: 'failed', error }
+    this.end(error)
+  }
+
+  #report(outcome: Outcome, passage?: Passage): void {
+    if (passage === undefined || passage.session === this.#newest) this.#settings.report?.(outcome)
+  }
 }
 
-async function begin(settings: AccepterSettings, roster: Roster, passage: Passage): Promise<void> {
-  try {
-    if (settings.command === undefined) await handOver(settings, passage)
-    else {
-      // the port is held until an earlier command of the peer is gone, so that nobody else takes it
-      await roster.run(passage.peer, async (signal) => {
-        const child = await handOver(settings, passage, signal)
-        if (child === undefined) throw new Error('a command is configured, so one was started')
-        return child
-      })
-    }
-  } catch (thrown) {
-    await passage.port.close()
-    const error = asPlexusError(thrown)
-    const log = settings.context.log.child({ session: shortSession(passage.session) })
-    log.error({ code: error.code }, `the command could not be started: ${error.message}`)
-  }
+function busy(sentence: string): Refusal {
+  return { code: 'BUSY', sentence }
 }

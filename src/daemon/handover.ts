@@ -1,4 +1,4 @@
-import { type Child, commandEnvironment, start, type Wildcards } from '../exec/index.js'
+import { type Child, type Command, commandEnvironment, start, type Wildcards } from '../exec/index.js'
 import type { Repository } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
 import { type Passage, shortSession } from '../pairing/index.js'
@@ -38,14 +38,34 @@ export async function handOver(
   passage: Passage,
   signal?: AbortSignal,
 ): Promise<Child | undefined> {
-  const { context, command, environment, print } = settings
-  const log = context.log.child({ session: shortSession(passage.session) })
-  await passage.port.close()
+  const { context, command, print } = settings
   const values = wildcardsOf(passage, context.repository)
   if (command === undefined) {
+    await passage.port.close()
     print(printed(values))
     return undefined
   }
+  // nobody else is given the port between its closing here and the command's bind
+  const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
+  try {
+    const child = await startOn(settings, command, passage, values, signal)
+    void child.exited.then(release)
+    return child
+  } catch (thrown) {
+    release()
+    throw thrown
+  }
+}
+
+async function startOn(
+  { context, environment }: DaemonSettings,
+  command: Command,
+  passage: Passage,
+  values: Wildcards,
+  signal: AbortSignal | undefined,
+): Promise<Child> {
+  const log = context.log.child({ session: shortSession(passage.session) })
+  await passage.port.close()
   log.info(
     {},
     `starting ${command.file} at ${formatEndpoint(passage.inner)} towards ${formatEndpoint(passage.faraway)}`,

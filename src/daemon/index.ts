@@ -1,3 +1,5 @@
 export { runAccepter } from './accepter.js'
 export { runInviter } from './inviter.js'
+export { keepInviting, waitBefore } from './keep.js'
+export { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 export type { AccepterSettings, DaemonSettings } from './settings.js'

@@ -1,21 +1,36 @@
+import { asPlexusError } from '../errors/index.js'
 import { exitStatus } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
-import { invite } from '../pairing/index.js'
+import { invite, type Passage } from '../pairing/index.js'
 import { handOver } from './handover.js'
+import { failedOutcome, pairedOutcome } from './outcome.js'
 import type { DaemonSettings } from './settings.js'
 
 /**
  * Pairs with one peer once and runs the command on the passage.
- * @param signal ends the pairing, or the command when it runs
+ * @param options.signal ends the pairing, or the command when it runs: an Ending sends it the signal that it names
+ * @param options.onPassage hears that there is a passage
  * @returns the exit code: the command's own, or 0 without one
  * @throws PlexusError if the pairing or the start of the command fails, or the signal's reason
  */
 export async function runInviter(
   settings: DaemonSettings,
   peer: IdentityName,
-  options: { readonly signal: AbortSignal },
+  options: { readonly signal: AbortSignal; readonly onPassage?: () => void },
 ): Promise<number> {
-  const passage = await invite(settings.context, peer, options)
-  const child = await handOver(settings, passage, options.signal)
-  return child === undefined ? 0 : exitStatus(await child.exited)
+  const { report = () => {} } = settings
+  let passage: Passage | undefined
+  try {
+    passage = await invite(settings.context, peer, options)
+    options.onPassage?.()
+    const child = await handOver(settings, passage, options.signal)
+    report(pairedOutcome(passage))
+    if (child === undefined) return 0
+    const exit = exitStatus(await child.exited)
+    report(pairedOutcome(passage, exit))
+    return exit
+  } catch (thrown) {
+    report(failedOutcome(asPlexusError(thrown), { passage, peer }))
+    throw thrown
+  }
 }

@@ -1,6 +1,7 @@
 import type { Command, Environment, RepeatPolicy } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
 import type { PairingContext } from '../pairing/index.js'
+import type { Outcome } from './outcome.js'
 
 /** What a daemon needs beyond what one pairing does. */
 export interface DaemonSettings {
@@ -11,6 +12,8 @@ export interface DaemonSettings {
   readonly environment: Environment
   /** Takes the passage as `KEY=value` lines when there is no command. */
   readonly print: (lines: string) => void
+  /** Hears how each pairing went: when it is made or has failed, and again when its command has ended. */
+  readonly report?: (outcome: Outcome) => void
 }
 
 export interface AccepterSettings extends DaemonSettings {
@@ -20,4 +23,6 @@ export interface AccepterSettings extends DaemonSettings {
   readonly onRepeat: RepeatPolicy
   /** A file of this accepter's own, in a directory that is 0700. */
   readonly seenFile: string
+  /** Whether to end after one pairing, when its command has ended. */
+  readonly once?: boolean
 }

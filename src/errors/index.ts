@@ -25,6 +25,10 @@ const entry = (kind: ErrorKind, advice: string): ErrorEntry => ({ kind, advice }
 /** Every code that this program can end with, its kind and its default advice. */
 export const ERROR_CODES = {
   BAD_FLAG: entry('usage', 'See plexus --help for what the flag expects.'),
+  BAD_CONFIG: entry(
+    'usage',
+    'Correct the file; plexus --help names the flags, and each is a line name=value.',
+  ),
   BAD_ENDPOINT: entry('usage', 'Write host:port, with an IPv6 address in brackets.'),
   BAD_EXEC_ARGS: entry(
     'usage',
@@ -37,6 +41,10 @@ export const ERROR_CODES = {
   ),
   ADDRESS_UNAVAILABLE: entry('usage', 'Name an address of this machine in --stun-client, or leave it out.'),
   REPOSITORY: entry('usage', 'Give the path of the application repository in --app-repo.'),
+  REPOSITORY_WRITABLE: entry(
+    'usage',
+    'Take that right away with chmod go-w: who can write there decides who gets in.',
+  ),
   IDENTITY_NAME: entry('usage', 'An identity is owner/pin, two plain names with one slash between them.'),
   IDENTITY_EXISTS: entry('usage', 'Remove the old identity first, or choose another pin.'),
   IDENTITY_MISSING: entry('usage', 'Put its certificate at <repo>/<owner>/<pin>/cert.crt.'),
@@ -46,8 +54,10 @@ export const ERROR_CODES = {
   CERTIFICATE_INVALID: entry('usage', 'Replace the certificate with an X.509 certificate in PEM form.'),
   CERTIFICATE_UNTRUSTED: entry('usage', 'Replace the certificate, or the ca.crt that it should chain to.'),
   COMMAND_MISSING: entry('usage', 'Give --exec-command the path of a program that this user may run.'),
+  COMMAND_WRITABLE: entry('usage', 'Take that right away with chmod go-w, or use a copy in a safer place.'),
   EXEC_PWD: entry('usage', 'Give --exec-pwd a directory that exists.'),
   EXEC_LOG: entry('usage', 'Give --exec-log a file that this user may write, and no symbolic link.'),
+  ALREADY_RUNNING: entry('usage', 'Stop that one first, or give this one another --app-id or --state-dir.'),
   STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
 
   NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),

@@ -104,6 +104,7 @@ function spawned(
   stdio: StdioOptions,
 ): Promise<ChildProcess> {
   const words = command.words.map((word) => fill(word, values, keyFile))
+  const variables = [...command.environment].map(([name, value]) => [name, fill(value, values, keyFile)])
   const failed = (cause: unknown) =>
     new PlexusError(
       'COMMAND_MISSING',
@@ -114,7 +115,7 @@ function spawned(
     try {
       const process = spawn(command.file, words, {
         cwd,
-        env: commandEnvironment(options.env, values, keyFile),
+        env: { ...commandEnvironment(options.env, values, keyFile), ...Object.fromEntries(variables) },
         stdio,
         shell: false,
         detached: true,

@@ -1,3 +1,4 @@
+import { PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
 import type { Environment } from './environment.js'
 import { findProgram } from './program.js'
@@ -13,6 +14,8 @@ export interface CommandSpec {
   readonly command: string
   /** `--exec-args`: words with wildcards; DEFAULT_EXEC_ARGS without it. */
   readonly args?: string
+  /** `--exec-env`: words `NAME=value` with wildcards, several in a text. */
+  readonly environment?: readonly string[]
   /** `--exec-pwd`: the working directory, with wildcards. */
   readonly pwd?: string
   /** `--exec-log`: the file that its output is appended to, with wildcards. */
@@ -25,6 +28,8 @@ export interface CommandSpec {
 export interface Command {
   readonly file: string
   readonly words: readonly Template[]
+  /** Variables beyond those that every command gets, by name. */
+  readonly environment: ReadonlyMap<string, Template>
   readonly pwd: Template | undefined
   readonly log: Template | undefined
   readonly detach: boolean
@@ -41,6 +46,7 @@ export function parseCommand(spec: CommandSpec, options: { env: Environment; log
   const words = splitWords(spec.args ?? DEFAULT_EXEC_ARGS).map((word) => parseTemplate(word, '--exec-args'))
   const pwd = spec.pwd === undefined ? undefined : parseTemplate(spec.pwd, '--exec-pwd')
   const log = spec.log === undefined ? undefined : parseTemplate(spec.log, '--exec-log')
+  const environment = parseVariables(spec.environment ?? [])
   const file = findProgram(spec.command, options.env.PATH)
   if ([...words, pwd ?? [], log ?? []].some((template) => mentions(template, 'secret'))) {
     options.log.warn(
@@ -48,5 +54,22 @@ export function parseCommand(spec: CommandSpec, options: { env: Environment; log
       'Other users of this machine can see %secret% in arguments and paths; the command also finds it in PLEXUS_SECRET.',
     )
   }
-  return { file, words, pwd, log, detach: spec.detach ?? false }
+  return { file, words, environment, pwd, log, detach: spec.detach ?? false }
+}
+
+/** A name that every shell can read. */
+const VARIABLE = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s
+
+function parseVariables(texts: readonly string[]): ReadonlyMap<string, Template> {
+  const variables = new Map<string, Template>()
+  for (const word of texts.flatMap(splitWords)) {
+    const [, name, value = ''] = VARIABLE.exec(word) ?? []
+    if (name === undefined)
+      throw new PlexusError('BAD_EXEC_ARGS', `--exec-env has '${word}', but should have NAME=value.`)
+    // what the command is told about the passage by those names is true
+    if (name.startsWith('PLEXUS_'))
+      throw new PlexusError('BAD_EXEC_ARGS', `--exec-env cannot set ${name}: plexus sets PLEXUS_ variables.`)
+    variables.set(name, parseTemplate(value, '--exec-env'))
+  }
+  return variables
 }

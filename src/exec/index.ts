@@ -1,5 +1,6 @@
 export { type StartOptions, start } from './child.js'
 export { type Command, type CommandSpec, DEFAULT_EXEC_ARGS, parseCommand } from './command.js'
+export { Ending, type EndingSignal } from './ending.js'
 export { commandEnvironment, type Environment } from './environment.js'
 export { type Launch, REPEAT_POLICIES, type RepeatPolicy, Roster } from './roster.js'
 export { type Child, type Exit, exitStatus, STOP_GRACE } from './supervision.js'

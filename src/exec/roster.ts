@@ -112,10 +112,12 @@ export class Roster {
     await Promise.all([...this.#runsOf(peer)].map((run) => run.end(reason)))
   }
 
-  /** Ends every command and lets no other start. Resolves when all are gone. */
-  close(): Promise<void> {
+  /**
+   * Ends every command and lets no other start. Resolves when all are gone.
+   * @param reason an Ending sends its signal to the commands
+   */
+  close(reason: PlexusError = cancelled('The program is ending.')): Promise<void> {
     this.#closed ??= (async () => {
-      const reason = cancelled('The program is ending.')
       const all = [...this.#runs.values()].flatMap((runs) => [...runs])
       await Promise.all(all.map((run) => run.end(reason)))
     })()

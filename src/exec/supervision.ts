@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Clock, Logger } from '../net/index.js'
+import { Ending, type EndingSignal } from './ending.js'
 import type { KeyFile } from './key-file.js'
 import { ProcessGroup } from './process-group.js'
 
@@ -20,11 +21,11 @@ export interface Child {
   /** Sends a signal to the command and all that it started in its process group. A detached one is left alone. */
   kill(signal: NodeJS.Signals): void
   /**
-   * SIGTERM, and SIGKILL to what is left STOP_GRACE later. Resolves when the whole process group has ended, so what
+   * SIGTERM or `first`, and SIGKILL to what is left STOP_GRACE later. Resolves when the whole process group has ended, so what
    * it held, ports and interfaces, is free. A detached command is left alone, and so is what a command left behind that
    * ended by itself.
    */
-  stop(): Promise<void>
+  stop(first?: EndingSignal): Promise<void>
 }
 
 /** How long a command may take to end by itself, in ms: enough to take an interface down, short for one who waits. */
@@ -74,7 +75,7 @@ export class Supervised implements Child {
     this.#group = new ProcessGroup(this.pid, log)
     const began = clock.now()
     log.info({ pid: this.pid }, 'The command runs.')
-    const onabort = () => void this.stop()
+    const onabort = () => void this.stop(signal?.reason instanceof Ending ? signal.reason.by : 'SIGTERM')
     this.exited = new Promise<Exit>((resolve) => {
       process.once('exit', (code, killer) => resolve(toExit(code, killer)))
     }).then(async (exit) => {
@@ -95,13 +96,13 @@ export class Supervised implements Child {
     this.#group.signal(signal)
   }
 
-  stop(): Promise<void> {
-    this.#stopped ??= this.#stop()
+  stop(first: EndingSignal = 'SIGTERM'): Promise<void> {
+    this.#stopped ??= this.#stop(first)
     return this.#stopped
   }
 
-  async #stop(): Promise<void> {
-    this.kill('SIGTERM')
+  async #stop(first: EndingSignal): Promise<void> {
+    this.kill(first)
     const cancel = this.#clock.timer(STOP_GRACE, () => {
       this.#log.warn({ pid: this.pid }, 'The command did not end when asked to, and is killed.')
       this.kill('SIGKILL')

@@ -7,7 +7,7 @@ export type Template = readonly Piece[]
 type Piece = { readonly literal: string } | { readonly wildcard: WildcardName }
 
 /** The flag that a template comes from: it decides which wildcards may stand in it. */
-export type TemplateFlag = '--exec-args' | '--exec-pwd' | '--exec-log'
+export type TemplateFlag = '--exec-args' | '--exec-env' | '--exec-pwd' | '--exec-log'
 
 /**
  * What is read as a wildcard: a name of three characters or more between two percent signs. Shorter ones leave
@@ -84,6 +84,7 @@ function unknown(name: string, flag: TemplateFlag): PlexusError {
 
 function allowed(name: WildcardName, flag: TemplateFlag): boolean {
   const { kind } = WILDCARDS[name]
+  if (flag === '--exec-env') return true // only the command and its user see its environment
   return kind !== 'key' && (kind !== 'keyfile' || flag === '--exec-args')
 }
 

@@ -15,4 +15,5 @@ export {
 export { type OwnAddress, ownAddresses } from './interfaces.js'
 export { type Logger, silent } from './log.js'
 export { type Datagram, type DatagramListener, MAX_DATAGRAM, UdpPort } from './port.js'
+export { PortRange } from './port-range.js'
 export { sourceAddress } from './source.js'

@@ -14,6 +14,7 @@ import {
 import type { Invite, Message, Refusal, RefusalCode } from './message.js'
 import type { Passage } from './passage.js'
 import { PeerNews } from './passing.js'
+import { Rate } from './rate.js'
 
 /** How many sessions may be negotiated at a time: each holds a port and some work. */
 const MAX_SESSIONS = 16
@@ -21,6 +22,10 @@ const MAX_SESSIONS = 16
 /** How many refusals one peer is sent in `REFUSAL_WINDOW` ms: enough to be told, too few to be used as a lever. */
 const MAX_REFUSALS = 6
 const REFUSAL_WINDOW = 60_000
+
+/** How many invites of one peer are considered in a minute: far more than a retry needs, each costs two signatures. */
+const MAX_INVITES = 30
+const INVITE_WINDOW = 60_000
 
 export interface AccepterOptions {
   /** Only these peers; without it everyone who has a directory in the repository. */
@@ -35,6 +40,8 @@ export interface AccepterOptions {
   ) => Promise<{ code: RefusalCode; sentence: string } | undefined>
   /** Takes over the passage and its port. */
   readonly onPassage: (passage: Passage) => void
+  /** Hears of a session that came to nothing after it was begun. */
+  readonly onFailure?: (failure: { peer: IdentityName; session: string; error: PlexusError }) => void
 }
 
 /** How many sessions are being negotiated just now. */
@@ -59,12 +66,15 @@ export class Accepter {
   readonly #options: AccepterOptions
   readonly #mail: Correspondence
   readonly #sessions = new Map<string, Session>()
-  readonly #refused = new Map<string, number[]>()
+  readonly #refusals: Rate
+  readonly #invites: Rate
 
   constructor(context: PairingContext, options: AccepterOptions) {
     this.#context = context
     this.#options = options
     this.#mail = new Correspondence(context)
+    this.#refusals = new Rate(context.clock, MAX_REFUSALS, REFUSAL_WINDOW)
+    this.#invites = new Rate(context.clock, MAX_INVITES, INVITE_WINDOW)
   }
 
   /** Receives until the signal aborts; then ends what is under way and resolves. */
@@ -138,6 +148,9 @@ export class Accepter {
     }
     const stale = this.#stale(message)
     if (stale) return this.#refuse(opened, 'CLOCK', stale)
+    if (!this.#invites.allows(peer)) {
+      return this.#refuse(opened, 'BUSY', `${MAX_INVITES} invites of this identity came within a minute.`)
+    }
     await this.#remember(message)
     if (this.#sessions.size >= MAX_SESSIONS) {
       return this.#refuse(opened, 'BUSY', `${MAX_SESSIONS} pairings are under way already.`)
@@ -190,6 +203,7 @@ export class Accepter {
       .catch((thrown: unknown) => {
         const error = asPlexusError(thrown)
         log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
+        this.#options.onFailure?.({ peer: message.from, session: message.session, error })
       })
       .finally(() => this.#sessions.delete(message.session))
     const session: Session = {
@@ -228,10 +242,7 @@ export class Accepter {
     const peer = formatIdentity(message.from)
     const session = shortSession(message.session)
     log.warn({ code, session }, `${peer} was refused: ${sentence}`)
-    const now = clock.now()
-    const recent = (this.#refused.get(peer) ?? []).filter((time) => now - time < REFUSAL_WINDOW)
-    if (recent.length >= MAX_REFUSALS) return
-    this.#refused.set(peer, [...recent, now])
+    if (!this.#refusals.allows(peer)) return
     const limit = deadline(clock, FAREWELL)
     const refusal: Refusal = {
       ...this.#mail.header(message.from, message.session),

@@ -1,6 +1,6 @@
 import type { Rendezvous } from '../../rendezvous/interface.js'
 import type { Host, IdentityName, Repository } from '../identity/index.js'
-import type { Clock, Logger, Random } from '../net/index.js'
+import type { Clock, Logger, PortRange, Random } from '../net/index.js'
 
 /** What both roles of a pairing need from the outside. */
 export interface PairingContext {
@@ -13,8 +13,8 @@ export interface PairingContext {
   readonly rendezvous: Rendezvous
   /** STUN servers as `host[:port]`; empty for a network without any. */
   readonly stunServers: readonly string[]
-  /** The local address and port to punch from, as in `--stun-client`; the system chooses what is left out. */
-  readonly bind: { readonly address?: string; readonly port?: number }
+  /** The local address and port to punch from, as in `--stun-client`; the system chooses what is left out, or the range. */
+  readonly bind: { readonly address?: string; readonly port?: number; readonly range?: PortRange }
   /** TTL of the opening packets, in hops. */
   readonly hops: number
   /** How long one pairing may take, in ms. */

@@ -40,7 +40,8 @@ export interface Gathering {
  */
 export async function gather(context: PairingContext, signal: AbortSignal): Promise<Gathering> {
   const { clock, random, log } = context
-  const port = UdpPort.open(context.bind)
+  const { range, ...bind } = context.bind
+  const port = range ? range.open(bind.address) : UdpPort.open(bind)
   try {
     const answers: Reflexive[] = []
     let failure: PlexusError | undefined

@@ -1,0 +1,64 @@
+import { asPlexusError, type PlexusError } from '../errors/index.js'
+import type { IdentityName } from '../identity/index.js'
+import { type Random, sleep } from '../net/index.js'
+import { runInviter } from './inviter.js'
+import type { DaemonSettings } from './settings.js'
+
+/** What the first wait and the longest one are about, in ms. */
+const FIRST_WAIT = 1000
+const LONGEST_WAIT = 60_000
+
+/** A command that ran for this long, in ms, did its work: the waits begin anew after it. */
+const STEADY = 60_000
+
+/** Mistakes that nobody has made when the same pairing has worked before: the network has changed, or a port is still held. */
+const PASSING: ReadonlySet<string> = new Set(['ADDRESS_IN_USE', 'ADDRESS_UNAVAILABLE'])
+
+/**
+ * How long to wait before the next attempt, in ms: twice as long each time, and never the same, lest many inviters
+ * of one accepter that went away come back in step.
+ * @param failures how many attempts came to nothing, or to little, in a row; from 1
+ */
+export function waitBefore(failures: number, random: Random): number {
+  const about = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** Math.min(failures - 1, 16))
+  return Math.round(about * (0.5 + random(4).readUInt32BE() / 2 ** 32))
+}
+
+/**
+ * Pairs with one peer again and again: when the command has ended, and when the pairing has failed, until the signal
+ * aborts or nothing but a person can help.
+ * @returns the exit code of the command that the signal ended
+ * @throws PlexusError for a mistake in usage or configuration; the signal's reason when no command ran
+ */
+export async function keepInviting(
+  settings: DaemonSettings,
+  peer: IdentityName,
+  options: { readonly signal: AbortSignal },
+): Promise<number> {
+  const { clock, log, random } = settings.context
+  const { signal } = options
+  let worked = false
+  for (let failures = 1; ; failures++) {
+    let began: number | undefined
+    const onPassage = () => {
+      began = clock.now()
+      worked = true
+    }
+    try {
+      const code = await runInviter(settings, peer, { signal, onPassage })
+      if (signal.aborted) return code
+      if (began !== undefined && clock.now() - began >= STEADY) failures = 1
+    } catch (thrown) {
+      const error = asPlexusError(thrown)
+      if (signal.aborted || endsIt(error, worked)) throw error
+      log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
+    }
+    const wait = waitBefore(failures, random)
+    log.info({}, `pairing again in ${(wait / 1000).toFixed(1)} s`)
+    await sleep(clock, wait, signal)
+  }
+}
+
+function endsIt(error: PlexusError, worked: boolean): boolean {
+  return error.kind === 'usage' && !(worked && PASSING.has(error.code))
+}
