@@ -31,7 +31,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     result.then((value) => {
       code = value
     })
-  const program = yargs(joinWords(argv, ALL_FLAGS))
+  const completing = argv[0] === '--get-yargs-completions'
+  const program = yargs(completing ? [...argv] : joinWords(argv, ALL_FLAGS))
     .scriptName('plexus')
     .usage(
       'plexus [command] [--flag=value …]\n\nLets two machines behind NATs reach each other directly, then starts your command.',
@@ -89,7 +90,16 @@ export async function run(argv: readonly string[]): Promise<number> {
     (command) => declare(command, DEMO_FLAGS),
     (given) => done(import('./demo.js').then(({ demo }) => demo(settled(given, DEMO_FLAGS)))),
   )
-  program.completion('completion', 'print a script that completes flags in bash or zsh')
+  program.command(
+    'completion',
+    'print a script that completes commands and flags, in bash or zsh by $SHELL',
+    (command) => command,
+    () => void program.showCompletionScript(),
+  )
+  // what follows no command completes as the default one, whose flags yargs does not look at
+  if (completing && argv.slice(2).every((word) => word === '' || word.startsWith('-'))) {
+    declare(program, PAIRING_FLAGS)
+  }
   await program.parseAsync()
   return code
 }
@@ -163,12 +173,17 @@ const ALL_FLAGS: readonly Flag[] = [...PAIRING_FLAGS, ...ID_FLAGS, ...STUN_FLAGS
 
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
 function refusal(message: string, argv: readonly string[]): PlexusError {
-  const line = message.trim().split('\n')[0] ?? 'The command line is wrong.'
+  const line = message
+    .trim()
+    .split(/\s*\n\s*/)
+    .join(' ')
   const [, list] = /^Unknown (?:argument|command)s?: (.*)$/.exec(line) ?? []
   if (list === undefined) return new PlexusError('BAD_FLAG', `${line.replace(/\.$/, '')}.`)
   const [name = ''] = list.split(', ')
   const word = argv.find((each) => /^--?/.test(each) && each.replace(/^--?/, '').split('=')[0] === name)
-  if (word === undefined) return new PlexusError('BAD_FLAG', `'${name}' is no command and no flag.`)
+  if (word === undefined) {
+    return new PlexusError('BAD_FLAG', `'${name}' is no command, and no flag that begins with --.`)
+  }
   const visible = ALL_FLAGS.filter(({ unavailable, ignored }) => unavailable === undefined && !ignored)
   const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
   const meant = nearest(name, names)

@@ -1,9 +1,10 @@
 import { openDhtNode } from '../../rendezvous/dht/index.js'
-import { formatEndpoint, parseEndpoint, parseHostPort } from '../net/index.js'
+import { formatEndpoint, parseHostPort } from '../net/index.js'
 import { StunServer } from '../stun/index.js'
 import type { Values } from './flags.js'
 import { LOG_FORMATS, LOG_LEVELS, openLog } from './log.js'
 import { untilSignalled } from './signals.js'
+import { present } from './values.js'
 
 export function logOf(values: Values) {
   return openLog({
@@ -15,10 +16,10 @@ export function logOf(values: Values) {
 
 /** `plexus stun-server`: answers binding requests until it is told to stop. */
 export async function stunServer(values: Values): Promise<number> {
-  const listen = parseEndpoint(values.required('listen'), 3478)
-  const second = values.text('alternate')
+  const listen = present('listen', values.endpoint('listen', 3478))
+  const second = values.endpoint('alternate', 3479)
   const log = logOf(values)
-  const alternate = second === undefined ? {} : { alternate: parseEndpoint(second, 3479) }
+  const alternate = second === undefined ? {} : { alternate: second }
   const server = await StunServer.open({ listen, ...alternate, log })
   log.info({}, `STUN server on ${server.endpoints.map(formatEndpoint).join(', ')}`)
   await untilSignalled()
@@ -28,7 +29,7 @@ export async function stunServer(values: Values): Promise<number> {
 
 /** `plexus dht-node`: a node that stays, until it is told to stop. */
 export async function dhtNode(values: Values): Promise<number> {
-  const listen = parseEndpoint(values.required('listen'))
+  const listen = present('listen', values.endpoint('listen'))
   const bootstrap = values.hosts('dht-bootstrap')
   const log = logOf(values)
   const node = await openDhtNode({ listen, bootstrap: bootstrap.map((text) => parseHostPort(text)), log })

@@ -3,7 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
 import { type IdentityName, parseIdentity } from '../identity/index.js'
-import { parseHostPort } from '../net/index.js'
+import { type Endpoint, parseEndpoint, parseHostPort } from '../net/index.js'
 import type { Flag, Given } from './flags.js'
 
 /** What was given for a flag, and how to name the place where it was given. */
@@ -74,9 +74,7 @@ export class Values {
   }
 
   required(name: string): string {
-    const value = this.text(name)
-    if (value === undefined) throw new PlexusError('BAD_FLAG', `--${name} is missing.`)
-    return value
+    return present(name, this.text(name))
   }
 
   /** A path; a leading `~/` is the home directory. */
@@ -129,6 +127,13 @@ export class Values {
     })
   }
 
+  /** `ip:port`, or `ip` where there is a port to expect. */
+  endpoint(name: string, defaultPort?: number): Endpoint | undefined {
+    const value = this.text(name)
+    if (value === undefined) return undefined
+    return this.#read(name, value, 'ip:port', (text) => parseEndpoint(text, defaultPort))
+  }
+
   /** `from-to`: ports, both ends among them. */
   ports(name: string): { from: number; to: number } | undefined {
     const value = this.text(name)
@@ -152,6 +157,12 @@ export class Values {
       throw bad(this.label(name) ?? `--${name}`, value, expected, cause)
     }
   }
+}
+
+/** @throws PlexusError BAD_FLAG if there is no value */
+export function present<T>(name: string, value: T | undefined): T {
+  if (value === undefined) throw new PlexusError('BAD_FLAG', `--${name} is missing.`)
+  return value
 }
 
 function listOf(value: unknown): string[] {

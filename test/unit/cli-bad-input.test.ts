@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { systemClock, systemRandom } from '../../src/cli/clock.js'
+import { createIdentity, parseIdentity } from '../../src/identity/index.js'
+import { run } from '../support/program.js'
+
+const directory = mkdtempSync(join(tmpdir(), 'plexus-bad-input-'))
+const repository = join(directory, 'repo')
+
+/** A command line that is right: each row of the table spoils it. */
+const GOOD = [
+  `--app-repo=${repository}`,
+  '--host-info=alice@example.com/laptop',
+  '--peer-info=bob@example.com/server',
+  `--rendezvous=dir:${join(directory, 'post')}`,
+  `--state-dir=${join(directory, 'state')}`,
+  '--stun-server=127.0.0.1:9',
+]
+
+/** What is wrong, what is added to a good command line, and what the one line of refusal has to name. */
+const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
+  ['a number that is none', ['--punch-hops=abc'], /--punch-hops is 'abc'/, /whole number from 1 to 255/],
+  ['a negative number', ['--punch-hops', '-5'], /--punch-hops is '-5'/, /whole number/],
+  ['a number out of bounds', ['--nat-hops=256'], /--punch-hops is '256'/, /from 1 to 255/],
+  ['a fraction', ['--timeout=1.5'], /--timeout is '1.5'/, /whole number/],
+  ['an unknown flag', ['--frobnicate=1'], /Unknown flag '--frobnicate=1'/],
+  ['a mistyped flag', ['--accpet'], /'--accpet'/, /--accept meant/],
+  ['a word that is no command', ['frobnicate'], /'frobnicate' is no command/],
+  ['a single flag given twice', ['--app-id=a', '--app-id=b'], /--app-id is given 2 times/],
+  ['a flag and its alias', ['--app-id=a', '--app-name=b'], /--app-id is given 2 times/],
+  ['a switch given twice', ['--accept', '--accept'], /--accept is given twice/],
+  ['a switch with a value', ['--accept=maybe'], /--accept is 'maybe'/, /without a value/],
+  ['a flag without its value', ['--app-id', '--accept'], /--app-id is given without a value/],
+  ['the last flag without its value', ['--app-id'], /--app-id is given without a value/],
+  ['an empty value', ['--app-id='], /--app-id is ''/, /a value/],
+  [
+    'a directory for no command',
+    ['--config=/dev/null', '--exec-pwd=/'],
+    /--exec-pwd is given without/,
+  ],
+  ['a STUN server that is none', ['--stun-server=a:b:c'], /--stun-server is 'a:b:c'/, /host/],
+  ['a STUN port that is none', ['--stun-server=host:99999'], /--stun-server is 'host:99999'/],
+  ['a bootstrap without a port', ['--dht-bootstrap=host'], /--dht-bootstrap is 'host'/, /host:port/],
+  ['a local address that is none', ['--stun-client=abc'], /--stun-client is 'abc'/, /ip\[:port\]/],
+  ['an address of another machine', ['--stun-client=192.0.2.77'], /192\.0\.2\.77/, /ADDRESS_UNAVAILABLE/],
+  ['a range from high to low', ['--port-range=9-2'], /--port-range is '9-2'/, /from-to/],
+  ['a range that is none', ['--port-range=ports'], /--port-range is 'ports'/],
+  [
+    'a range beside a port',
+    ['--port-range=4000-4010', '--stun-client=127.0.0.1:5000'],
+    /--port-range/,
+    /--stun-client/,
+  ],
+  ['a level that is none', ['--log-level=loud'], /--log-level is 'loud'/, /fatal, error, warning/],
+  ['a log file nowhere', ['--log-file=/nowhere/log'], /'\/nowhere\/log' of --log-file/],
+  ['a policy that is none', ['--on-repeat=shrug'], /--on-repeat is 'shrug'/, /replace, parallel, refuse/],
+  [
+    'a configuration that is missing',
+    ['--config=/nowhere/plexus.conf'],
+    /--config is '\/nowhere\/plexus.conf'/,
+  ],
+  ['a result nowhere', ['--result=/nowhere/result'], /--result is '\/nowhere\/result'/],
+  ['a result that is a directory', [`--result=${directory}`], /--result is/, /not a directory/],
+  ['a command that is missing', ['--exec-command=/nowhere/run'], /\/nowhere\/run/, /COMMAND_MISSING/],
+  ['arguments without a command', ['--exec-args=%peerip%'], /--exec-args is given without --exec-command/],
+  ['a pipe in the arguments', ['--exec-command=/bin/sh', '--exec-args=a | b'], /BAD_EXEC_ARGS/],
+  ['the key in the arguments', ['--exec-command=/bin/sh', '--exec-args=%key%'], /%key%/, /--exec-args/],
+  ['an unknown wildcard', ['--exec-command=/bin/sh', '--exec-env=A=%wrong%'], /%wrong%/, /--exec-env/],
+  [
+    'a variable without a value',
+    ['--exec-command=/bin/sh', '--exec-env=word'],
+    /--exec-env has 'word'/,
+    /NAME=value/,
+  ],
+  ['a variable of plexus', ['--exec-command=/bin/sh', '--exec-env=PLEXUS_KEY=1'], /PLEXUS_KEY/],
+  [
+    'a working directory nowhere',
+    ['--exec-command=/bin/sh', '--exec-pwd=/nowhere'],
+    /--exec-pwd is '\/nowhere'/,
+  ],
+  [
+    'an output nowhere',
+    ['--exec-command=/bin/sh', '--exec-log=/nowhere/log'],
+    /--exec-log is '\/nowhere\/log'/,
+  ],
+  ['a rendezvous that is none', ['--rendezvous=?'], /'\?'/, /BAD_RENDEZVOUS/],
+  [
+    'a flag of the email rendezvous',
+    ['--email-login=me'],
+    /--email-login cannot be used/,
+    /no email rendezvous/,
+  ],
+  ['keeping on an accepter', ['--accept', '--keep'], /--keep is for an inviter/],
+  ['keeping without a command', ['--keep'], /--keep needs --exec-command/],
+  ['once on an inviter', ['--once'], /--once is for an accepter/],
+  ['a line break in a value', ['--log-level=a\nb'], /--log-level is 'a b'/],
+]
+
+describe('bad input ends the program with code 2 and one line, before anything is sent', () => {
+  before(async () => {
+    const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
+    for (const name of ['alice@example.com/laptop', 'bob@example.com/server']) {
+      await createIdentity(repository, parseIdentity(name), options)
+    }
+    mkdirSync(join(directory, 'empty'))
+    writeFileSync(join(directory, 'file'), '')
+  })
+  after(() => rmSync(directory, { recursive: true, force: true }))
+
+  const refused = async (args: readonly string[], patterns: readonly RegExp[], env = {}) => {
+    const { code, stdout, stderr } = await run(args, { env })
+    assert.equal(code, 2, stderr)
+    assert.equal(stdout, '')
+    assert.equal(stderr.trim().split('\n').length, 1, stderr)
+    for (const pattern of patterns) assert.match(stderr, pattern)
+  }
+
+  for (const [what, args, ...patterns] of TABLE) {
+    test(what, () => refused([...GOOD, ...args], patterns))
+  }
+
+  const without = (flag: string) => GOOD.filter((word) => !word.startsWith(flag))
+
+  test('no peer for an inviter', () => refused(without('--peer-info'), [/--peer-info is missing/]))
+
+  test('an identity without a pin', () =>
+    refused([...without('--peer-info'), '--peer-info=bob'], [/--peer-info is 'bob'/, /owner\/pin/]))
+
+  test('a repository that is missing', () =>
+    refused([...without('--app-repo'), '--app-repo=/nowhere'], [/\/nowhere/, /--app-repo/]))
+
+  test('a peer that the repository does not know', () =>
+    refused([...without('--peer-info'), '--peer-info=eve@example.com/x'], [/eve@example.com\/x/]))
+
+  test('an identity of somebody else', async () => {
+    const foreign = [...without('--host-info'), '--host-info=eve@example.com/x']
+    await refused(foreign, [/eve@example.com\/x/])
+  })
+
+  test('a state directory that is a file', () =>
+    refused([...without('--state-dir'), `--state-dir=${join(directory, 'file')}`], [/STATE_DIRECTORY/]))
+
+  test('a wrong variable of the environment is named', () =>
+    refused(GOOD, [/PLEXUS_OPT_PUNCH_HOPS is 'many'/], { PLEXUS_OPT_PUNCH_HOPS: 'many' }))
+
+  test('several identities with a key, and none named', () =>
+    refused(without('--host-info'), [
+      /--host-info is missing/,
+      /alice@example.com\/laptop, bob@example.com\/server/,
+    ]))
+
+  test('no identity with a key', () =>
+    refused(
+      [
+        ...without('--host-info').filter((word) => !word.startsWith('--app-repo')),
+        `--app-repo=${join(directory, 'empty')}`,
+      ],
+      [/no identity .* has a private key/, /plexus id new/],
+    ))
+
+  test('an address to serve at that is none', () =>
+    refused(['stun-server', '--listen=1'], [/--listen is '1'/, /ip:port/]))
+
+  test('an action that is none', () => refused(['id', 'frob'], [/frob/, /new/]))
+})
