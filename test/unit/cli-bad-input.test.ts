@@ -36,11 +36,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ['a flag without its value', ['--app-id', '--accept'], /--app-id is given without a value/],
   ['the last flag without its value', ['--app-id'], /--app-id is given without a value/],
   ['an empty value', ['--app-id='], /--app-id is ''/, /a value/],
-  [
-    'a directory for no command',
-    ['--config=/dev/null', '--exec-pwd=/'],
-    /--exec-pwd is given without/,
-  ],
+  ['a directory for no command', ['--config=/dev/null', '--exec-pwd=/'], /--exec-pwd is given without/],
   ['a STUN server that is none', ['--stun-server=a:b:c'], /--stun-server is 'a:b:c'/, /host/],
   ['a STUN port that is none', ['--stun-server=host:99999'], /--stun-server is 'host:99999'/],
   ['a bootstrap without a port', ['--dht-bootstrap=host'], /--dht-bootstrap is 'host'/, /host:port/],
