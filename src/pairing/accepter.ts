@@ -23,8 +23,8 @@ const MAX_SESSIONS = 16
 const MAX_REFUSALS = 6
 const REFUSAL_WINDOW = 60_000
 
-/** How many invites of one peer are considered in a minute: far more than a retry needs, each costs two signatures. */
-const MAX_INVITES = 30
+/** How many invites of one peer are considered in a minute: more than one machine pairs in a row, each costs signatures. */
+export const MAX_INVITES = 120
 const INVITE_WINDOW = 60_000
 
 export interface AccepterOptions {

@@ -157,6 +157,9 @@ describe('bad input ends the program with code 2 and one line, before anything i
       [/no identity .* has a private key/, /plexus id new/],
     ))
 
+  test('a path under a home directory that is not there', () =>
+    refused([...without('--app-repo'), '--app-repo=~/repo'], [/\/nowhere\/repo/], { HOME: '/nowhere' }))
+
   test('an address to serve at that is none', () =>
     refused(['stun-server', '--listen=1'], [/--listen is '1'/, /ip:port/]))
 
