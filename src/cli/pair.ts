@@ -36,6 +36,8 @@ const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
 
 /** `plexus [--accept] …`: everything that can be wrong with the flags is found before anything is sent. */
 export async function pairCommand(values: Values): Promise<number> {
+  // a reader that has gone away must not end a daemon
+  process.stdout.on('error', () => {})
   const result = ResultFile.of(values)
   const report = (outcome: Outcome) => result?.write(outcome)
   let reported = false

@@ -2,6 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { readConfig } from './config.js'
 import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
 import { type Source, Values } from './values.js'
+import { refuseWritable } from './writable.js'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
@@ -34,8 +35,11 @@ export function settled(given: Given, flags: readonly Flag[], variables: Variabl
   const values = new Values(given, sources)
   if (flags.some(({ name }) => name === 'config')) {
     const file = values.path('config')
-    // the file is that of pairings, whichever command reads it
-    if (file !== undefined) sources.push(readConfig(file, PAIRING_FLAGS))
+    if (file !== undefined) {
+      sources.push(readConfig(file, PAIRING_FLAGS))
+      // it can name the command that root runs
+      refuseWritable(file, `The configuration ${file}`, 'BAD_CONFIG')
+    }
   }
   for (const { name, unavailable } of flags) {
     const label = unavailable === undefined ? undefined : values.label(name)

@@ -18,7 +18,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { PUBLIC_BOOTSTRAP } from '../../src/cli/defaults.js'
+import { PAIRING_FLAGS } from '../../src/cli/flags.js'
 import { lockDirectory } from '../../src/cli/lock.js'
+import { settled } from '../../src/cli/settled.js'
 import { refuseShared, refuseWritable } from '../../src/cli/writable.js'
 import { PlexusError } from '../../src/errors/index.js'
 
@@ -75,6 +77,14 @@ describe('what decides what root does', { skip: NOT_ROOT }, () => {
     const behind = () => refuseWritable(join(directory, 'link'), 'The command', 'COMMAND_WRITABLE')
     assert.throws(behind, coded('COMMAND_WRITABLE'))
   })
+})
+
+test('a configuration that others can write is refused for root', { skip: NOT_ROOT }, () => {
+  const config = join(directory, 'conf')
+  writeFileSync(config, 'app-id=x\n')
+  assert.equal(settled({ config }, PAIRING_FLAGS, {}).text('app-id'), 'x')
+  chmodSync(config, 0o666)
+  assert.throws(() => settled({ config }, PAIRING_FLAGS, {}), coded('BAD_CONFIG', /by everybody/))
 })
 
 describe('a state directory', () => {
