@@ -29,6 +29,7 @@ export const ERROR_CODES = {
     'usage',
     'Correct the file; plexus --help names the flags, and each is a line name=value.',
   ),
+  BAD_OPTION: entry('usage', 'See docs/library.md for what the option expects.'),
   BAD_ENDPOINT: entry('usage', 'Write host:port, with an IPv6 address in brackets.'),
   BAD_EXEC_ARGS: entry(
     'usage',

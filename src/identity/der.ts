@@ -1,11 +1,20 @@
-import asn1, { type Asn1 } from 'node-forge/lib/asn1.js'
+import asn1 from 'node-forge/lib/asn1.js'
 import { PlexusError } from '../errors/index.js'
 
 /**
- * ASN.1 as X.509 and CMS use it (X.690), over node-forge's codec. What is written is DER; what is read may be BER with
- * indefinite lengths and octet strings in pieces, as `openssl cms -stream` writes it.
+ * A value of ASN.1 as X.509 and CMS use it (X.690), over node-forge's codec. What is written is DER; what is read may
+ * be BER with indefinite lengths and octet strings in pieces, as `openssl cms -stream` writes it. Of the codec's own
+ * shape, but said here: the declarations of this program name no package that has none.
  */
-export type { Asn1 }
+export interface Asn1 {
+  /** 0x00 universal, 0x40 application, 0x80 context-specific, 0xc0 private. */
+  tagClass: number
+  /** The tag number. */
+  type: number
+  constructed: boolean
+  /** Octets as a string of characters 0 to 255, or what a constructed value consists of. */
+  value: string | Asn1[]
+}
 
 /** Deeper than any certificate or message of ours, and shallow enough that no stack overflows. */
 const MAX_DEPTH = 32

@@ -1,6 +1,6 @@
 import { PlexusError } from '../errors/index.js'
 
-/** Time, passed in so that a test can hold it. Only the cli makes the real one. */
+/** Time, passed in so that a test can hold it. src/system has the real one. */
 export interface Clock {
   /** Monotonic time in ms, from an arbitrary start: for every interval and deadline. */
   now(): number

@@ -1,0 +1,7 @@
+export { type AcceptOptions, accept, type Refusal } from './accept.js'
+export { discover } from './discovery.js'
+export { createIdentity, type IdentityOptions } from './identity.js'
+export { type InviteOptions, invite } from './invite.js'
+export type { PairingOptions, Surroundings } from './options.js'
+export type { Passage } from './passage.js'
+export { openRendezvous, type RendezvousOptions } from './rendezvous.js'

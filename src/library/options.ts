@@ -1,0 +1,125 @@
+import type { Rendezvous } from '../../rendezvous/interface.js'
+import { PlexusError } from '../errors/index.js'
+import { checkIdentityName, type IdentityName, parseIdentity, type Repository } from '../identity/index.js'
+import type { Clock, Logger, Random } from '../net/index.js'
+
+/** What the real clock, the system's randomness and silence stand in for when a program has nothing of its own. */
+export interface Surroundings {
+  /** The system's clock. */
+  readonly clock?: Clock
+  /** The system's randomness. Whoever replaces it answers for the secrecy of the keys. */
+  readonly random?: Random
+  /** Nothing is logged without it; a pino logger is one. No secret is ever logged. */
+  readonly log?: Logger
+}
+
+/** What both roles of a pairing are given. Each field without a `?` has to be there. */
+export interface PairingOptions extends Surroundings {
+  /** The application repository: its path, or one that is open already. */
+  readonly repository: string | Repository
+  /** The identity of one's own, `owner/pin`: the repository holds its certificate and its private key. */
+  readonly host: string | IdentityName
+  /**
+   * Where to meet: URLs as `--rendezvous` takes them (`dht:`, `dir:/path`, …), several side by side, or a rendezvous
+   * of one's own. What is opened from a URL is closed again; what is passed in stays the caller's to close.
+   * `dht:` alone is the public HyperDHT.
+   */
+  readonly rendezvous: string | readonly string[] | Rendezvous
+  /** Options of a rendezvous by name, as in `{ 'dht-bootstrap': ['192.0.2.1:49737'] }`. */
+  readonly rendezvousOptions?: Readonly<Record<string, string | readonly string[] | undefined>>
+  /** The application: only sides that name the same one pair. `plexus` */
+  readonly app?: string
+  /**
+   * STUN servers as `host[:port]`. None without it: nothing that was not asked for is contacted, and only sides in
+   * one network find each other. `DEFAULT_STUN_SERVERS` are public ones.
+   */
+  readonly stunServers?: readonly string[]
+  /** The local address and UDP port to punch from; the system chooses what is left out. */
+  readonly bind?: { readonly address?: string; readonly port?: number }
+  /** TTL of the opening packets, in hops, 1 to 255. 7 */
+  readonly hops?: number
+  /** How long one pairing may take, in ms; it stretches to the latency of a slow rendezvous. 60,000 */
+  readonly timeout?: number
+  /**
+   * A directory (made 0700 if there is none) for what should outlast a restart: the sessions that were seen, and keys
+   * of a rendezvous. Without it a temporary one is used and removed at the end: then a replayed invite is known only
+   * until the accepter ends, and an accepter in the DHT has to be found anew after each start.
+   */
+  readonly stateDirectory?: string
+  /** Ends what goes on, and everything that was begun for it. */
+  readonly signal?: AbortSignal
+}
+
+/** `--timeout` and `--punch-hops` of the command line have the same defaults. */
+const TIMEOUT = 60_000
+const HOPS = 7
+/** A day, in ms: who waits longer invites again. */
+const LONGEST_TIMEOUT = 24 * 3_600_000
+/** An application's name goes into every message; the parser of the other side takes as much. */
+const LONGEST_APP = 255
+
+/** What is left to be opened, once the plain values were found to be good. */
+export interface CheckedOptions {
+  readonly host: IdentityName
+  readonly app: string
+  readonly stunServers: readonly string[]
+  readonly bind: { readonly address?: string; readonly port?: number }
+  readonly hops: number
+  readonly timeout: number
+}
+
+/**
+ * Checks what a program wrote, before anything is opened or sent: not every caller has a compiler.
+ * @throws PlexusError BAD_OPTION, IDENTITY_NAME
+ */
+export function checkOptions(options: PairingOptions): CheckedOptions {
+  const { bind = {} } = options
+  const { app = 'plexus', stunServers = [], hops = HOPS, timeout = TIMEOUT } = options
+  if (typeof app !== 'string' || app === '' || app.length > LONGEST_APP)
+    throw badOption('app', app, `a text of 1 to ${LONGEST_APP} characters`)
+  if (!Array.isArray(stunServers) || !stunServers.every((server) => typeof server === 'string'))
+    throw badOption('stunServers', stunServers, 'a list of host[:port]')
+  if (typeof bind !== 'object' || bind === null) throw badOption('bind', bind, '{ address?, port? }')
+  if (bind.address !== undefined && typeof bind.address !== 'string')
+    throw badOption('bind.address', bind.address, 'an IP address of this machine')
+  return {
+    host: identityOption('host', options.host),
+    app,
+    stunServers,
+    bind: {
+      ...(bind.address === undefined ? {} : { address: bind.address }),
+      ...(bind.port === undefined ? {} : { port: wholeOption('bind.port', bind.port, 0, 65_535) }),
+    },
+    hops: wholeOption('hops', hops, 1, 255),
+    timeout: wholeOption('timeout', timeout, 1, LONGEST_TIMEOUT),
+  }
+}
+
+/** @throws PlexusError BAD_OPTION when there is nothing of the kind, IDENTITY_NAME when it is no name */
+export function identityOption(option: string, value: unknown): IdentityName {
+  if (typeof value === 'string') return parseIdentity(value)
+  const { owner, pin } = (value ?? {}) as { owner?: unknown; pin?: unknown }
+  if (typeof owner !== 'string' || typeof pin !== 'string') throw badOption(option, value, 'owner/pin')
+  const name = { owner, pin }
+  checkIdentityName(name)
+  return name
+}
+
+/** @throws PlexusError BAD_OPTION */
+export function wholeOption(option: string, value: unknown, least: number, most: number): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < least || value > most)
+    throw badOption(option, value, `a whole number from ${least} to ${most}`)
+  return value
+}
+
+export function badOption(option: string, value: unknown, expected: string): PlexusError {
+  const shown = typeof value === 'string' ? `'${value.slice(0, 80)}'` : kindOf(value)
+  return new PlexusError('BAD_OPTION', `The option '${option}' is ${shown}, but has to be ${expected}.`)
+}
+
+/** Objects may be anything, a key for instance: they are named, never shown. */
+function kindOf(value: unknown): string {
+  if (value === undefined) return 'missing'
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value)
+  return Array.isArray(value) ? 'a list' : `of type ${typeof value}`
+}

@@ -1,0 +1,73 @@
+import { formatIdentity } from '../identity/index.js'
+import type { Endpoint, UdpPort } from '../net/index.js'
+import type { Passage as Punched, Role } from '../pairing/index.js'
+import type { CandidateKind } from '../punch/index.js'
+
+/**
+ * A hole through both NATs that both sides know to be open, on a port of the caller's: talk through `socket`, or
+ * `release` the port and bind it with a program of your own. One of `socket.close()` and `release()` has to be called.
+ *
+ * Nothing keeps the NATs' mappings alive from here on: send something every 15 s or so. In the first second a few
+ * datagrams of the punch may still come in, and a few of the peer's may be lost: whatever is spoken has to bear both.
+ */
+export interface Passage {
+  readonly role: Role
+  readonly app: string
+  /** 16 bytes in hex; its first 8 digits stand in the logs of both sides. */
+  readonly session: string
+  /** `owner/pin` of this side. */
+  readonly host: string
+  /** `owner/pin` of the other side, proven by its certificate. */
+  readonly peer: string
+  /** The concrete local address and port of the path. */
+  readonly inner: Endpoint
+  /** The same as the internet sees it. */
+  readonly outer: Endpoint
+  /** Where to send, and where the peer's datagrams come from. */
+  readonly faraway: Endpoint
+  /** What kind of path it is: `host` within a network, `reflexive` and the like through NATs. */
+  readonly kind: CandidateKind
+  /** Round-trip time of the path in ms, as far as it was measured. */
+  readonly rtt: number | undefined
+  /** 32 bytes that only the two sides know, new for each passage: a key for what is spoken. Keep it out of logs. */
+  readonly key: Buffer
+  /**
+   * `length` bytes (1 to 8160) more, for another use: take one label for each use and direction.
+   * The same label gives both sides the same bytes.
+   */
+  expand(label: string, length: number): Buffer
+  /** The punched port, open. What is sent to `faraway` goes through the hole, without encryption of its own. */
+  readonly socket: UdpPort
+  /**
+   * Closes the port, so that something else can bind it.
+   * @returns `inner`, once the port is free: bind exactly this, soon, while the NATs remember
+   */
+  release(): Promise<Endpoint>
+}
+
+/** Beside the labels that this program uses itself, so that no use of an embedder can meet one of them. */
+const LABEL = 'application '
+
+/** The face of a passage for a program. */
+export function passageOf(punched: Punched): Passage {
+  const { role, app, session, host, peer, inner, outer, faraway, kind, rtt, keys, port } = punched
+  return {
+    role,
+    app,
+    session,
+    host: formatIdentity(host),
+    peer: formatIdentity(peer),
+    inner,
+    outer,
+    faraway,
+    kind,
+    rtt,
+    key: keys.key,
+    expand: (label, length) => keys.expand(LABEL + label, length),
+    socket: port,
+    async release() {
+      await port.close()
+      return inner
+    },
+  }
+}
