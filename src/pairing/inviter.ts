@@ -190,8 +190,10 @@ class Attempt {
   /** When nobody answered, the rendezvous may know a better reason than silence. */
   async #cause(error: PlexusError, posting: Promise<PlexusError | undefined>): Promise<PlexusError> {
     if (error.code !== 'PEER_SILENT') return error
-    const late = sleep(this.#context.clock, LAST_WORDS).then(() => undefined)
+    const over = new AbortController()
+    const late = sleep(this.#context.clock, LAST_WORDS, over.signal).catch(() => {})
     const reason = await Promise.race([posting, late])
+    over.abort()
     return reason && reason.code !== 'CANCELLED' && reason.code !== 'INTERNAL' ? reason : error
   }
 
