@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { openDhtNode } from '../../rendezvous/dht/index.js'
 import {
   type AcceptOptions,
   accept,
@@ -16,6 +17,7 @@ import {
   PlexusError,
   StunServer,
   silent,
+  UdpPort,
 } from '../../src/index.js'
 import { MeetingPlace } from '../support/memory-rendezvous.js'
 
@@ -56,6 +58,14 @@ async function pairOnce(accepting: AcceptOptions, inviting: InviteOptions): Prom
   await passage.socket.close()
 }
 
+/** A UDP port that nobody holds at the moment. */
+async function freePort(): Promise<number> {
+  const port = UdpPort.open({ address: '127.0.0.1' })
+  const number = port.local(4)?.port ?? 0
+  await port.close()
+  return number
+}
+
 function sides(signal: AbortSignal): [AcceptOptions, InviteOptions] {
   const place = new MeetingPlace()
   return [
@@ -78,6 +88,17 @@ test('neither does one with STUN, over a rendezvous that was opened for it', asy
     await pairOnce({ ...accepting, ...more }, { ...inviting, ...more })
   })
   await stun.close()
+})
+
+test('neither does one over a DHT that was opened for it', async () => {
+  const listen = { address: '127.0.0.1', port: await freePort() }
+  const node = await openDhtNode({ listen, bootstrap: [], log: silent })
+  const more = { rendezvous: `dht://${formatEndpoint(listen)}` }
+  await leavesNothing(async (signal) => {
+    const [accepting, inviting] = sides(signal)
+    await pairOnce({ ...accepting, ...more }, { ...inviting, ...more })
+  })
+  await node.close()
 })
 
 test('neither does an invite that nobody answers', async () => {
