@@ -41,10 +41,12 @@ async function leavesNothing(use: (signal: AbortSignal) => Promise<void>): Promi
   const { signal } = new AbortController()
   await turn()
   const before = process.getActiveResourcesInfo().sort()
+  const listened = process.eventNames()
   await use(signal)
   await turn()
   assert.deepEqual(process.getActiveResourcesInfo().sort(), before)
   assert.equal(getEventListeners(signal, 'abort').length, 0)
+  assert.deepEqual(process.eventNames(), listened, 'signals and the end of the process are not listened to')
 }
 
 /** One pairing; both ends of it are closed, and the loop is left. */
