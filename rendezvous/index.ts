@@ -11,6 +11,7 @@ export type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext }
 const SCHEMES: Readonly<Record<string, () => Promise<{ open: OpenRendezvous }>>> = {
   'dht:': () => import('./dht/index.js'),
   'dir:': () => import('./dir.js'),
+  'exec:': () => import('./exec/index.js'),
 }
 
 /** The name of an npm package, with or without a scope. */
@@ -19,7 +20,7 @@ const PACKAGE = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/
 /**
  * Opens what `--rendezvous` names; several run side by side as one. Each text is one of
  *
- * - a URL with a scheme that comes along: `dht:`, `dht:host:port`, `dir:/path`;
+ * - a URL with a scheme that comes along: `dht:`, `dht:host:port`, `dir:/path`, `exec:command`;
  * - the file of a module: `./path`, `../path` or `/path`, relative to `cwd`, with `?options` if it takes any; the
  *   module gets the `file:` URL with them;
  * - the name of an installed package, `name`, `name?options` or `name:rest`; the module gets `package:name?options`,

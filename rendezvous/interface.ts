@@ -47,6 +47,8 @@ export interface RendezvousContext {
   readonly stateDirectory: string
   /** Options of the user for this rendezvous by name, as in `--dht-bootstrap`: `{ 'dht-bootstrap': [...] }`. */
   readonly options: Readonly<Record<string, string | readonly string[] | undefined>>
+  /** The environment of this program, for what starts a command. Without it a command gets none. */
+  readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
 export interface Rendezvous {

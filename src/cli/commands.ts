@@ -85,6 +85,23 @@ export async function run(argv: readonly string[]): Promise<number> {
     (given) => done(import('./servers.js').then(({ dhtNode }) => dhtNode(settled(given, DHT_FLAGS)))),
   )
   program.command(
+    'rendezvous <action> <url>',
+    'hold a rendezvous of your own to what ours meet: rendezvous test ./module.js',
+    (command) =>
+      declare(
+        command
+          .positional('action', { type: 'string', choices: ['test'] })
+          .positional('url', { type: 'string', describe: 'as in --rendezvous' }),
+        RENDEZVOUS_FLAGS,
+      ),
+    (given) =>
+      done(
+        import('./rendezvous.js').then(({ rendezvousCommand }) =>
+          rendezvousCommand(String(given.url), new Values(given)),
+        ),
+      ),
+  )
+  program.command(
     'demo',
     'pair two identities on this machine alone, and tell how it went',
     (command) => declare(command, DEMO_FLAGS),
@@ -160,6 +177,11 @@ const DHT_FLAGS: readonly Flag[] = [
     value: 'ip:port',
     help: 'where to answer: a concrete address',
   },
+  ...PAIRING_FLAGS.filter(({ name }) => name === 'dht-bootstrap'),
+  ...LOG_FLAGS,
+]
+
+const RENDEZVOUS_FLAGS: readonly Flag[] = [
   ...PAIRING_FLAGS.filter(({ name }) => name === 'dht-bootstrap'),
   ...LOG_FLAGS,
 ]

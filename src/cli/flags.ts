@@ -88,7 +88,7 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'Pairing',
     'many',
     'rendezvous',
-    'where the sides meet: dht:, dir:/path, a package or ./module; repeatable',
+    'where the sides meet: dht:, dir:/path, exec:command, a package or ./module; repeatable',
     'url',
     'dht:',
   ),

@@ -94,6 +94,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       log,
       stateDirectory: state,
       options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+      environment: process.env,
     })
     const context: PairingContext = {
       clock: systemClock,

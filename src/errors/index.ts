@@ -35,7 +35,10 @@ export const ERROR_CODES = {
     'usage',
     'Quote --exec-args as a shell would; operators such as | or > are not available.',
   ),
-  BAD_RENDEZVOUS: entry('usage', 'Use dht:, dir:/path, the name of a package, or ./path of a module.'),
+  BAD_RENDEZVOUS: entry(
+    'usage',
+    'Use dht:, dir:/path, exec:command, the name of a package, or ./path of a module.',
+  ),
   ADDRESS_IN_USE: entry(
     'usage',
     'Choose another port with --stun-client, or stop the program that holds this one.',
