@@ -176,7 +176,7 @@ class ExecRendezvous implements Rendezvous {
         },
         (start) => junk(start, `a line of more than ${MAX_LINE} bytes`),
       )
-      void run.started.then(running)
+      void run.started.then((runs) => runs && running())
       const ending = await run.ended
       if (signal.aborted) return
       const well = ending.is === 'exited' && ending.code === 0

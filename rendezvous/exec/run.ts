@@ -35,8 +35,8 @@ export interface RunOptions {
 
 /** One run of a command, without a shell, in a process group of its own which ends with it. */
 export class Run {
-  /** Resolves when the system runs it, or has refused to. */
-  readonly started: Promise<unknown>
+  /** Resolves with whether the system runs it. */
+  readonly started: Promise<boolean>
   /** Resolves when all of it is gone; never rejects. */
   readonly ended: Promise<Ending>
   readonly #clock: Clock
@@ -48,7 +48,7 @@ export class Run {
       child = spawn(file, [options.verb], { env: options.environment, shell: false, detached: true })
     } catch (thrown) {
       // a zero byte in the environment, for one, is told at once
-      this.started = Promise.resolve()
+      this.started = Promise.resolve(false)
       this.ended = Promise.resolve({ is: 'unstartable', why: reason(thrown) })
       return
     }
@@ -64,7 +64,7 @@ export class Run {
     const closed = once(child, 'close')
     closed.catch(() => {}) // it could not be started: that is told by its 'error'
     this.#connect(child, options)
-    this.started = spawned
+    this.started = spawned.then((unstartable) => unstartable === undefined)
     this.ended = spawned.then(
       (unstartable) => unstartable ?? this.#supervise(child, exited, closed, options.signal),
     )

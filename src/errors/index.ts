@@ -131,11 +131,23 @@ export class PlexusError extends Error {
   }
 }
 
-/** Makes a PlexusError of whatever was thrown; one that already is passes through. */
+/**
+ * Makes a PlexusError of whatever was thrown; one that already is passes through. An error that has one of our codes,
+ * from a module that knows no such class or another copy of it, keeps its code, and its advice.
+ * @param code for everything else
+ */
 export function asPlexusError(thrown: unknown, code: ErrorCode = 'INTERNAL'): PlexusError {
   if (thrown instanceof PlexusError) return thrown
+  const { code: own, advice } = (thrown instanceof Error ? thrown : {}) as {
+    code?: unknown
+    advice?: unknown
+  }
+  const known = typeof own === 'string' && Object.hasOwn(ERROR_CODES, own)
   const message = thrown instanceof Error ? thrown.message : String(thrown)
-  return new PlexusError(code, message.endsWith('.') ? message : `${message}.`, { cause: thrown })
+  return new PlexusError(known ? (own as ErrorCode) : code, message.endsWith('.') ? message : `${message}.`, {
+    ...(known && typeof advice === 'string' ? { advice } : {}),
+    cause: thrown,
+  })
 }
 
 /** True for the reason of an aborted AbortSignal, and for what node's own APIs throw on abort. */
