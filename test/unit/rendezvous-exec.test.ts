@@ -66,6 +66,16 @@ class Command {
     return rendezvous
   }
 
+  /** Calls back at the next line of the log that matches. */
+  when(pattern: RegExp, callback: () => void): void {
+    const { lines } = this.log
+    const push = lines.push.bind(lines)
+    lines.push = (...added) => {
+      if (added.some(({ message }) => pattern.test(message))) callback()
+      return push(...added)
+    }
+  }
+
   said(level: string, pattern: RegExp): boolean {
     return this.log.lines.some((line) => line.level === level && pattern.test(line.message))
   }
@@ -138,7 +148,8 @@ test('a passing error is tried again, until the message is left', async (t) => {
 test('a passing error that does not pass is the reason when the time is up', async (t) => {
   const command = new Command(t, 'echo "host is down" >&2; exit 75')
   const rendezvous = await command.open()
-  const limit = deadline(systemClock, 300)
+  const limit = new AbortController()
+  command.when(/^posting failed/, () => limit.abort(new PlexusError('TIMEOUT', 'The time is up.')))
   await assert.rejects(rendezvous.post(ENVELOPE, Buffer.from('x'), { signal: limit.signal }), {
     code: 'RENDEZVOUS_UNREACHABLE',
     message: `${command.file} post exited with 75: host is down.`,
