@@ -2,10 +2,11 @@ import { isAbort, PlexusError } from '../../src/errors/index.js'
 import { type Logger, sleep } from '../../src/net/index.js'
 import { Inbox } from '../inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from '../interface.js'
-import { mailboxName, messageName } from '../mailbox.js'
+import { messageName } from '../mailbox.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import { findProgram } from './program.js'
 import { type Ending, MAX_LINE, Run } from './run.js'
+import { postVariables, receiveVariables, type Variables } from './variables.js'
 
 /**
  * A command of the user's as a rendezvous: `exec:/path`, `exec:./path` or `exec:name`, with the options `latency` and
@@ -33,8 +34,6 @@ const EX_TEMPFAIL = 75
 const SHORTAGES: readonly string[] = ['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ETXTBSY']
 /** Messages remembered so that a command which prints what it printed before wakes nobody. 16 characters each. */
 const MAX_REMEMBERED = 4096
-/** Flags of plexus given as variables may hold passwords: they are its own. */
-const OWN_FLAGS = /^PLEXUS_OPT_/
 /** How much of a line that is no message is shown in the log, in characters. */
 const SHOWN = 60
 
@@ -45,13 +44,12 @@ interface Options {
 
 const ignore = () => {}
 
-type Variables = Readonly<Record<string, string | undefined>>
-
 class ExecRendezvous implements Rendezvous {
   readonly name: string
   readonly latency: number
   readonly #file: string
   readonly #poll: number
+  readonly #inherited: Variables
   readonly #context: RendezvousContext
   readonly #life: Scope = scope()
   readonly #runs = new Set<Promise<unknown>>()
@@ -63,6 +61,7 @@ class ExecRendezvous implements Rendezvous {
     this.latency = latency
     this.#file = file
     this.#poll = poll
+    this.#inherited = context.environment ?? {}
     this.#context = { ...context, log: context.log.child({ rendezvous: name }) }
   }
 
@@ -113,13 +112,7 @@ class ExecRendezvous implements Rendezvous {
   /** Runs `post` until it has left the message, or says that it never will. */
   async #persist(envelope: Envelope, sealed: Uint8Array, signal: AbortSignal): Promise<void> {
     const { clock, log } = this.#context
-    const environment = {
-      ...this.#environment(envelope.to),
-      PLEXUS_FROM: envelope.from,
-      PLEXUS_SESSION: Buffer.from(envelope.session).toString('hex'),
-      PLEXUS_MESSAGE: messageName(sealed),
-      PLEXUS_EXPIRES: String(Math.floor(envelope.expires / 1000)),
-    }
+    const environment = postVariables(this.#inherited, envelope, sealed)
     const input = `${Buffer.from(sealed).toString('base64')}\n`
     let failure: PlexusError | undefined
     for (let pause = FIRST_RETRY; ; pause = Math.min(2 * pause, LAST_RETRY)) {
@@ -167,7 +160,7 @@ class ExecRendezvous implements Rendezvous {
       const began = clock.now()
       const { run, lastWords } = this.#run(
         'receive',
-        this.#environment(mailbox),
+        receiveVariables(this.#inherited, mailbox),
         signal,
         (line) => {
           const message = messageOf(line)
@@ -217,24 +210,6 @@ class ExecRendezvous implements Rendezvous {
     this.#runs.add(run.ended)
     void run.ended.then(() => this.#runs.delete(run.ended))
     return { run, lastWords: () => last }
-  }
-
-  /** What both verbs find in their environment; what only `post` knows is taken out of what was inherited. */
-  #environment(mailbox: Mailbox): Variables {
-    const inherited = Object.entries(this.#context.environment ?? {}).filter(
-      ([name]) => !OWN_FLAGS.test(name),
-    )
-    return {
-      ...Object.fromEntries(inherited),
-      PLEXUS_MAILBOX: mailboxName(mailbox),
-      PLEXUS_MAILBOX_KIND: mailbox.kind,
-      PLEXUS_TO: mailbox.identity,
-      PLEXUS_APP: mailbox.app,
-      PLEXUS_FROM: undefined,
-      PLEXUS_SESSION: undefined,
-      PLEXUS_MESSAGE: undefined,
-      PLEXUS_EXPIRES: undefined,
-    }
   }
 }
 

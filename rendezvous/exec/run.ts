@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type Clock, sleep } from '../../src/net/index.js'
 import { Lines } from './lines.js'
+import type { Variables } from './variables.js'
 
 /** How a run ended. `unstartable` never ran; the rest ran, and nothing of them runs any more. */
 export type Ending =
@@ -20,7 +21,7 @@ export interface RunOptions {
   readonly clock: Clock
   /** What the command is asked to do: its one argument. */
   readonly verb: 'post' | 'receive'
-  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly environment: Variables
   /** What it reads; without it standard input stays open, and silent, for as long as this program lives. */
   readonly input?: string
   /** Takes each line of standard output, none of them after the signal aborted. */
