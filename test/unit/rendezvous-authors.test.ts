@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +11,7 @@ import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { silent } from '../../src/net/index.js'
 import { example } from '../support/examples.js'
 import { World } from '../support/world.js'
+import { lives } from './exec-stage.js'
 import { temporaryDirectory } from './rendezvous.js'
 
 const DOCUMENT = 'docs/writing-a-rendezvous.md'
@@ -95,6 +98,19 @@ test('a module that leaves something open when it is closed is told what', (t) =
     /^FAIL {2}closing lets go of .+ still open .+Timeout/,
   )
   assert.equal(status, 1)
+})
+
+test('a signal ends the test, and the command that it had running', async (t) => {
+  const directory = temporaryDirectory(t)
+  const body = '#!/bin/sh\n[ $1 = post ] || { echo $$ >up; exec sleep 1000; }\n'
+  writeFileSync(join(directory, 'mute'), body, { mode: 0o755 })
+  execFileSync('mkfifo', [join(directory, 'up')])
+  const options = { cwd: directory, stdio: 'ignore' } as const
+  const child = spawn(process.execPath, [PROGRAM, 'rendezvous', 'test', 'exec:./mute'], options)
+  const pid = Number(await readFile(join(directory, 'up'), 'utf8'))
+  child.kill('SIGINT')
+  assert.deepEqual(await once(child, 'exit'), [1, null])
+  assert.equal(lives(pid), false)
 })
 
 test('what cannot be opened is a mistake in usage', (t) => {
