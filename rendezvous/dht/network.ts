@@ -1,16 +1,10 @@
-import HyperDHT, {
-  type HyperDhtOptions,
-  type KeyPair,
-  type LookupReply,
-  type NodeAddress,
-  type Query,
-  type QueryOptions,
-} from 'hyperdht'
+import type { KeyPair, LookupReply, NodeAddress, Query, QueryOptions } from 'hyperdht'
 import { isAbort, PlexusError } from '../../src/errors/index.js'
 import { type HostPort, sleep } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import { findStranger, foreign, resolveBootstrap, unreachable } from './bootstrap.js'
+import { HeldDht, type HeldOptions, REPLICAS } from './held.js'
 
 /**
  * - `joining`: no node has answered yet, and it is too early to say why.
@@ -21,31 +15,11 @@ import { findStranger, foreign, resolveBootstrap, unreachable } from './bootstra
  */
 export type NetworkState = 'joining' | 'connected' | 'silent' | 'foreign' | 'closed'
 
-/** Nodes that hold a record in HyperDHT (k). A network with fewer is asked node by node, without a search. */
-const REPLICAS = 20
 /**
  * How long the first search of the network may last before what it found counts as all there is, in ms: ten round
  * trips to the other side of the world. It ends by itself when all have answered, unless a bootstrap node is dead.
  */
 const SETTLE_PATIENCE = 3000
-/**
- * Requests under way at the same time, where hyperdht's default of 80 makes a message of five records wait for its
- * next tick 0.75 s later: five searches and 20 nodes to store each record at.
- */
-const MAX_WINDOW = 250
-/**
- * When a request is sent again, in ms: by the round trips that were measured, where hyperdht's default is every
- * second. It counts lost packets as round trips, so without the low maximum a lossy path ends in pauses of 4 s.
- * `fallback` is for nodes not heard of before; without an age its cache needs no timer, which nobody would stop.
- */
-const RETRANSMISSION = {
-  min: 150,
-  max: 450,
-  jitter: 100,
-  fallback: [350, 500, 700, 1000, 1000],
-  maxAge: Number.POSITIVE_INFINITY,
-  maxSize: 4096,
-}
 /** First pause before who answers at the bootstrap is looked into, and the network searched again; doubles, in ms. */
 const FIRST_RETRY = 800
 const LAST_RETRY = 30_000
@@ -56,42 +30,9 @@ const STORE_AGAIN = 300
 /** How long saying goodbye to the network may take when closing, in ms. */
 const GOODBYE_PATIENCE = 700
 
-interface HeldOptions extends QueryOptions {
-  /** Is handed the query of an operation. */
-  onquery?: (query: Query<unknown>) => void
-}
-
-/** HyperDHT makes the query of every operation here: the one place where it can be taken hold of. */
-class HeldDht extends HyperDHT {
-  /** Whether it is known by now that a small network is one. */
-  settled = false
-
-  override query(request: object, options: HeldOptions = {}) {
-    const query = super.query(request, { ...options, ...this.#wholeNetwork(options) })
-    options.onquery?.(query)
-    return query
-  }
-
-  /**
-   * In a network of fewer nodes than hold a record hyperdht would ask every bootstrap node too, each time: a dead
-   * one would hold everything up for seconds. All nodes are known there, so they are asked, and nobody else.
-   */
-  #wholeNetwork(options: QueryOptions): QueryOptions {
-    if (!this.settled || options.nodes?.length) return {}
-    const nodes = this.toArray({ limit: REPLICAS })
-    return nodes.length > 0 && nodes.length < REPLICAS ? { nodes, onlyClosestNodes: true } : {}
-  }
-
-  /** Own addresses are never shared with anybody, so there is no need to open sockets to try them out. */
-  override async validateLocalAddresses() {
-    return []
-  }
-}
-
 /** Our place in a HyperDHT network: storing and finding records, and knowing whether the network is there. */
 export class DhtNetwork {
-  readonly dht: HyperDHT
-  readonly #held: HeldDht
+  readonly dht: HeldDht
   readonly #context: RendezvousContext
   /** Undefined for the public network. */
   readonly #bootstrap: readonly NodeAddress[] | undefined
@@ -107,16 +48,7 @@ export class DhtNetwork {
     this.#context = context
     this.#bootstrap = bootstrap
     this.#started = context.clock.now()
-    const options: HyperDhtOptions = {
-      ephemeral: true,
-      // always meet through the nodes: what works behind every NAT needs no test of what this one lets in
-      quickFirewall: false,
-      port: [0, 0],
-      maxWindow: MAX_WINDOW,
-      adaptiveTimeout: RETRANSMISSION,
-    }
-    this.#held = new HeldDht(bootstrap ? { ...options, bootstrap } : options)
-    this.dht = this.#held
+    this.dht = new HeldDht(bootstrap)
     let enough: () => void = () => {}
     const large = new Promise<void>((resolve) => {
       enough = resolve
@@ -133,7 +65,7 @@ export class DhtNetwork {
       this.dht.fullyBootstrapped().catch(() => {}),
       sleep(context.clock, SETTLE_PATIENCE, this.#life.signal).catch(() => {}),
     ]).then(() => {
-      this.#held.settled = true
+      this.dht.settled = true
     })
     this.#watching = this.#watch()
   }
@@ -295,12 +227,12 @@ export class DhtNetwork {
     const cancel = this.#context.clock.timer(OPERATION_PATIENCE, end)
     signal.addEventListener('abort', end, { once: true })
     try {
-      const options = {
-        onquery: (query: Query<unknown>) => {
+      const options: HeldOptions = {
+        onquery: (query) => {
           queries.push(query)
         },
       }
-      return await run(options as QueryOptions)
+      return await run(options)
     } catch (cause) {
       this.#context.log.trace({ cause: String(cause) }, 'an operation in the DHT came to nothing')
       return undefined
