@@ -18,6 +18,9 @@ export function refuseWritable(path: string, what: string, code: ErrorCode): voi
   if (process.getuid?.() !== 0) return
   const file = resolved(path)
   if (file === undefined) return
+  const kind = statSync(file, { throwIfNoEntry: false })
+  // what is written to /dev/null or into a pipe stays with nobody
+  if (!kind?.isFile() && !kind?.isDirectory()) return
   const chain = [file]
   for (let at = file; at !== dirname(at); at = dirname(at)) chain.push(dirname(at))
   for (const [index, each] of chain.entries()) {
