@@ -97,7 +97,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     (given) =>
       done(
         import('./rendezvous.js').then(({ rendezvousCommand }) =>
-          rendezvousCommand(String(given.url), new Values(given)),
+          rendezvousCommand(String(given.url), settled(given, RENDEZVOUS_FLAGS)),
         ),
       ),
   )
@@ -191,7 +191,14 @@ const DEMO_FLAGS: readonly Flag[] = [
 ]
 
 /** The flags of every command. */
-const ALL_FLAGS: readonly Flag[] = [...PAIRING_FLAGS, ...ID_FLAGS, ...STUN_FLAGS, ...DHT_FLAGS, ...DEMO_FLAGS]
+const ALL_FLAGS: readonly Flag[] = [
+  ...PAIRING_FLAGS,
+  ...ID_FLAGS,
+  ...RENDEZVOUS_FLAGS,
+  ...STUN_FLAGS,
+  ...DHT_FLAGS,
+  ...DEMO_FLAGS,
+]
 
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
 function refusal(message: string, argv: readonly string[]): PlexusError {
