@@ -17,6 +17,13 @@ const SCHEMES: Readonly<Record<string, () => Promise<{ open: OpenRendezvous }>>>
 /** The name of an npm package, with or without a scope. */
 const PACKAGE = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/
 
+export interface OpenOptions {
+  /** What relative paths are relative to. */
+  readonly cwd?: string
+  /** Is given each rendezvous once it is open, and gives what is used in its place. */
+  readonly each?: (rendezvous: Rendezvous) => Rendezvous
+}
+
 /**
  * Opens what `--rendezvous` names; several run side by side as one. Each text is one of
  *
@@ -32,12 +39,15 @@ const PACKAGE = /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*$/
 export async function openRendezvous(
   urls: readonly string[],
   context: RendezvousContext,
-  { cwd = process.cwd() }: { cwd?: string } = {},
+  { cwd = process.cwd(), each }: OpenOptions = {},
 ): Promise<Rendezvous> {
   const distinct = [...new Set(urls)]
   if (distinct.length === 0) throw new PlexusError('BAD_RENDEZVOUS', 'No rendezvous is given.')
   const opened = await Promise.allSettled(distinct.map((text) => openOne(text, context, cwd)))
-  const open = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  const open = opened.flatMap((result) => {
+    if (result.status !== 'fulfilled') return []
+    return [each ? each(result.value) : result.value]
+  })
   const failed = opened.find((result) => result.status === 'rejected')
   if (failed) {
     await Promise.allSettled(open.map((rendezvous) => rendezvous.close()))

@@ -39,16 +39,18 @@ export class SeveralRendezvous implements Rendezvous {
   async post(envelope: Envelope, sealed: Uint8Array, options: { signal: AbortSignal }): Promise<void> {
     const { signal } = options
     const reasons: PlexusError[] = []
+    // as in the log of the pairing that the message is of
+    const session = Buffer.from(envelope.session).toString('hex').slice(0, 8)
     const posts = this.#all.map(async (rendezvous) => {
       try {
         await rendezvous.post(envelope, sealed, options)
-        this.#context.log.debug({ rendezvous: rendezvous.name }, 'posted')
+        this.#context.log.debug({ rendezvous: rendezvous.name, session }, 'posted')
       } catch (cause) {
         const error = asPlexusError(cause, 'RENDEZVOUS_UNREACHABLE')
         reasons.push(error)
         if (!isAbort(cause))
           this.#context.log.debug(
-            { rendezvous: rendezvous.name, code: error.code },
+            { rendezvous: rendezvous.name, code: error.code, session },
             `posting failed: ${error.message}`,
           )
         throw cause

@@ -52,13 +52,22 @@ export class DhtRendezvous implements Rendezvous {
     return this.#pace === undefined ? UNMEASURED_LATENCY : Math.round(2 * this.#pace + POLL)
   }
 
-  async post({ to }: Envelope, sealed: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
+  async post(
+    { to, session }: Envelope,
+    sealed: Uint8Array,
+    { signal }: { signal: AbortSignal },
+  ): Promise<void> {
     if (sealed.length === 0 || sealed.length > MAX_MESSAGE)
       throw new PlexusError(
         'INTERNAL',
         `A message of ${sealed.length} bytes does not fit in the DHT (1 to ${MAX_MESSAGE}).`,
       )
-    if (to.kind === 'identity') return postToAccepter(this.#network, this.#context, to, sealed, signal)
+    if (to.kind === 'identity') {
+      // as in the log of the pairing that the message is of
+      const short = Buffer.from(session).toString('hex').slice(0, 8)
+      const context = { ...this.#context, log: this.#context.log.child({ session: short }) }
+      return postToAccepter(this.#network, context, to, sealed, signal)
+    }
     const own = scope(signal, this.#life.signal)
     try {
       await this.#network.connected(own.signal, CONNECT_PATIENCE)

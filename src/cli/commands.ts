@@ -73,6 +73,26 @@ export async function run(argv: readonly string[]): Promise<number> {
       done(import('./id.js').then(({ identityCommand }) => identityCommand(given, settled(given, ID_FLAGS)))),
   )
   program.command(
+    'check',
+    'look at everything that a pairing with these flags needs, and say what to do about what is wrong',
+    (command) => declare(command, CHECK_FLAGS),
+    (given) =>
+      done(
+        import('./check.js').then(({ checkCommandLine }) => checkCommandLine(settled(given, CHECK_FLAGS))),
+      ),
+  )
+  program.command(
+    'ping <peer>',
+    'try the way to a peer, which starts nothing for it: rendezvous, punch, path, round-trip times',
+    (command) => declare(command.positional('peer', { type: 'string', describe: 'owner/pin' }), PING_FLAGS),
+    (given) =>
+      done(
+        import('./ping.js').then(({ pingCommand }) =>
+          pingCommand(String(given.peer), settled(given, PING_FLAGS)),
+        ),
+      ),
+  )
+  program.command(
     'stun-server',
     'run a STUN server',
     (command) => declare(command, STUN_FLAGS),
@@ -157,6 +177,26 @@ const ID_FLAGS: readonly Flag[] = [
   },
 ]
 
+const CHECK_FLAGS: readonly Flag[] = [
+  ...PAIRING_FLAGS,
+  { name: 'json', arity: 'switch', group: 'Log', help: 'print the findings as JSON' },
+]
+
+/** Those of an inviter that starts no command. */
+const PING_FLAGS: readonly Flag[] = [
+  ...PAIRING_FLAGS.filter(
+    ({ name, group }) => group !== 'Command' && name !== 'accept' && name !== 'peer-info',
+  ),
+  {
+    name: 'count',
+    arity: 'one',
+    group: 'Pairing',
+    value: 'n',
+    help: 'how many echoes to send',
+    fallback: '5',
+  },
+]
+
 const STUN_FLAGS: readonly Flag[] = [
   { name: 'listen', arity: 'one', group: 'Network', value: 'ip:port', help: 'where to answer' },
   {
@@ -198,6 +238,8 @@ const ALL_FLAGS: readonly Flag[] = [
   ...STUN_FLAGS,
   ...DHT_FLAGS,
   ...DEMO_FLAGS,
+  ...CHECK_FLAGS,
+  ...PING_FLAGS,
 ]
 
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */

@@ -157,6 +157,13 @@ export const PAIRING_FLAGS: readonly Flag[] = [
   flag('Script', 'switch', 'once', 'an accepter ends after one pairing, with the exit code of its command'),
   flag('Script', 'one', 'result', 'a file that tells how it went, as JSON', 'file'),
   flag('Script', 'one', 'config', 'a file of flags, a line each: name=value', 'file'),
+  {
+    name: 'verbose',
+    arity: 'switch',
+    group: 'Log',
+    help: 'the log with its reasons, and the story of every candidate: --log-level=debug',
+    aliases: ['v'],
+  },
   flag('Log', 'one', 'log-level', 'fatal, error, warning, info, debug or trace', 'level', 'info'),
   flag('Log', 'one', 'log-file', 'a file instead of stderr; %p is the process id', 'file'),
   flag('Log', 'one', 'log-format', 'text or json', 'form', 'text'),

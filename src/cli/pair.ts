@@ -28,8 +28,8 @@ import { onEndingSignal } from './signals.js'
 import { refuseShared, refuseWritable } from './writable.js'
 
 /** The bounds of `--timeout` in seconds, and of `--punch-hops`. */
-const LONGEST_TIMEOUT = 24 * 3600
-const MOST_HOPS = 255
+export const LONGEST_TIMEOUT = 24 * 3600
+export const MOST_HOPS = 255
 
 /** A password in the address of a rendezvous. */
 const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
@@ -155,7 +155,7 @@ function modeOf(values: Values): { accept: boolean; keep: boolean; once: boolean
   return { accept, keep, once }
 }
 
-function bindOf(values: Values): PairingContext['bind'] {
+export function bindOf(values: Values): PairingContext['bind'] {
   const bind = values.address('stun-client')
   const ports = values.ports('port-range')
   if (!ports) return bind ?? {}
@@ -221,10 +221,10 @@ function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contac
   }
 }
 
-/** Each identity and application has a folder of its own in the state directory. */
-async function stateDirectory(values: Values, owner: string): Promise<string> {
-  const base = values.path('state-dir') ?? defaultStateDirectory()
-  const directory = join(base, createHash('sha256').update(owner).digest('hex').slice(0, 16))
+/** Each identity and application has a folder of its own in the state directory. @throws PlexusError STATE_DIRECTORY */
+export async function stateDirectory(values: Values, owner: string): Promise<string> {
+  const directory = stateDirectoryOf(values, owner)
+  const base = dirname(directory)
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
   } catch (cause) {
@@ -233,4 +233,10 @@ async function stateDirectory(values: Values, owner: string): Promise<string> {
   refuseShared(base, { shared: true })
   refuseShared(directory, { shared: false })
   return directory
+}
+
+/** The path of that folder. */
+export function stateDirectoryOf(values: Values, owner: string): string {
+  const base = values.path('state-dir') ?? defaultStateDirectory()
+  return join(base, createHash('sha256').update(owner).digest('hex').slice(0, 16))
 }

@@ -2,13 +2,14 @@ import { openDhtNode } from '../../rendezvous/dht/index.js'
 import { formatEndpoint, parseHostPort } from '../net/index.js'
 import { StunServer } from '../stun/index.js'
 import type { Values } from './flags.js'
-import { LOG_FORMATS, LOG_LEVELS, openLog } from './log.js'
+import { LOG_FORMATS, LOG_LEVELS, type LogLevel, openLog } from './log.js'
 import { untilSignalled } from './signals.js'
 import { present } from './values.js'
 
-export function logOf(values: Values) {
+/** The log that the flags ask for. @param level without `--log-level` and `--verbose` */
+export function logOf(values: Values, level: LogLevel = 'info') {
   return openLog({
-    level: values.choice('log-level', LOG_LEVELS, 'info'),
+    level: values.choice('log-level', LOG_LEVELS, values.switch('verbose') ? 'debug' : level),
     format: values.choice('log-format', LOG_FORMATS, 'text'),
     file: values.path('log-file'),
   })

@@ -1,10 +1,18 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import { exitStatus, Roster } from '../exec/index.js'
+import { checkProgram, exitStatus, Roster } from '../exec/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
-import { Accepter, type Passage, type RefusalCode, shortSession, type Underway } from '../pairing/index.js'
+import {
+  Accepter,
+  type GiveUp,
+  type Passage,
+  type RefusalCode,
+  shortSession,
+  type Underway,
+} from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { handOver } from './handover.js'
 import { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
+import { PingResponder } from './ping.js'
 import type { AccepterSettings } from './settings.js'
 
 /** How many identities are named when an accepter says whom it accepts. */
@@ -26,7 +34,8 @@ export async function runAccepter(
   const { signal } = options
   const seen = await SeenSessions.open(seenFile, { clock, log })
   const roster = new Roster(onRepeat, { log })
-  const accepting = new Accepting(settings, roster)
+  const pings = new PingResponder(context)
+  const accepting = new Accepting(settings, { roster, pings })
   const follow = () => accepting.end(signal.reason)
   signal.addEventListener('abort', follow, { once: true })
   if (signal.aborted) follow()
@@ -34,8 +43,10 @@ export async function runAccepter(
     ...(settings.peers ? { peers: settings.peers } : {}),
     seen,
     supersede: onRepeat === 'replace',
-    admit: (peer, underway) => accepting.admit(peer, underway),
-    onPassage: (passage) => accepting.begin(passage),
+    admit: (peer, underway, purpose) =>
+      purpose === 'ping' ? accepting.admitPing(underway) : accepting.admit(peer, underway),
+    onPassage: (passage, giveUp) => accepting.begin(passage, giveUp),
+    onPing: (passage) => pings.take(passage),
     onFailure: ({ peer, session, error }) => accepting.fail(peer, session, error),
   })
   const told = tell(settings)
@@ -44,6 +55,7 @@ export async function runAccepter(
     await accepter.run(accepting.signal)
   } finally {
     signal.removeEventListener('abort', follow)
+    await pings.close()
     await roster.close(signal.aborted ? asPlexusError(signal.reason, 'CANCELLED') : undefined)
     await accepting.settled()
     await told
@@ -93,15 +105,17 @@ type Once =
 class Accepting {
   readonly #settings: AccepterSettings
   readonly #roster: Roster
+  readonly #pings: PingResponder
   readonly #controller = new AbortController()
   readonly #beginning = new Set<Promise<void>>()
   /** The session of the newest passage: an older one that ends has nothing to report any more. */
   #newest: string | undefined
   #once: Once = { is: 'waiting' }
 
-  constructor(settings: AccepterSettings, roster: Roster) {
+  constructor(settings: AccepterSettings, { roster, pings }: { roster: Roster; pings: PingResponder }) {
     this.#settings = settings
     this.#roster = roster
+    this.#pings = pings
   }
 
   get signal(): AbortSignal {
@@ -118,6 +132,8 @@ class Accepting {
     if (once && (this.#once.is !== 'waiting' || underway.all > 0)) {
       return busy('This accepter pairs once, and has begun to.')
     }
+    const missing = missingCommand(this.#settings)
+    if (missing) return missing
     if (!this.#roster.mayPair(peer) || (onRepeat === 'refuse' && underway.ofPeer > 0)) {
       return busy('A pairing of this identity is running.')
     }
@@ -132,7 +148,18 @@ class Accepting {
     if (port === 0) return undefined
     // a fixed port is held by the command that runs on it
     if (onRepeat === 'replace') await this.#roster.end(peer)
-    if (this.#roster.size === 0 && underway.all === 0) return undefined
+    if (this.#roster.size + this.#pings.size + underway.all === 0) return undefined
+    return busy(`The port ${port} of this accepter is in use.`)
+  }
+
+  /** Whether a ping may begin: what runs does not matter to it, but the port that it needs. */
+  async admitPing(underway: Underway): Promise<Refusal | undefined> {
+    if (this.#pings.full) return busy(`${this.#pings.size} pings are being answered already.`)
+    const { range, port = 0 } = this.#settings.context.bind
+    if (range && range.held + underway.all >= range.size) {
+      return busy(`All the ${range.size} ports of this accepter are in use.`)
+    }
+    if (port === 0 || this.#roster.size + this.#pings.size + underway.all === 0) return undefined
     return busy(`The port ${port} of this accepter is in use.`)
   }
 
@@ -140,12 +167,12 @@ class Accepting {
     this.#report(failedOutcome(error, { peer, session }))
   }
 
-  begin(passage: Passage): void {
+  begin(passage: Passage, giveUp: GiveUp): void {
     this.#newest = passage.session
     if (this.#settings.once) this.#once = { is: 'paired' }
     const begun = this.#run(passage)
       .then((exit) => this.#ended(passage, exit))
-      .catch((thrown: unknown) => this.#failed(passage, asPlexusError(thrown)))
+      .catch((thrown: unknown) => this.#failed(passage, asPlexusError(thrown), giveUp))
       .finally(() => this.#beginning.delete(begun))
     this.#beginning.add(begun)
   }
@@ -169,11 +196,13 @@ class Accepting {
       return null
     }
     // the port is held until an earlier command of the peer is gone, so that nobody else takes it
-    const running = await this.#roster.run(passage.peer, async (signal) => {
+    const launch = async (signal: AbortSignal) => {
       const child = await handOver(settings, passage, signal)
       if (child === undefined) throw new Error('a command is configured, so one was started')
       return child
-    })
+    }
+    const log = settings.context.log.child({ session: shortSession(passage.session) })
+    const running = await this.#roster.run(passage.peer, launch, log)
     this.#report(pairedOutcome(passage), passage)
     return exitStatus(await running.exited)
   }
@@ -185,11 +214,12 @@ class Accepting {
     this.end(new PlexusError('CANCELLED', 'The one pairing of this accepter is over.'))
   }
 
-  async #failed(passage: Passage, error: PlexusError): Promise<void> {
+  async #failed(passage: Passage, error: PlexusError, giveUp: GiveUp): Promise<void> {
     await passage.port.close()
     const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
     log.error({ code: error.code }, `the command could not be started: ${error.message}`)
     this.#report(failedOutcome(error, { passage }), passage)
+    await giveUp(error)
     if (!this.#settings.once) return
     this.#once = { is: 'failed', error }
     this.end(error)
@@ -197,6 +227,16 @@ class Accepting {
 
   #report(outcome: Outcome, passage?: Passage): void {
     if (passage === undefined || passage.session === this.#newest) this.#settings.report?.(outcome)
+  }
+}
+
+/** A command that has gone since the start is told before anybody punches for it. */
+function missingCommand({ command }: AccepterSettings): Refusal | undefined {
+  try {
+    if (command) checkProgram(command.file)
+    return undefined
+  } catch (thrown) {
+    return { code: 'COMMAND_MISSING', sentence: asPlexusError(thrown).message }
   }
 }
 

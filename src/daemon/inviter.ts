@@ -7,6 +7,12 @@ import { failedOutcome, pairedOutcome } from './outcome.js'
 import type { DaemonSettings } from './settings.js'
 
 /**
+ * How long the peer's word is waited for that its command could not be started, beyond what it takes to get here, in
+ * ms: it ends an earlier command before, with SIGKILL after 5 s.
+ */
+const AFTERWARDS = 7000
+
+/**
  * Pairs with one peer once and runs the command on the passage.
  * @param options.signal ends the pairing, or the command when it runs: an Ending sends it the signal that it names
  * @param options.onPassage hears that there is a passage
@@ -19,9 +25,13 @@ export async function runInviter(
   options: { readonly signal: AbortSignal; readonly onPassage?: () => void },
 ): Promise<number> {
   const { report = () => {} } = settings
+  const { clock, rendezvous } = settings.context
+  const afterwards = new AbortController()
+  let cancel = () => {}
   let passage: Passage | undefined
   try {
-    passage = await invite(settings.context, peer, options)
+    passage = await invite(settings.context, peer, { ...options, afterwards: afterwards.signal })
+    cancel = clock.timer(AFTERWARDS + rendezvous.latency, () => afterwards.abort())
     options.onPassage?.()
     const child = await handOver(settings, passage, options.signal)
     report(pairedOutcome(passage))
@@ -32,5 +42,8 @@ export async function runInviter(
   } catch (thrown) {
     report(failedOutcome(asPlexusError(thrown), { passage, peer }))
     throw thrown
+  } finally {
+    cancel()
+    afterwards.abort()
   }
 }

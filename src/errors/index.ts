@@ -87,6 +87,10 @@ export const ERROR_CODES = {
   BUSY: entry('later', 'Try again when the other pairing has ended.'),
   CLOCK: entry('later', 'Set the clock of the machine that is off, by NTP for example.'),
   REFUSED: entry('later', 'Look at the log of the peer.'),
+  PEER_COMMAND: entry(
+    'later',
+    'Have the --exec-command of the peer put right; plexus check there says more.',
+  ),
   PEER_ABORTED: entry('later', 'Look at the log of the peer.'),
   CANCELLED: entry('later', 'Start it again.'),
 

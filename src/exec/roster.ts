@@ -75,8 +75,9 @@ export class Roster {
    * Starts a command for a peer whose hole is proven. Resolves when it runs.
    * @throws PlexusError BUSY if one runs and the policy is `refuse`; CANCELLED if a newer pairing of the peer came
    * before this one could start, or the roster was closed; whatever `launch` throws
+   * @param log names the session that the command is for
    */
-  async run(peer: Identity, launch: Launch): Promise<Child> {
+  async run(peer: Identity, launch: Launch, log = this.#log): Promise<Child> {
     if (this.#closed) throw cancelled('The program is ending.')
     const runs = this.#runsOf(peer)
     const earlier = [...runs]
@@ -84,7 +85,7 @@ export class Roster {
       throw new PlexusError('BUSY', `A command for ${identityKey(peer)} runs already.`)
     }
     const run = new Run(async (signal) => {
-      if (this.#policy === 'replace' && earlier.length > 0) await this.#replace(peer, earlier)
+      if (this.#policy === 'replace' && earlier.length > 0) await this.#replace(peer, earlier, log)
       signal.throwIfAborted()
       return await launch(signal)
     })
@@ -100,8 +101,8 @@ export class Roster {
     }
   }
 
-  async #replace(peer: Identity, earlier: readonly Run[]): Promise<void> {
-    this.#log.info({ peer: identityKey(peer) }, 'The peer has paired again: its earlier command ends.')
+  async #replace(peer: Identity, earlier: readonly Run[], log: Logger): Promise<void> {
+    log.info({ peer: identityKey(peer) }, 'The peer has paired again: its earlier command ends.')
     const reason = cancelled('A newer pairing of the same peer took its place.')
     await Promise.all(earlier.map((run) => run.end(reason)))
   }

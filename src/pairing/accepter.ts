@@ -2,7 +2,7 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { deadline } from '../net/index.js'
 import type { SeenSessions } from '../sealing/index.js'
-import { answer, FAREWELL } from './answering.js'
+import { answer, inviterOf } from './answering.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import {
   Correspondence,
@@ -11,7 +11,8 @@ import {
   type Sealed,
   sessionMailbox,
 } from './correspondence.js'
-import type { Invite, Message, Refusal, RefusalCode } from './message.js'
+import { FAREWELL, peerFailure, sayFarewell } from './farewell.js'
+import type { Invite, Message, Purpose, Refusal, RefusalCode } from './message.js'
 import type { Passage } from './passage.js'
 import { PeerNews } from './passing.js'
 import { Rate } from './rate.js'
@@ -37,15 +38,25 @@ export interface AccepterOptions {
   readonly admit: (
     peer: IdentityName,
     underway: Underway,
+    purpose: Purpose | undefined,
   ) => Promise<{ code: RefusalCode; sentence: string } | undefined>
-  /** Takes over the passage and its port. */
-  readonly onPassage: (passage: Passage) => void
+  /**
+   * Takes over the passage and its port.
+   * @param giveUp tells the inviter, through the rendezvous, that nothing will come of the passage after all
+   */
+  readonly onPassage: (passage: Passage, giveUp: GiveUp) => void
+  /** Takes over the passage of a ping, and its port. Without it pings are refused. */
+  readonly onPing?: (passage: Passage) => void
   /** Hears of a session that came to nothing after it was begun. */
   readonly onFailure?: (failure: { peer: IdentityName; session: string; error: PlexusError }) => void
 }
 
+/** Says why nothing comes of a passage, as far as its inviter can be reached. Never rejects. */
+export type GiveUp = (error: PlexusError) => Promise<void>
+
 /** How many sessions are being negotiated just now. */
 export interface Underway {
+  /** Of this peer, pings not counted. */
   readonly ofPeer: number
   readonly all: number
 }
@@ -100,6 +111,14 @@ export class Accepter {
 
   async #take(sealed: Uint8Array, signal: AbortSignal): Promise<void> {
     const opened = await this.#mail.open(sealed)
+    await this.#judge(opened, signal).catch((thrown: unknown) => {
+      const error = asPlexusError(thrown)
+      const session = shortSession(opened.message.session)
+      this.#context.log.warn({ code: error.code, session }, error.message)
+    })
+  }
+
+  async #judge(opened: Opened, signal: AbortSignal): Promise<void> {
     const { message } = opened
     const peer = formatIdentity(message.from)
     if (!this.#welcome(message.from)) {
@@ -115,11 +134,10 @@ export class Accepter {
         await this.#invited({ ...opened, message }, session, signal)
         break
       case 'update':
-        session?.news.update(message.candidates)
+        session?.news.update(message.candidates, message.mapping)
         break
       case 'abort':
-        if (session)
-          session.controller.abort(new PlexusError('PEER_ABORTED', `${peer} gave up: ${message.sentence}`))
+        if (session) session.controller.abort(peerFailure(peer, message))
         else if (message.app === this.#context.app && this.#stale(message) === undefined)
           await this.#remember(message)
         break
@@ -152,13 +170,17 @@ export class Accepter {
       return this.#refuse(opened, 'BUSY', `${MAX_INVITES} invites of this identity came within a minute.`)
     }
     await this.#remember(message)
+    if (message.purpose === 'ping' && !this.#options.onPing) {
+      return this.#refuse(opened, 'REFUSED', 'This accepter answers no pings.')
+    }
     if (this.#sessions.size >= MAX_SESSIONS) {
       return this.#refuse(opened, 'BUSY', `${MAX_SESSIONS} pairings are under way already.`)
     }
-    if (this.#options.supersede) await this.#supersede(peer)
-    const refusal = await this.#options.admit(message.from, this.#underway(peer))
+    if (this.#options.supersede) await this.#supersede(message)
+    const refusal = await this.#options.admit(message.from, this.#underway(peer), message.purpose)
     if (refusal) return this.#refuse(opened, refusal.code, refusal.sentence)
-    log.info({ session: shortSession(message.session) }, `invited by ${peer}`)
+    const how = message.purpose === 'ping' ? 'pinged' : 'invited'
+    log.info({ session: shortSession(message.session) }, `${how} by ${peer}`)
     if (!signal.aborted) this.#start(opened)
   }
 
@@ -171,19 +193,22 @@ export class Accepter {
     const mailbox = sessionMailbox(this.#context.app, message.from, message.reply)
     const header = this.#mail.header(message.from, message.session)
     this.#mail.post(mailbox, made.sealed, header, controller.signal).catch((thrown: unknown) => {
-      this.#context.log.debug({ err: thrown }, 'the answer could not be posted again')
+      const short = shortSession(message.session)
+      this.#context.log.debug({ err: thrown, session: short }, 'the answer could not be posted again')
     })
   }
 
   #underway(peer: string): Underway {
     const sessions = [...this.#sessions.values()]
-    return { ofPeer: sessions.filter((session) => session.peer === peer).length, all: sessions.length }
+    const ofPeer = sessions.filter((one) => one.peer === peer && one.invite.message.purpose === undefined)
+    return { ofPeer: ofPeer.length, all: sessions.length }
   }
 
-  /** One identity has one pairing under way: the newest. */
-  async #supersede(peer: string): Promise<void> {
+  /** One identity has one pairing under way, and one ping: the newest. */
+  async #supersede({ from, purpose }: Invite): Promise<void> {
+    const peer = formatIdentity(from)
     for (const session of [...this.#sessions.values()]) {
-      if (session.peer !== peer) continue
+      if (session.peer !== peer || session.invite.message.purpose !== purpose) continue
       session.controller.abort(new PlexusError('BUSY', 'A newer invite of the same identity came in.'))
       await session.over
     }
@@ -199,7 +224,10 @@ export class Accepter {
       session.answer = made
     }
     const over = answer({ ...this.#context, log }, invite, { news, signal, onAnswer })
-      .then((passage) => this.#options.onPassage(passage))
+      .then((passage) => {
+        if (passage.purpose === 'ping') this.#options.onPing?.(passage)
+        else this.#options.onPassage(passage, (error) => this.#giveUp(invite, error))
+      })
       .catch((thrown: unknown) => {
         const error = asPlexusError(thrown)
         log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
@@ -215,6 +243,11 @@ export class Accepter {
       answer: undefined,
     }
     this.#sessions.set(message.session, session)
+  }
+
+  #giveUp(invite: Opened<Invite>, error: PlexusError): Promise<void> {
+    const log = this.#context.log.child({ session: shortSession(invite.message.session) })
+    return sayFarewell({ ...this.#context, log }, inviterOf(this.#context.app, invite), error)
   }
 
   /** Why a message is not of now, in words for its sender; undefined if it is. */

@@ -1,18 +1,17 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import { deadline } from '../net/index.js'
+import { deadline, scopeOf } from '../net/index.js'
+import type { Candidate } from '../punch/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
+import { type Addressee, isFromPeer, sayFarewell } from './farewell.js'
 import { type Gathering, gather, keepMapped } from './gathering.js'
-import type { Abort, Answer, Invite, Update } from './message.js'
+import type { Answer, Invite, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { type PeerNews, pass } from './passing.js'
 
 /** What an accepter allows beyond the rendezvous's latency before it shows itself with full TTL, in ms. */
 const PATIENCE_MARGIN = 1000
-
-/** How long a side that gives up goes on trying to say so through the rendezvous, in ms. */
-export const FAREWELL = 5000
 
 /**
  * How much longer than `--timeout` a session may live, in ms. The punch ends by itself: an accepter that has confirmed
@@ -29,6 +28,12 @@ export interface AnsweringOptions {
   readonly onAnswer?: (answer: Sealed) => void
 }
 
+/** Who waits for what becomes of an invite, and where. */
+export function inviterOf(app: string, { message, certificate }: Opened<Invite>): Addressee {
+  const { from, reply, session } = message
+  return { peer: from, certificate, mailbox: sessionMailbox(app, from, reply), session }
+}
+
 /**
  * The accepter's part of one session whose invite has been verified: gather, answer, punch.
  * On failure the inviter is told, as far as it can be reached, and a port that was opened here is closed.
@@ -36,12 +41,13 @@ export interface AnsweringOptions {
  */
 export async function answer(
   context: PairingContext,
-  { message: invite, content, certificate }: Opened<Invite>,
+  opened: Opened<Invite>,
   options: AnsweringOptions,
 ): Promise<Passage> {
   const { clock, log } = context
+  const { message: invite, content, certificate } = opened
   const mail = new Correspondence(context)
-  const mailbox = sessionMailbox(context.app, invite.from, invite.reply)
+  const { mailbox } = inviterOf(context.app, opened)
   const until = clock.now() + context.timeout
   const limit = deadline(clock, context.timeout + BACKSTOP, options.signal)
   const posts = new AbortController()
@@ -50,9 +56,11 @@ export async function answer(
     options.gathering ??
     (await gather(context, signal).catch((thrown: unknown) => {
       limit.dispose()
+      giveUp(context, opened, asPlexusError(thrown))
       throw thrown
     }))
   try {
+    refuseIsland(gathering, invite.offer.candidates)
     const own = ephemeral()
     const reply: Answer = {
       ...mail.header(invite.from, invite.session),
@@ -69,33 +77,39 @@ export async function answer(
       .catch((thrown: unknown) => {
         if (!posts.signal.aborted) limit.abort(asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE'))
       })
-    keepMapped(context, gathering, posts.signal, (candidate) => {
+    const sendUpdate = (candidates: Update['candidates']) => {
       const update: Update = {
         ...mail.header(invite.from, invite.session),
         kind: 'update',
-        candidates: [candidate],
+        candidates,
+        mapping: gathering.mapping,
       }
       void mail
         .seal(update, certificate)
         .then((made) => mail.post(mailbox, made.sealed, update, posts.signal))
-        .catch((thrown: unknown) => log.debug({ err: thrown }, 'the update could not be posted'))
-    })
+        .catch((thrown: unknown) => {
+          if (!posts.signal.aborted) log.debug({ err: thrown }, 'the update could not be posted')
+        })
+    }
+    keepMapped(context, gathering, posts.signal, (candidate) => sendUpdate([candidate]))
+    if (reply.offer.mapping === 'unknown') gathering.onDependent(() => sendUpdate([]))
     return await pass(context, {
       role: 'accepter',
       session: invite.session,
       peer: invite.from,
       keys,
       gathering,
-      remote: invite.offer.candidates,
+      remote: invite.offer,
+      ...(invite.purpose ? { purpose: invite.purpose } : {}),
       patience: context.rendezvous.latency + PATIENCE_MARGIN,
       timeout: Math.max(1, until - clock.now()),
       news: options.news,
       signal,
     })
   } catch (thrown) {
-    if (options.gathering === undefined) await gathering.port.close()
+    if (options.gathering === undefined) await gathering.close()
     const error = asPlexusError(thrown)
-    if (error.code !== 'PEER_ABORTED') void farewell(context, { message: invite, certificate }, error)
+    giveUp(context, opened, error)
     throw error
   } finally {
     posts.abort(new PlexusError('CANCELLED', 'The session is over.'))
@@ -103,22 +117,18 @@ export async function answer(
   }
 }
 
-/** Tells the inviter that this side has given up. */
-async function farewell(
-  context: PairingContext,
-  invite: Pick<Opened<Invite>, 'message' | 'certificate'>,
-  error: PlexusError,
-): Promise<void> {
-  const mail = new Correspondence(context)
-  const { from, session, reply } = invite.message
-  const limit = deadline(context.clock, FAREWELL)
-  try {
-    const abort: Abort = { ...mail.header(from, session), kind: 'abort', sentence: error.message }
-    const { sealed } = await mail.seal(abort, invite.certificate)
-    await mail.post(sessionMailbox(context.app, from, reply), sealed, abort, limit.signal)
-  } catch (thrown) {
-    context.log.debug({ err: thrown }, 'the peer could not be told that the pairing failed')
-  } finally {
-    limit.dispose()
-  }
+/** Tells the inviter that this side has given up, unless it said so first. */
+function giveUp(context: PairingContext, invite: Opened<Invite>, error: PlexusError): void {
+  if (isFromPeer(error)) return
+  void sayFarewell(context, inviterOf(context.app, invite), error)
+}
+
+/** @throws PlexusError NO_PATH when this machine has no network, and the peer is not on this machine */
+function refuseIsland(gathering: Gathering, remote: readonly Candidate[]): void {
+  const local = ({ endpoint }: Candidate) => scopeOf(endpoint.address) === 'loopback'
+  if (!gathering.candidates.every(local) || remote.length === 0 || remote.some(local)) return
+  const why = gathering.failure ? ` ${gathering.failure.message}` : ''
+  throw new PlexusError('NO_PATH', `The accepter has no address but its own loopback.${why}`, {
+    advice: 'Check the network of the accepter.',
+  })
 }

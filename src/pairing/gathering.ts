@@ -1,9 +1,10 @@
-import { asPlexusError, type PlexusError } from '../errors/index.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
 import {
   type Endpoint,
   type Family,
   familyOf,
   formatEndpoint,
+  type Logger,
   ownAddresses,
   sameEndpoint,
   scopeOf,
@@ -11,7 +12,7 @@ import {
   UdpPort,
 } from '../net/index.js'
 import type { Candidate } from '../punch/index.js'
-import { discover, type Reflexive, refresh } from '../stun/index.js'
+import { compareMappings, discover, type Reflexive, refresh } from '../stun/index.js'
 import type { PairingContext } from './context.js'
 import type { MappingHint } from './message.js'
 
@@ -29,9 +30,16 @@ export interface Gathering {
   readonly port: UdpPort
   readonly candidates: readonly Candidate[]
   readonly reflexive: readonly Reflexive[]
+  /** What the servers that have answered so far say: it may become known after the offer was made. */
   readonly mapping: MappingHint
   /** Why there is no reflexive candidate. */
   readonly failure: PlexusError | undefined
+  /** Calls back once when the mapping turns out to depend on the address, at once if that is known already. */
+  onDependent(listener: () => void): void
+  /** Asks the servers that have not answered no longer: before the port is closed, or handed over. */
+  settle(): void
+  /** Settles, and closes the port. */
+  close(): Promise<void>
 }
 
 /**
@@ -42,11 +50,26 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   const { clock, random, log } = context
   const { range, ...bind } = context.bind
   const port = range ? range.open(bind.address) : UdpPort.open(bind)
+  const comparison = new Comparison(log)
+  const asking = new AbortController()
+  const settle = () => {
+    signal.removeEventListener('abort', onabort)
+    asking.abort(new PlexusError('CANCELLED', 'The mapping is known well enough.'))
+  }
+  const onabort = () => asking.abort(signal.reason)
+  if (signal.aborted) onabort()
+  signal.addEventListener('abort', onabort, { once: true })
+  const close = async () => {
+    settle()
+    await port.close()
+  }
   try {
     const answers: Reflexive[] = []
     let failure: PlexusError | undefined
     if (context.stunServers.length > 0) {
-      const options = { clock, random, log, signal, timeout: STUN_PATIENCE }
+      // the servers that were too late for the offer still tell what kind of NAT this is
+      const onAnswer = (answer: Reflexive) => comparison.add(answer)
+      const options = { clock, random, log, signal: asking.signal, timeout: STUN_PATIENCE, onAnswer }
       try {
         answers.push(...(await discover(port, context.stunServers, options)))
       } catch (thrown) {
@@ -61,10 +84,57 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
         `public endpoint ${formatEndpoint(endpoint)}, says ${serverName} after ${Math.round(rtt)} ms`,
       )
     }
-    return { port, candidates: candidatesOf(port, answers), reflexive: answers, mapping: 'unknown', failure }
+    return {
+      port,
+      candidates: candidatesOf(port, answers),
+      reflexive: answers,
+      get mapping() {
+        return comparison.mapping
+      },
+      failure,
+      onDependent: (listener) => comparison.onDependent(listener),
+      settle,
+      close,
+    }
   } catch (thrown) {
-    await port.close()
+    await close()
     throw thrown
+  }
+}
+
+/** What the answers of several servers say of the NAT before this port. */
+class Comparison {
+  readonly #log: Logger
+  readonly #answers: Reflexive[] = []
+  mapping: MappingHint = 'unknown'
+  readonly #listeners: (() => void)[] = []
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  add(answer: Reflexive): void {
+    this.#answers.push(answer)
+    const before = this.mapping
+    const behaviours = ([4, 6] as const).map((family) => compareMappings(this.#answers, family))
+    if (behaviours.includes('symmetric')) this.mapping = 'address-dependent'
+    else if (behaviours.includes('endpoint-independent')) this.mapping = 'endpoint-independent'
+    if (this.mapping === before) return
+    const seen = this.#answers.map(
+      ({ endpoint, serverName }) => `${formatEndpoint(endpoint)} by ${serverName}`,
+    )
+    this.#log.info({}, `${this.mapping} mapping: seen as ${seen.join(', ')}`)
+    this.#told()
+  }
+
+  onDependent(listener: () => void): void {
+    this.#listeners.push(listener)
+    this.#told()
+  }
+
+  #told(): void {
+    if (this.mapping !== 'address-dependent') return
+    for (const listener of this.#listeners.splice(0)) listener()
   }
 }
 

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, formatIdentity, type IdentityName } from '../identity/index.js'
-import { deadline, sleep } from '../net/index.js'
+import { deadline, type Logger, sleep } from '../net/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
-import { answer, FAREWELL } from './answering.js'
+import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import {
   Correspondence,
@@ -13,10 +13,12 @@ import {
   type Sealed,
   sessionMailbox,
 } from './correspondence.js'
+import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
 import { type Gathering, gather, keepMapped } from './gathering.js'
-import type { Abort, Answer, Invite, Update } from './message.js'
+import type { Answer, Invite, Purpose, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { PeerNews, pass } from './passing.js'
+import type { Tell } from './story.js'
 
 /**
  * When an inviter begins to look whether the peer is inviting it, in ms after its invite was posted: an accepter
@@ -30,17 +32,30 @@ const MAX_GLARE = 4
 /** How long the failed posting may take to say why, once the time is up, in ms. */
 const LAST_WORDS = 500
 
+export interface InviteOptions {
+  /** Ends the attempt. */
+  readonly signal: AbortSignal
+  readonly purpose?: Purpose
+  /** Hears of every step. */
+  readonly tell?: Tell
+  /**
+   * While it has not aborted, the log hears of a peer that gives up after the passage: its command may fail to start.
+   * Without it nobody listens any more once there is a passage.
+   */
+  readonly afterwards?: AbortSignal
+}
+
 /**
  * Invites a peer once: gather, post the invite, wait for the answer, punch. If the peer is inviting us at the same
  * time, the lower session id stays the inviter, and the other side answers it.
  * The caller owns the passage's port; on failure everything is closed and the peer is told.
- * @throws PlexusError PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
+ * @throws PlexusError PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_COMMAND, NO_PATH, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
  *   the signal's reason
  */
 export async function invite(
   outer: PairingContext,
   peer: IdentityName,
-  options: { readonly signal: AbortSignal },
+  options: InviteOptions,
 ): Promise<Passage> {
   const session = outer.random(16).toString('hex')
   const context = { ...outer, log: outer.log.child({ session: shortSession(session) }) }
@@ -60,11 +75,20 @@ export async function invite(
   )
   try {
     const gathering = await gather(context, limit.signal)
+    options.tell?.({ name: 'gathered', candidates: gathering.candidates })
     try {
-      const attempt = new Attempt(context, { session, peer, certificate, gathering, limit: limit.signal })
+      const attempt = new Attempt(context, {
+        ...options,
+        session,
+        peer,
+        certificate,
+        gathering,
+        limit: limit.signal,
+        log: outer.log,
+      })
       return await attempt.run(clock.now() + total)
     } catch (thrown) {
-      await gathering.port.close()
+      await gathering.close()
       throw thrown
     }
   } finally {
@@ -72,12 +96,14 @@ export async function invite(
   }
 }
 
-interface AttemptOptions {
+interface AttemptOptions extends Pick<InviteOptions, 'purpose' | 'tell' | 'afterwards'> {
   readonly session: string
   readonly peer: IdentityName
   readonly certificate: Certificate
   readonly gathering: Gathering
   readonly limit: AbortSignal
+  /** The log before it names a session: glare gives the session another id. */
+  readonly log: Logger
 }
 
 /** What the wait for an answer can end with. */
@@ -97,6 +123,7 @@ class Attempt {
   readonly #reply: Buffer
   /** The peer's own sessions that this side is answering. */
   readonly #answering = new Set<string>()
+  #state: 'inviting' | 'passed' = 'inviting'
   #turn: (turn: Turn) => void = () => {}
   #fail: (error: PlexusError) => void = () => {}
 
@@ -108,12 +135,13 @@ class Attempt {
   }
 
   async run(until: number): Promise<Passage> {
-    const { peer, session, certificate, gathering, limit } = this.#options
+    const { peer, session, certificate, gathering, limit, purpose, tell } = this.#options
     const { clock, app, host } = this.#context
     const own = ephemeral()
     const message: Invite = {
       ...this.#mail.header(peer, session),
       kind: 'invite',
+      ...(purpose ? { purpose } : {}),
       reply: this.#reply,
       offer: { key: own.publicKey, candidates: gathering.candidates, mapping: gathering.mapping, can: [] },
     }
@@ -133,8 +161,10 @@ class Attempt {
     let failed: PlexusError | undefined
     const posting = this.#post(message, made)
     void this.#listen(sessionMailbox(app, host.name, this.#reply))
-    void this.#watchForGlare(message, made)
-    keepMapped(this.#context, gathering, this.#over.signal, (candidate) => void this.#update([candidate]))
+    // whoever pings does not want to be started on
+    if (purpose === undefined) void this.#watchForGlare(message, made)
+    const waitingForHole = new AbortController()
+    keepMapped(this.#context, gathering, waitingForHole.signal, (one) => void this.#update([one]))
     try {
       const next = await turn
       waiting = 'hole'
@@ -142,13 +172,17 @@ class Attempt {
       const timeout = Math.max(1, until - clock.now())
       if (next.kind === 'glare') return next.passage
       const { offer } = next.by.message
+      tell?.({ name: 'answered' })
+      if (message.offer.mapping === 'unknown') gathering.onDependent(() => void this.#update([]))
       return await pass(this.#context, {
         role: 'inviter',
         session,
         peer,
         keys: deriveKeys(own.privateKey, offer.key, made.content, next.by.content),
         gathering,
-        remote: offer.candidates,
+        remote: offer,
+        ...(purpose ? { purpose } : {}),
+        ...(tell ? { tell } : {}),
         patience: 0,
         timeout,
         news: this.#news,
@@ -159,13 +193,28 @@ class Attempt {
       throw failed
     } finally {
       limit.removeEventListener('abort', onlimit)
+      waitingForHole.abort()
       this.#heard.abort(failed ?? new PlexusError('CANCELLED', 'The session is over.'))
-      this.#over.abort(failed ?? new PlexusError('CANCELLED', 'The session is over.'))
-      if (failed && !REFUSALS.has(failed.code)) void this.#farewell(failed)
+      if (failed) this.#end(failed)
+      else this.#linger()
+      if (failed && !isFromPeer(failed)) void this.#farewell(failed)
     }
   }
 
+  /** The passage stands, but its peer may have something to say yet. */
+  #linger(): void {
+    const { afterwards } = this.#options
+    this.#state = 'passed'
+    const over = () => this.#over.abort(new PlexusError('CANCELLED', 'The session is over.'))
+    if (afterwards === undefined || afterwards.aborted) over()
+    else afterwards.addEventListener('abort', over, { once: true })
+  }
+
   #end(error: PlexusError): void {
+    if (this.#state === 'passed') {
+      this.#context.log.warn({ code: error.code }, error.message)
+      return
+    }
     this.#fail(error)
     this.#heard.abort(error)
     this.#over.abort(error)
@@ -179,6 +228,7 @@ class Attempt {
     try {
       await this.#mail.post(identityMailbox(app, peer, certificate), made.sealed, message, this.#heard.signal)
       log.info({}, `invite posted in ${Math.round(clock.now() - started)} ms`)
+      this.#options.tell?.({ name: 'posted' })
       return undefined
     } catch (thrown) {
       const error = asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE')
@@ -229,13 +279,11 @@ class Attempt {
         this.#turn({ kind: 'answered', by: { ...opened, message } })
         break
       case 'update':
-        this.#news.update(message.candidates)
+        this.#news.update(message.candidates, message.mapping)
         break
       case 'refusal':
-        this.#end(new PlexusError(message.code, `${name} refused: ${message.sentence}`))
-        break
       case 'abort':
-        this.#end(new PlexusError('PEER_ABORTED', `${name} gave up: ${message.sentence}`))
+        this.#end(peerFailure(name, message))
         break
       case 'invite':
         break // its own session, thrown back at us
@@ -248,13 +296,15 @@ class Attempt {
    */
   #takeInvite(opened: Opened<Invite>): void {
     const { message } = opened
-    const { session, gathering } = this.#options
+    const { session, gathering, purpose } = this.#options
+    // whoever pings does not want to be started on
+    if (purpose !== undefined) return
     if (message.session >= session || this.#answering.has(message.session)) return
     if (this.#answering.size >= MAX_GLARE) return
     const { clock } = this.#context
     if (Math.abs(clock.date() - message.time) > stretchedTimeout(this.#context)) return
     this.#answering.add(message.session)
-    const log = this.#context.log.child({ session: shortSession(message.session) })
+    const log = this.#options.log.child({ session: shortSession(message.session) })
     log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
     answer({ ...this.#context, log }, opened, { gathering, news: new PeerNews(), signal: this.#heard.signal })
       .then((passage) => this.#turn({ kind: 'glare', passage }))
@@ -278,34 +328,23 @@ class Attempt {
   async #update(candidates: Update['candidates']): Promise<void> {
     const { peer, session, certificate } = this.#options
     const { app, log } = this.#context
-    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates }
+    const { mapping } = this.#options.gathering
+    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates, mapping }
     try {
       const { sealed } = await this.#mail.seal(update, certificate)
       await this.#mail.post(identityMailbox(app, peer, certificate), sealed, update, this.#over.signal)
     } catch (thrown) {
-      log.debug({ err: thrown }, 'the update could not be posted')
+      if (!this.#over.signal.aborted) log.debug({ err: thrown }, 'the update could not be posted')
     }
   }
 
   /** Tells the accepter that this side has given up: it may have seen the invite, or may see it yet. */
-  async #farewell(error: PlexusError): Promise<void> {
+  #farewell(error: PlexusError): Promise<void> {
     const { peer, session, certificate } = this.#options
-    const { app, clock, log } = this.#context
-    const limit = deadline(clock, FAREWELL)
-    try {
-      const abort: Abort = { ...this.#mail.header(peer, session), kind: 'abort', sentence: error.message }
-      const { sealed } = await this.#mail.seal(abort, certificate)
-      await this.#mail.post(identityMailbox(app, peer, certificate), sealed, abort, limit.signal)
-    } catch (thrown) {
-      log.debug({ err: thrown }, 'the peer could not be told that the pairing failed')
-    } finally {
-      limit.dispose()
-    }
+    const mailbox = identityMailbox(this.#context.app, peer, certificate)
+    return sayFarewell(this.#context, { peer, certificate, mailbox, session }, error)
   }
 }
-
-/** Failures that the peer itself told us of: it need not be told. */
-const REFUSALS: ReadonlySet<string> = new Set(['APPLICATION', 'CLOCK', 'BUSY', 'REFUSED', 'PEER_ABORTED'])
 
 /** The seed of the mailbox in which `to` finds what `from` invites it to: both can tell it from the certificates. */
 function pairSeed(app: string, to: Certificate, from: Certificate): Buffer {

@@ -39,8 +39,13 @@ export interface Offer {
   readonly can: readonly string[]
 }
 
+/** What a pairing is for when it is not for the command: `ping` tries the way and leaves everything else alone. */
+export type Purpose = 'ping'
+
 export interface Invite extends Header {
   readonly kind: 'invite'
+  /** Without it, for the command. */
+  readonly purpose?: Purpose
   /** The seed of the mailbox in which the inviter waits for this session: 32 random bytes. */
   readonly reply: Buffer
   readonly offer: Offer
@@ -51,14 +56,20 @@ export interface Answer extends Header {
   readonly offer: Offer
 }
 
-/** Candidates that a side has found after its offer; they add to the earlier ones. */
+/** What a side has found out after its offer. */
 export interface Update extends Header {
   readonly kind: 'update'
+  /** They add to the earlier ones. */
   readonly candidates: readonly Candidate[]
+  /** What is known of the NAT by now. */
+  readonly mapping: MappingHint
 }
 
 /** Why an accepter will not pair, told only to senders who have proven who they are. */
-export type RefusalCode = 'APPLICATION' | 'CLOCK' | 'BUSY' | 'REFUSED'
+export type RefusalCode = (typeof REFUSAL_CODES)[number]
+
+/** A word that is not known stands for the last of them. */
+const REFUSAL_CODES = ['APPLICATION', 'CLOCK', 'BUSY', 'NO_PATH', 'COMMAND_MISSING', 'REFUSED'] as const
 
 export interface Refusal extends Header {
   readonly kind: 'refusal'
@@ -69,6 +80,8 @@ export interface Refusal extends Header {
 /** A side that gives up says so. */
 export interface Abort extends Header {
   readonly kind: 'abort'
+  /** The code of its failure, in capitals; other versions may know other codes. */
+  readonly code: string
   readonly sentence: string
 }
 
@@ -93,15 +106,19 @@ export function encodeMessage(message: Message): Buffer {
 function encodeBody(message: Message): object {
   switch (message.kind) {
     case 'invite':
-      return { reply: message.reply.toString('base64'), offer: encodeOffer(message.offer) }
+      return {
+        reply: message.reply.toString('base64'),
+        offer: encodeOffer(message.offer),
+        ...(message.purpose ? { purpose: message.purpose } : {}),
+      }
     case 'answer':
       return { offer: encodeOffer(message.offer) }
     case 'update':
-      return { candidates: message.candidates.map(encodeCandidate) }
+      return { candidates: message.candidates.map(encodeCandidate), mapping: message.mapping }
     case 'refusal':
       return { code: message.code, sentence: message.sentence }
     case 'abort':
-      return { sentence: message.sentence }
+      return { code: message.code, sentence: message.sentence }
   }
 }
 
@@ -147,11 +164,17 @@ export function decodeMessage(content: Uint8Array): Message {
         kind: 'invite',
         reply: bytes(fields.reply, 'reply', 32),
         offer: decodeOffer(fields.offer),
+        ...decodePurpose(fields.purpose),
       }
     case 'answer':
       return { ...header, kind: 'answer', offer: decodeOffer(fields.offer) }
     case 'update':
-      return { ...header, kind: 'update', candidates: decodeCandidates(fields.candidates) }
+      return {
+        ...header,
+        kind: 'update',
+        candidates: decodeCandidates(fields.candidates),
+        mapping: decodeMapping(fields.mapping),
+      }
     case 'refusal':
       return {
         ...header,
@@ -160,7 +183,7 @@ export function decodeMessage(content: Uint8Array): Message {
         sentence: sentence(fields.sentence),
       }
     case 'abort':
-      return { ...header, kind: 'abort', sentence: sentence(fields.sentence) }
+      return { ...header, kind: 'abort', code: abortCode(fields.code), sentence: sentence(fields.sentence) }
     default:
       throw malformed('its kind is unknown')
   }
@@ -171,11 +194,23 @@ function decodeOffer(value: unknown): Offer {
   const can = Array.isArray(fields.can)
     ? fields.can.filter((word) => typeof word === 'string').slice(0, 32)
     : []
-  const mapping =
-    fields.mapping === 'endpoint-independent' || fields.mapping === 'address-dependent'
-      ? fields.mapping
-      : 'unknown'
-  return { key: bytes(fields.key, 'key', 32), candidates: decodeCandidates(fields.candidates), mapping, can }
+  return {
+    key: bytes(fields.key, 'key', 32),
+    candidates: decodeCandidates(fields.candidates),
+    mapping: decodeMapping(fields.mapping),
+    can,
+  }
+}
+
+function decodeMapping(value: unknown): MappingHint {
+  return value === 'endpoint-independent' || value === 'address-dependent' ? value : 'unknown'
+}
+
+/** A purpose to come is not answered: its inviter would be given something else than it asked for. */
+function decodePurpose(value: unknown): { purpose?: Purpose } {
+  if (value === undefined) return {}
+  if (value !== 'ping') throw malformed('its purpose is unknown')
+  return { purpose: value }
 }
 
 const KINDS: readonly CandidateKind[] = ['host', 'reflexive', 'mapped', 'predicted', 'relayed']
@@ -206,7 +241,13 @@ function candidateEndpoint(where: string): Endpoint | undefined {
 }
 
 function refusalCode(value: unknown): RefusalCode {
-  return value === 'APPLICATION' || value === 'CLOCK' || value === 'BUSY' ? value : 'REFUSED'
+  return REFUSAL_CODES.find((code) => code === value) ?? 'REFUSED'
+}
+
+function abortCode(value: unknown): string {
+  const code = text(value, 'code', 32)
+  if (!/^[A-Z][A-Z_]*$/.test(code)) throw malformed('its code is none')
+  return code
 }
 
 /** A sentence from the peer for the log and the terminal: control characters cannot get there. */

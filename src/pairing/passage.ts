@@ -2,12 +2,15 @@ import type { IdentityName } from '../identity/index.js'
 import type { Endpoint, UdpPort } from '../net/index.js'
 import type { CandidateKind } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
+import type { Purpose } from './message.js'
 
 export type Role = 'inviter' | 'accepter'
 
 /** A hole that both sides know to be open, and what they share about it. */
 export interface Passage {
   readonly role: Role
+  /** `ping`: the way is tried and nothing is started on it. Without it, for the command. */
+  readonly purpose?: Purpose
   readonly app: string
   /** 16 bytes in hex; its first 8 digits stand in both logs. */
   readonly session: string

@@ -5,18 +5,24 @@ import { type Candidate, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
+import type { MappingHint, Offer, Purpose } from './message.js'
 import type { Passage, Role } from './passage.js'
+import { CandidateStory, formatRecord, type Tell } from './story.js'
+import { verdict } from './verdict.js'
 
 /** How long an inviter that knows of the accepter's success lets it go ahead, in ms: its acknowledgements take 10. */
 const HEAD_START = 15
 
 /** What the peer says while a session goes on, however early it comes. */
 export class PeerNews {
+  /** What the peer has found out about its NAT since its offer. */
+  mapping: MappingHint = 'unknown'
   #early: Candidate[] = []
   #sink: ((candidates: Candidate[]) => void) | undefined
 
   /** The peer has found more candidates. */
-  update(candidates: readonly Candidate[]): void {
+  update(candidates: readonly Candidate[], mapping: MappingHint): void {
+    if (mapping !== 'unknown') this.mapping = mapping
     if (this.#sink) this.#sink([...candidates])
     else this.#early.push(...candidates)
   }
@@ -35,7 +41,10 @@ export interface PassingOptions {
   readonly peer: IdentityName
   readonly keys: SessionKeys
   readonly gathering: Gathering
-  readonly remote: readonly Candidate[]
+  readonly remote: Pick<Offer, 'candidates' | 'mapping'>
+  readonly purpose?: Purpose
+  /** Hears how it went. */
+  readonly tell?: Tell
   /** Accepter: how long until it turns to full TTL when it has heard nothing, in ms. */
   readonly patience: number
   /** How long the punch may take, in ms. */
@@ -46,17 +55,18 @@ export interface PassingOptions {
 
 /**
  * Punches, and makes a passage of the path that both sides agreed on.
- * @throws PlexusError PUNCH_TIMEOUT, PEER_ABORTED, STUN_UNREACHABLE (the likely cause of a punch that failed), or
- *   the signal's reason
+ * @throws PlexusError PUNCH_TIMEOUT, PEER_ABORTED, NO_PATH or STUN_UNREACHABLE (the likely causes of a punch that
+ *   failed), or the signal's reason
  */
 export async function pass(context: PairingContext, options: PassingOptions): Promise<Passage> {
   const { clock, log, random, hops } = context
-  const { role, session, peer, keys, gathering, patience, timeout, news, signal } = options
+  const { role, session, peer, keys, gathering, patience, timeout, news, signal, purpose, tell } = options
   const { port } = gathering
-  const remote = probeable(gathering, options.remote)
+  const remote = probeable(gathering, options.remote.candidates)
   const shown = remote.map(({ kind, endpoint }) => `${kind} ${formatEndpoint(endpoint)}`).join(', ')
   log.info({}, `punching towards ${shown || 'whoever speaks first'}`)
   const started = clock.now()
+  const story = new CandidateStory()
   const attempt = punch(port, {
     role,
     keys: keys.punch,
@@ -68,10 +78,27 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     clock,
     log,
     signal,
+    onEvent: (event, ms) => story.note(event, ms),
   })
   news.connect((candidates) => attempt.addCandidates(probeable(gathering, candidates)))
+  const settled = () => {
+    gathering.settle()
+    const peerMapping = news.mapping === 'unknown' ? options.remote.mapping : news.mapping
+    const candidates = story.records()
+    for (const record of candidates) log.debug({}, `candidate ${formatRecord(record)}`)
+    tell?.({ name: 'punched', candidates, mapping: { own: gathering.mapping, peer: peerMapping } })
+    return peerMapping
+  }
   const result = await attempt.result.catch((thrown: unknown) => {
+    const mapping = settled()
     const error = asPlexusError(thrown)
+    if (error.code === 'PUNCH_TIMEOUT') {
+      const impossible = verdict(gathering, { candidates: options.remote.candidates, mapping })
+      if (impossible) {
+        log.info({ code: error.code }, error.message)
+        throw impossible
+      }
+    }
     if (error.code === 'PUNCH_TIMEOUT' && gathering.failure) {
       throw new PlexusError('STUN_UNREACHABLE', `${gathering.failure.message} ${error.message}`, {
         cause: error,
@@ -79,6 +106,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     }
     throw error
   })
+  settled()
   // the accepter goes on acknowledging for a moment before it hands over: its command is to start first
   if (role === 'inviter' && result.acknowledged) await sleep(clock, HEAD_START, signal)
   const inner = await innerEndpoint(port, result.peer)
@@ -89,6 +117,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   )
   return {
     role,
+    ...(purpose ? { purpose } : {}),
     app: context.app,
     session,
     host: context.host.name,

@@ -11,6 +11,8 @@ export interface PunchDriverOptions extends PunchOptions {
   readonly signal: AbortSignal
   /** Gets every datagram at the port that is no probe of the peer: STUN of another listener, noise, or first data. */
   readonly onUnclaimed?: (datagram: Datagram) => void
+  /** Hears of every event, as the log does. `ms` since the start. */
+  readonly onEvent?: (event: PunchEvent, ms: number) => void
 }
 
 /** A punch that is under way on a port. */
@@ -33,7 +35,7 @@ export interface RunningPunch {
  * @throws RangeError if the keys cannot serve
  */
 export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch {
-  const { clock, log, signal, onUnclaimed } = options
+  const { clock, log, signal, onUnclaimed, onEvent } = options
   const start = clock.now()
   const core = new Punch(options, start)
   if (signal.aborted) {
@@ -76,7 +78,10 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
       log.trace({ to: formatEndpoint(to), type, ...(ttl === undefined ? {} : { ttl }) }, 'punch: sent')
       port.send(data, to, ttl)
     }
-    for (const event of core.events()) report(log, event)
+    for (const event of core.events()) {
+      report(log, event)
+      onEvent?.(event, clock.now() - start)
+    }
     const { state } = core
     if (state.name === 'succeeded') {
       finish()

@@ -138,9 +138,9 @@ export function messages(): Message[] {
   return [
     { ...header, kind: 'invite', reply: Buffer.alloc(32, 7), offer },
     { ...header, kind: 'answer', offer },
-    { ...header, kind: 'update', candidates },
+    { ...header, kind: 'update', mapping: 'address-dependent', candidates },
     { ...header, kind: 'refusal', code: 'BUSY', sentence: 'A pairing of this identity is running.' },
-    { ...header, kind: 'abort', sentence: 'No path in 8 s.' },
+    { ...header, kind: 'abort', code: 'PUNCH_TIMEOUT', sentence: 'No path in 8 s.' },
   ]
 }
 

@@ -3,15 +3,15 @@ import type { Logger } from '../../src/net/index.js'
 /** A log that a test can read. */
 export class MemoryLog implements Logger {
   readonly lines: string[]
-  readonly #fields: object
+  readonly fields: object
 
   constructor(lines: string[] = [], fields: object = {}) {
     this.lines = lines
-    this.#fields = fields
+    this.fields = fields
   }
 
   #add(level: string, fields: object, message: string): void {
-    this.lines.push(`${level} ${message} ${JSON.stringify({ ...this.#fields, ...fields })}`)
+    this.lines.push(`${level} ${message} ${JSON.stringify({ ...this.fields, ...fields })}`)
   }
 
   trace(_fields: object, _message: string): void {}
@@ -28,7 +28,7 @@ export class MemoryLog implements Logger {
     this.#add('error', fields, message)
   }
   child(fields: object): Logger {
-    return new MemoryLog(this.lines, { ...this.#fields, ...fields })
+    return new MemoryLog(this.lines, { ...this.fields, ...fields })
   }
 
   /** How many lines match. */

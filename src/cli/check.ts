@@ -1,0 +1,107 @@
+import { PlexusError } from '../errors/index.js'
+import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
+import { silent } from '../net/index.js'
+import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
+import { exitCodeOf, type Finding, found } from './checks/finding.js'
+import { checkHost, checkPeer, checkRepository } from './checks/identity.js'
+import { checkCommand, checkStateDirectory } from './checks/place.js'
+import { checkRendezvous } from './checks/rendezvous.js'
+import { checkStun } from './checks/stun.js'
+import { systemClock } from './clock.js'
+import { defaultRepository } from './defaults.js'
+import type { Values } from './flags.js'
+import { ownIdentity } from './own-identity.js'
+import { bindOf, stateDirectoryOf } from './pair.js'
+import { logOf } from './servers.js'
+import { onEndingSignal } from './signals.js'
+
+/**
+ * `plexus check`: everything that a pairing with these flags needs, looked at side by side, one line a finding with what
+ * to do about it. Nobody is invited and no mailbox of somebody else is touched.
+ * @returns 0 if all is well, 1 if what failed may pass later, 2 if the configuration has to be changed
+ */
+export async function checkCommandLine(values: Values): Promise<number> {
+  const controller = new AbortController()
+  const stopListening = onEndingSignal((signal) =>
+    controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),
+  )
+  try {
+    const findings = await look(values, controller.signal)
+    process.stdout.write(values.switch('json') ? asJson(findings) : asText(findings))
+    return exitCodeOf(findings)
+  } finally {
+    stopListening()
+  }
+}
+
+async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
+  const repository = await checkRepository(values.path('app-repo') ?? defaultRepository())
+  const own = await checkOwn(values, repository.repository)
+  const hostName = own.name
+  const app = values.text('app-id') ?? 'plexus'
+  const stun = values.hosts('stun-server', 3478)
+  const bootstrap = values.hosts('dht-bootstrap')
+  const urls = values.many('rendezvous')
+  const identity = hostName ? formatIdentity(hostName) : 'check/check'
+  const state = stateDirectoryOf(values, `${app}\0${identity}`)
+  // the findings say it all; whoever wants to hear more asks for it
+  const log = values.switch('verbose') ? logOf(values) : silent
+  const meeting = { identity, app, stateDirectory: state, bootstrap, log, signal }
+  const found = await Promise.all([
+    checkIdentities(values, repository, own),
+    checkStateDirectory(state),
+    checkCommand(values),
+    checkStun(stun.length > 0 ? stun : DEFAULT_STUN_SERVERS, bindOf(values), {
+      log,
+      signal,
+    }),
+    ...(urls.length > 0 ? [...new Set(urls)] : ['dht:']).map((url) => checkRendezvous(url, meeting)),
+  ])
+  return found.flat()
+}
+
+interface Own {
+  readonly name?: IdentityName
+  readonly findings: readonly Finding[]
+}
+
+/** The identity that the flags name, or the only one of the repository with a key. */
+async function checkOwn(values: Values, repository: Repository | undefined): Promise<Own> {
+  const named = values.identity('host-info')
+  if (named) return { name: named, findings: [] }
+  if (repository === undefined) return { findings: [] }
+  try {
+    return { name: await ownIdentity(repository), findings: [] }
+  } catch (thrown) {
+    return { findings: [found('own identity', thrown)] }
+  }
+}
+
+async function checkIdentities(
+  values: Values,
+  { repository, findings }: { repository?: Repository; findings: readonly Finding[] },
+  own: Own,
+): Promise<Finding[]> {
+  const peer = values.identity('peer-info')
+  const all = [...findings, ...own.findings]
+  if (repository === undefined) return all
+  const date = systemClock.date()
+  if (own.name) all.push(...(await checkHost(repository, own.name, date)))
+  if (peer) all.push(...(await checkPeer(repository, peer, own.name, date)))
+  return all
+}
+
+function asText(findings: readonly Finding[]): string {
+  const widest = Math.max(...findings.map(({ what }) => what.length))
+  const lines = findings.map(({ state, what, sentence, advice, code }) => {
+    const more = [sentence, ...(advice ? [advice] : []), ...(code ? [`[${code}]`] : [])]
+    return `${state.padEnd(5)} ${what.padEnd(widest)}  ${more.join(' ')}`
+  })
+  // a name or a server's words cannot forge a line
+  return lines.map((line) => `${line.replace(/\p{C}/gu, ' ')}\n`).join('')
+}
+
+function asJson(findings: readonly Finding[]): string {
+  const exit = exitCodeOf(findings)
+  return `${JSON.stringify({ ok: exit === 0, exit, findings }, null, 2)}\n`
+}

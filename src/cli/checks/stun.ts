@@ -1,0 +1,80 @@
+import { asPlexusError } from '../../errors/index.js'
+import { type Family, formatEndpoint, type Logger, ownAddresses, UdpPort } from '../../net/index.js'
+import type { PairingContext } from '../../pairing/index.js'
+import { compareMappings, discover, type Reflexive } from '../../stun/index.js'
+import { systemClock, systemRandom } from '../clock.js'
+import { type Finding, found, ok, warn } from './finding.js'
+
+/** How long a STUN server may take, in ms: four transmissions of RFC 8489's schedule. */
+const PATIENCE = 4000
+
+type Outcome =
+  | { readonly server: string; readonly answers: readonly Reflexive[] }
+  | { readonly server: string; readonly failure: unknown }
+
+/** Every STUN server, asked from one port, and what their answers together say of the NAT. */
+export async function checkStun(
+  servers: readonly string[],
+  { range, ...bind }: PairingContext['bind'],
+  { log, signal }: { readonly log: Logger; readonly signal: AbortSignal },
+): Promise<Finding[]> {
+  let port: UdpPort
+  try {
+    port = range ? range.open(bind.address) : UdpPort.open(bind)
+  } catch (thrown) {
+    return [found('port', thrown)]
+  }
+  try {
+    const outcomes = await Promise.all(servers.map((server) => ask(port, server, log, signal)))
+    const answers = outcomes.flatMap((outcome) => ('answers' in outcome ? outcome.answers : []))
+    // one that answers is enough for pairing
+    const severity = answers.length > 0 ? 'warn' : 'FAIL'
+    const findings = outcomes.flatMap((outcome) =>
+      'failure' in outcome
+        ? [found('STUN', outcome.failure, severity)]
+        : outcome.answers.map(({ serverName, endpoint, rtt }) =>
+            ok('STUN', `${serverName} sees ${formatEndpoint(endpoint)} after ${Math.round(rtt)} ms.`),
+          ),
+    )
+    return [...findings, ...nat(answers)]
+  } finally {
+    await port.close()
+  }
+}
+
+async function ask(port: UdpPort, server: string, log: Logger, signal: AbortSignal): Promise<Outcome> {
+  const options = { clock: systemClock, random: systemRandom, log, signal, timeout: PATIENCE }
+  try {
+    return { server, answers: await discover(port, [server], options) }
+  } catch (failure) {
+    return { server, failure: asPlexusError(failure) }
+  }
+}
+
+function nat(answers: readonly Reflexive[]): Finding[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const ofFamily = answers.filter(({ base }) => base === family)
+    const [first] = ofFamily
+    return first ? [natOf(first, ofFamily, family)] : []
+  })
+}
+
+function natOf(first: Reflexive, answers: readonly Reflexive[], family: Family): Finding {
+  const what = `NAT (IPv${family})`
+  const { address } = first.endpoint
+  if (ownAddresses({ loopback: true }).some((own) => own.address === address)) {
+    return ok(what, `There is none: ${address} is an address of this machine.`)
+  }
+  switch (compareMappings(answers, family)) {
+    case 'endpoint-independent':
+      return ok(what, 'endpoint-independent: one public port for every destination.')
+    case 'symmetric':
+      return warn(
+        what,
+        'symmetric: another public port for each destination.',
+        'A peer behind a NAT of that kind too cannot be reached without a relay or a port mapping on either side.',
+      )
+    case 'unknown':
+      return ok(what, 'its kind is unknown: a second STUN server on another address would tell.')
+  }
+}

@@ -1,0 +1,67 @@
+import type { Mailbox } from '../../rendezvous/interface.js'
+import { PlexusError } from '../errors/index.js'
+import type { Certificate, IdentityName } from '../identity/index.js'
+import { deadline } from '../net/index.js'
+import type { PairingContext } from './context.js'
+import { Correspondence } from './correspondence.js'
+import type { Abort, Refusal } from './message.js'
+
+/** How long a side that gives up goes on trying to say so through the rendezvous, in ms. */
+export const FAREWELL = 5000
+
+/** Whom to tell, and where. */
+export interface Addressee {
+  readonly peer: IdentityName
+  readonly certificate: Certificate
+  readonly mailbox: Mailbox
+  readonly session: string
+}
+
+/** Tells the peer, as far as it can be reached, that this side has given up and why. Never rejects. */
+export async function sayFarewell(context: PairingContext, to: Addressee, error: PlexusError): Promise<void> {
+  const { clock, log } = context
+  const mail = new Correspondence(context)
+  const limit = deadline(clock, FAREWELL)
+  try {
+    const { code, message } = error
+    const abort: Abort = { ...mail.header(to.peer, to.session), kind: 'abort', code, sentence: message }
+    const { sealed } = await mail.seal(abort, to.certificate)
+    await mail.post(to.mailbox, sealed, abort, limit.signal)
+  } catch (thrown) {
+    log.debug({ err: thrown }, 'the peer could not be told that the pairing failed')
+  } finally {
+    limit.dispose()
+  }
+}
+
+const said = new WeakSet<PlexusError>()
+
+/** Whether the failure is one that the peer told of: it need not be told. */
+export function isFromPeer(error: PlexusError): boolean {
+  return error.code === 'PEER_ABORTED' || said.has(error)
+}
+
+/** What the peer said when it would not pair or gave up, as this side's own failure. */
+export function peerFailure(peer: string, message: Refusal | Abort): PlexusError {
+  const error = translated(peer, message)
+  said.add(error)
+  return error
+}
+
+function translated(peer: string, { kind, code, sentence }: Refusal | Abort): PlexusError {
+  const what = `${peer} ${kind === 'refusal' ? 'refused' : 'gave up'}: ${sentence}`
+  switch (code) {
+    case 'NO_PATH':
+      return new PlexusError('NO_PATH', what)
+    case 'COMMAND_MISSING':
+    case 'EXEC_PWD':
+    case 'EXEC_LOG':
+      return new PlexusError('PEER_COMMAND', what)
+    case 'APPLICATION':
+    case 'CLOCK':
+    case 'BUSY':
+    case 'REFUSED':
+      if (kind === 'refusal') return new PlexusError(code, what)
+  }
+  return new PlexusError('PEER_ABORTED', what)
+}
