@@ -17,7 +17,7 @@ const TEXT = readFileSync(fileURLToPath(new URL('../../../docs/protocol.md', imp
 
 /** The text of the vector of this name. */
 function vector(name: string): string {
-  const found = new RegExp(`^\`\`\`json ${name}\\n([^]*?)\\n\`\`\`$`, 'm').exec(TEXT)?.[1]
+  const found = new RegExp(`^\`\`\`(?:json|text) ${name}\\n([\\s\\S]*?)\\n\`\`\`$`, 'm').exec(TEXT)?.[1]
   assert.ok(found, `docs/protocol.md has no vector '${name}'`)
   return found
 }
@@ -75,10 +75,7 @@ describe('the test vectors of docs/protocol.md', () => {
 
   test('keys: both sides derive them from the two messages', () => {
     const { key } = offered(decodeMessage(INVITE))
-    for (const keys of [
-      keysOfSession(),
-      deriveKeys(privateKey(counting(33, 32)), key, INVITE, ANSWER),
-    ]) {
+    for (const keys of [keysOfSession(), deriveKeys(privateKey(counting(33, 32)), key, INVITE, ANSWER)]) {
       const found = {
         punchInviter: keys.punch.inviter.toString('hex'),
         punchAccepter: keys.punch.accepter.toString('hex'),

@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { test } from 'node:test'
+import { plexusScript, type ReadmeCommand, ROOT, readmeCommands } from '../support/readme.js'
+import { patience, skip, until } from './fixture.js'
+import { Lab, type Machine } from './index.js'
+import { PairingRig } from './pairing-rig.js'
+
+/** Why a VPN cannot be had here. */
+const missing =
+  skip ||
+  (existsSync('/usr/sbin/openvpn') ? false : 'openvpn is not installed') ||
+  (existsSync('/dev/net/tun') ? false : 'there is no /dev/net/tun') ||
+  (existsSync('/usr/bin/ping') ? false : 'ping is not installed')
+
+/** The file under which the owner's certificate comes to the other machine, as the README says. */
+const CARRIED = [
+  { from: 'server', identity: 'bob/server', to: 'laptop', as: 'bob.crt' },
+  { from: 'laptop', identity: 'alice/laptop', to: 'server', as: 'alice.crt' },
+] as const
+
+test('a newcomer who types what the README says has a VPN between two machines behind NATs', {
+  skip: missing,
+}, async () => {
+  const typed = readmeCommands().filter(({ where }) => where !== 'anywhere')
+  const lab = await Lab.open()
+  const rig = await PairingRig.open(lab, [])
+  const directory = await mkdtemp(join(tmpdir(), 'plexus-newcomer-'))
+  const running: ChildProcess[] = []
+  try {
+    const machines = {
+      server: await lab.side('server', 'port-restricted'),
+      laptop: await lab.side('laptop', 'port-restricted'),
+    }
+    // the laboratory has no public servers: what is typed stays the same
+    const flags = [`--dht-bootstrap=${rig.bootstrap}`, `--stun-server=${rig.stunServer}`]
+    await writeFile(join(directory, 'plexus'), plexusScript(flags), { mode: 0o755 })
+    for (const name of ['server', 'laptop']) {
+      await mkdir(join(directory, name))
+      await symlink(join(ROOT, 'hooks'), join(directory, name, 'hooks'))
+    }
+    const type = ({ where, line }: ReadmeCommand): ChildProcess => {
+      const machine: Machine = machines[where as keyof typeof machines]
+      const env = {
+        ...process.env,
+        PATH: `${directory}:${process.env.PATH}`,
+        XDG_STATE_HOME: join(directory, where, 'state'),
+      }
+      const child = machine.spawn('sh', ['-c', `exec ${line}`], {
+        cwd: join(directory, where),
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      running.push(child)
+      return child
+    }
+
+    const pairing = typed.filter(({ line }) => /^plexus --/.test(line))
+    for (const command of typed) {
+      if (pairing.includes(command)) continue
+      if (command.line.startsWith('install ')) {
+        for (const { from, identity, to, as } of CARRIED)
+          await copyFile(join(directory, from, 'repo', identity, 'cert.crt'), join(directory, to, as))
+      }
+      const [code] = await once(type(command), 'close')
+      assert.equal(code, 0, command.line)
+    }
+    const [accepting, inviting] = pairing
+    assert.ok(accepting?.where === 'server' && inviting?.where === 'laptop')
+    const accepter = type(accepting)
+    await said(accepter, /ready for invites/)
+    await said(type(inviting), /The command runs/)
+    const { laptop, server } = machines
+    await until(async () => (await laptop.exec('ping', ['-c', '1', '-W', '1', '10.77.0.1'])).status === 0)
+    const back = await server.exec('ping', ['-c', '1', '-W', '1', '10.77.0.2'])
+    assert.equal(back.status, 0, back.stdout)
+  } finally {
+    for (const child of running) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      child.kill()
+      await once(child, 'close')
+    }
+    await rm(directory, { recursive: true, force: true })
+    await rig.close()
+    await lab.close()
+  }
+})
+
+/** Resolves when a process has written a line that matches; rejects when it ends, or time runs out, before. */
+function said(child: ChildProcess, pattern: RegExp): Promise<void> {
+  const heard: string[] = []
+  return new Promise((resolve, reject) => {
+    const fail = (why: string) => reject(new Error(`${why}:\n${heard.join('\n')}`))
+    const limit = patience()
+    limit.addEventListener('abort', () => fail('it did not happen'), { once: true })
+    for (const input of [child.stdout, child.stderr]) {
+      if (!input) continue
+      createInterface({ input }).on('line', (line) => {
+        heard.push(line)
+        if (pattern.test(line)) resolve()
+      })
+    }
+    child.once('close', () => fail('it ended too early'))
+  })
+}
