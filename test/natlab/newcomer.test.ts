@@ -21,8 +21,8 @@ const missing =
 
 /** The file under which the owner's certificate comes to the other machine, as the README says. */
 const CARRIED = [
-  { from: 'server', identity: 'bob/server', to: 'laptop', as: 'bob.crt' },
-  { from: 'laptop', identity: 'alice/laptop', to: 'server', as: 'alice.crt' },
+  { from: 'server', identity: 'bob@example.com/server', to: 'laptop', as: 'bob.crt' },
+  { from: 'laptop', identity: 'alice@example.com/laptop', to: 'server', as: 'alice.crt' },
 ] as const
 
 test('a newcomer who types what the README says has a VPN between two machines behind NATs', {

@@ -115,7 +115,7 @@ describe('the commands of the README', () => {
       const [code] = await once(inviter, 'close')
       assert.equal(code, 0, told.stderr)
       assert.match(told.stdout, /^PLEXUS_ROLE=inviter$/m)
-      assert.match(told.stdout, /^PLEXUS_PEER_ID=bob\/server$/m)
+      assert.match(told.stdout, /^PLEXUS_PEER_ID=bob@example\.com\/server$/m)
     } finally {
       accepter.kill()
       await once(accepter, 'close')
@@ -125,7 +125,8 @@ describe('the commands of the README', () => {
   /** What a person does between two commands: brings a certificate to the other machine, under the owner's name. */
   function carry(machine: (typeof MACHINES)[number]): void {
     const other = machine === 'server' ? 'laptop' : 'server'
-    const [owner, name] = machine === 'server' ? ['bob', 'bob/server'] : ['alice', 'alice/laptop']
+    const [owner, name] =
+      machine === 'server' ? ['bob', 'bob@example.com/server'] : ['alice', 'alice@example.com/laptop']
     try {
       cpSync(join(directory, machine, 'repo', name, 'cert.crt'), join(directory, other, `${owner}.crt`))
     } catch {
