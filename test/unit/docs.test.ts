@@ -95,19 +95,6 @@ describe('docs/plexus.1', () => {
   })
 })
 
-test('docs/commands.md has every wildcard and its variable, and no other', () => {
-  const text = read('docs/commands.md')
-  const rows = text.split('\n').filter((line) => line.startsWith('|'))
-  const words = (pattern: RegExp) =>
-    sorted([...rows.join('\n').matchAll(pattern)].map(([, name = '']) => name))
-  assert.deepEqual(words(/%([a-z]+)%/g), Object.keys(WILDCARDS).sort())
-  const variables = Object.values(WILDCARDS).map(({ variable }) => variable)
-  assert.deepEqual(
-    words(/`(PLEXUS_[A-Z_]+)`/g),
-    sorted([...variables, 'PLEXUS_ROLE', 'PLEXUS_APP', 'PLEXUS_SESSION']),
-  )
-})
-
 test('docs/migrating.md says of each flag of plexus 3 whether it is there', () => {
   const offered = PAIRING_FLAGS.filter(({ help }) => help !== '')
   const names = offered.flatMap((flag) => [flag.name, ...((flag as { aliases?: string[] }).aliases ?? [])])
