@@ -7,6 +7,7 @@
  */
 import { Lab, labUnavailable, SERVER_PREFIX, type Side, type SideType } from '../test/natlab/index.js'
 import { type Outcome, PairingRig } from '../test/natlab/pairing-rig.js'
+import { median } from './median.js'
 
 const ALICE = 'alice@px.test/laptop'
 const BOB = 'bob@px.test/server'
@@ -35,12 +36,6 @@ const PAIRS: readonly {
 
 const [count = '20', ...words] = process.argv.slice(2)
 const times = Number(count)
-
-/** The middle of a list of numbers. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
-}
 
 /** What each part of a pairing took, in ms: the median of each. */
 function parts(outcomes: readonly Outcome[]): string {

@@ -19,6 +19,15 @@ declare module 'hyperdht' {
     readonly to: NodeAddress
     /** Round-trip time in ms. */
     readonly rtt: number
+    /** What the node holds under the target of a request; null is nothing. */
+    readonly value: Buffer | null
+  }
+
+  export interface Request {
+    readonly command: number
+    readonly target: Buffer
+    readonly token: null
+    readonly value: null
   }
 
   export interface LookupReply extends Reply {
@@ -60,6 +69,8 @@ declare module 'hyperdht' {
     refresh(): void
     close(): Promise<void>
     readonly relayAddresses: readonly NodeAddress[]
+    /** Not part of its interface: what sleeps up to 3 s before it does what `refresh` asks for. */
+    readonly _announcer?: { readonly _sleeper?: { resume(): void } } | null
   }
 
   export interface ConnectOptions {
@@ -109,6 +120,9 @@ declare module 'hyperdht' {
     refresh(): void
     toArray(options?: { limit?: number }): NodeAddress[]
     ping(to: NodeAddress, options?: { retry?: boolean }): Promise<Reply>
+    request(request: Request, to: NodeAddress, options?: { retry?: boolean }): Promise<Reply>
+    /** Called when several requests came to nothing; `online` is false from then until a reply is counted, each 5 s. */
+    _offline(): void
     query(request: object, options?: QueryOptions): Query<unknown>
     findPeer(publicKey: Buffer, options?: QueryOptions): Query<Reply>
     lookup(topic: Buffer, options?: QueryOptions): Query<LookupReply>

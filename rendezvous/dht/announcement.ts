@@ -6,19 +6,20 @@ import type { Doorbell } from './doorbell.js'
 import type { DhtNetwork } from './network.js'
 import { announcedDays, commitment, type IdentityMailbox, placeOf } from './place.js'
 import { encodePointer } from './pointer.js'
+import { Presence } from './presence.js'
 
 /** How often everything is announced anew, in ms. Nodes keep an announcement for 13 to 27 minutes. */
 const RENEWAL = 10 * 60_000
-/**
- * How often it is checked that the announcement is still there, in ms: a node that restarted has forgotten it. Two
- * questions to three nodes each time are 16 packets a minute, of the 200 that an idle accepter may use: hyperdht's
- * own pings to its relays are 120, to others some 30, and the renewals 35.
- */
+/** How often the nodes that hold the pointer are asked for it, in ms: 8 packets of the 200 a minute that are allowed. */
 const CHECK = 45_000
 /** Nodes asked in a check. */
 const CHECKED_NODES = 3
+/** How often the bootstrap nodes of a small network are asked, and the clocks compared, in ms. */
+const LOOK = 3000
+/** The two clocks drift apart by more than this, in ms, only when the machine slept or its time was set. */
+const SLEPT = 10_000
 /** Pauses before a failed announcement is tried again, in ms; the last one repeats. */
-const RETRIES = [500, 1000, 2000, 5000, 10_000] as const
+const RETRIES = [500, 1000, 2000] as const
 
 /** Keeps an accepter announced: on the topic, in the pointer, and in the record under its own key. */
 export class Announcement {
@@ -33,10 +34,11 @@ export class Announcement {
   #pause: Scope | undefined
   /** When the next announcement is due, by the clock; 0 is at once. */
   #due = 0
-  /** Our own address as each node saw it last: a NAT that gave us another one has cut the nodes' way to us. */
-  readonly #mappings = new Map<string, string>()
   /** The nodes that were given the pointer last. */
   #holders: readonly NodeAddress[] = []
+  /** When the next search for it is due, by the clock. */
+  #nextSearch = 0
+  readonly #presence: Presence
   #announced: (() => void) | undefined
   /** Resolves with the first success. Never rejects. */
   readonly first: Promise<void> = new Promise((resolve) => {
@@ -56,6 +58,7 @@ export class Announcement {
     this.#mailbox = mailbox
     this.#context = context
     this.#life = scope(network.signal)
+    this.#presence = new Presence(network, doorbell, keyPair, context, () => this.#again())
     this.#running = this.#run().catch((cause) => {
       context.log.error({ cause: String(cause) }, 'announcing in the DHT stopped')
     })
@@ -74,10 +77,7 @@ export class Announcement {
     await this.#network.connected(signal).catch(() => {})
     await this.#network.settled(signal).catch(() => {})
     if (signal.aborted) return
-    const onchange = () => {
-      this.#due = 0
-      this.#pause?.close()
-    }
+    const onchange = () => this.#again()
     const stop = this.#network.onstate(onchange)
     this.#network.dht.on('network-change', onchange)
     try {
@@ -88,16 +88,17 @@ export class Announcement {
         await this.#network.connected(signal).catch(() => {})
         if (signal.aborted) return
         if (clock.now() < this.#due && (await this.#present())) {
-          await this.#wait(Math.min(CHECK, this.#due - clock.now()))
+          await this.#wait(Math.min(LOOK, this.#due - clock.now()))
           continue
         }
-        if (rounds++ > 0) this.#doorbell.server.refresh()
+        if (rounds++ > 0) this.#doorbell.refresh()
         this.#due = clock.now() + RENEWAL
+        this.#nextSearch = clock.now() + CHECK
         if (await this.#announce()) {
           if (failures > 0 || rounds === 1) log.info({}, 'announced in the DHT')
           failures = 0
           this.#announced?.()
-          await this.#wait(CHECK)
+          await this.#wait(LOOK)
         } else {
           if (failures === 0 && !signal.aborted) log.warn({}, 'cannot be announced in the DHT; trying again')
           this.#due = 0
@@ -111,31 +112,23 @@ export class Announcement {
     }
   }
 
-  /** Whether nodes still hold the announcement on the topic and the way to the doorbell. */
+  /** Has it announced anew, now. */
+  #again(): void {
+    this.#due = 0
+    this.#pause?.close()
+  }
+
+  /** Whether inviters can still find the accepter, as far as can be told. */
   async #present(): Promise<boolean> {
     const signal = this.#life.signal
-    const own = this.#keyPair.publicKey
-    const where = {
-      nodes: this.#doorbell.server.relayAddresses.slice(0, CHECKED_NODES),
-      onlyClosestNodes: true,
-    }
-    if (where.nodes.length === 0) return false
-    let reachable = false
-    let moved = false
-    await this.#network.operate(signal, async (options) => {
-      for await (const { from, to } of this.#network.dht.findPeer(own, { ...options, ...where })) {
-        const [node, mapping] = [`${from.host}:${from.port}`, `${to.host}:${to.port}`]
-        const before = this.#mappings.get(node)
-        if (before !== undefined && before !== mapping) moved = true
-        this.#mappings.set(node, mapping)
-        reachable = true
-      }
-    })
-    if (signal.aborted) return true
-    const [day] = announcedDays(this.#context.clock.date())
+    const { clock } = this.#context
+    const [day] = announcedDays(clock.date())
     const { pointer } = placeOf(this.#mailbox, day ?? 0)
+    if (await this.#presence.forgotten(pointer.publicKey, signal)) return signal.aborted
+    if (clock.now() < this.#nextSearch) return true
+    this.#nextSearch = clock.now() + CHECK
     const { value } = await this.#network.get(pointer.publicKey, signal, this.#holders)
-    return signal.aborted || (reachable && !moved && value !== undefined)
+    return signal.aborted || value !== undefined
   }
 
   /** One round. True if an inviter can find the accepter now. */
@@ -144,7 +137,6 @@ export class Announcement {
     const date = this.#context.clock.date()
     const seq = Math.floor(date / 1000)
     const relays = this.#doorbell.server.relayAddresses.slice(0, 3)
-    this.#mappings.clear()
     const own = this.#keyPair
     const places = announcedDays(date).map((day) => placeOf(this.#mailbox, day))
     const done = await Promise.allSettled([
@@ -163,8 +155,12 @@ export class Announcement {
   }
 
   async #wait(ms: number): Promise<void> {
+    const { clock } = this.#context
+    const skew = clock.date() - clock.now()
     this.#pause = scope(this.#life.signal)
-    await sleep(this.#context.clock, ms, this.#pause.signal).catch(() => {})
+    await sleep(clock, ms, this.#pause.signal).catch(() => {})
     this.#pause.close()
+    // time that was slept through is not counted, but nodes have forgotten meanwhile
+    if (Math.abs(clock.date() - clock.now() - skew) > SLEPT) this.#due = 0
   }
 }

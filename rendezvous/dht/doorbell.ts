@@ -52,6 +52,12 @@ export class Doorbell {
     await this.server.listen(keyPair)
   }
 
+  /** Has the nodes told anew, and at once, how the doorbell is reached. */
+  refresh(): void {
+    this.server.refresh()
+    this.server._announcer?._sleeper?.resume()
+  }
+
   /** Stops fetching; the server itself is closed together with the network, or by `close`. */
   async close(): Promise<void> {
     for (const { end } of this.#fetches.values()) end()

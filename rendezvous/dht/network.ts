@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import type { KeyPair, LookupReply, NodeAddress, Query, QueryOptions } from 'hyperdht'
 import { isAbort, PlexusError } from '../../src/errors/index.js'
 import { type HostPort, sleep } from '../../src/net/index.js'
@@ -22,7 +23,7 @@ export type NetworkState = 'joining' | 'connected' | 'silent' | 'foreign' | 'clo
 const SETTLE_PATIENCE = 3000
 /** First pause before who answers at the bootstrap is looked into, and the network searched again; doubles, in ms. */
 const FIRST_RETRY = 800
-const LAST_RETRY = 30_000
+const LAST_RETRY = 2500
 /** How long an operation that nobody bounds may take, in ms: hyperdht gives up a dead node after 3 to 5 s. */
 const OPERATION_PATIENCE = 12_000
 /** Pause before a record that no node took is stored again, in ms. */
@@ -184,6 +185,15 @@ export class DhtNetwork {
         await sleep(this.#context.clock, STORE_AGAIN, signal)
       }
     }
+  }
+
+  /**
+   * The bootstrap nodes, where inviters begin, of a network so small that each of its nodes holds every record; none
+   * of a large one.
+   */
+  get smallBootstrap(): readonly NodeAddress[] {
+    if (this.dht.toArray({ limit: REPLICAS }).length >= REPLICAS) return []
+    return this.#bootstrap?.filter(({ host }) => isIPv4(host)) ?? []
   }
 
   /** Who announces on a topic, reply by reply. */

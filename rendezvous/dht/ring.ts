@@ -15,8 +15,11 @@ const CROWDED_DURATION = 500
 const DELIVERED_AFTER = 60
 /** Rings under way at the same time. */
 const MAX_RINGS = 12
-/** Pauses before an announcer is rung again, in ms, while nobody says that the message was taken. */
-const AGAIN = [300, 700, 1500, 3000, 6000, 12_000] as const
+/**
+ * Pauses before an announcer is rung again, in ms, while nobody says that the message was taken: often in the first
+ * 12 s, as an accepter that was cut off is back within a few.
+ */
+const AGAIN = [300, 500, 500, 500, 1000, 1000, 3000, 6000, 12_000] as const
 
 interface Turn {
   announcer: Announcer

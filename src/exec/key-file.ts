@@ -1,4 +1,4 @@
-import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
+import { type FileHandle, lstat, mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
 import type { Environment } from './environment.js'
@@ -10,9 +10,19 @@ export interface KeyFile {
   remove(): Promise<void>
 }
 
+/** The name of such a directory says which process made it. */
+const PREFIX = 'plexus-key-'
+const NAME = /^plexus-key-(\d+)-\w+$/
+
+/**
+ * How long a key file stays, in ms, that a process left behind which was killed: its command lives on, and may read
+ * the file again.
+ */
+const ABANDONED = 3_600_000
+
 /**
  * Writes a key where only this user can read it: under systemd's RUNTIME_DIRECTORY, XDG_RUNTIME_DIR (both in memory,
- * as a rule), TMPDIR or /tmp, whichever can be written first.
+ * as a rule), TMPDIR or /tmp, whichever can be written first. Removes there what processes that were killed left behind.
  * @throws PlexusError STATE_DIRECTORY if none can be
  */
 export async function writeKeyFile(key: Buffer, env: Environment): Promise<KeyFile> {
@@ -53,12 +63,36 @@ async function privateDirectory(env: Environment): Promise<string> {
   for (const parent of parents) {
     if (parent === undefined || !isAbsolute(parent)) continue
     try {
-      return await mkdtemp(join(parent, 'plexus-'))
+      const directory = await mkdtemp(join(parent, `${PREFIX}${process.pid}-`))
+      await removeAbandoned(parent, directory).catch(() => {}) // nothing depends on it
+      return directory
     } catch (thrown) {
       cause = thrown
     }
   }
   throw unwritable(cause)
+}
+
+/** @param fresh a directory made just now, whose time says what now is for this file system */
+async function removeAbandoned(parent: string, fresh: string): Promise<void> {
+  const { mtimeMs: now, uid } = await lstat(fresh)
+  for (const name of await readdir(parent)) {
+    const pid = NAME.exec(name)?.[1]
+    if (pid === undefined || alive(Number(pid))) continue
+    const directory = join(parent, name)
+    const found = await lstat(directory)
+    if (found.uid === uid && now - found.mtimeMs > ABANDONED)
+      await rm(directory, { recursive: true, force: true })
+  }
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (cause) {
+    return (cause as { code?: unknown }).code !== 'ESRCH'
+  }
 }
 
 function unwritable(cause: unknown): PlexusError {

@@ -137,6 +137,10 @@ export class PairingRig {
   readonly directory: string
   readonly #lab: Lab
   readonly #processes: Process[] = []
+  /** The STUN server over IPv4. */
+  stun: Process | undefined
+  /** The nodes of the DHT, the bootstrap node first. */
+  readonly nodes: Process[] = []
 
   private constructor(lab: Lab, directory: string) {
     this.#lab = lab
@@ -147,21 +151,32 @@ export class PairingRig {
   static async open(lab: Lab, names: readonly string[]): Promise<PairingRig> {
     const rig = new PairingRig(lab, await mkdtemp(join(tmpdir(), 'plexus-rig-')))
     for (const name of names) await rig.identity(name)
-    const [first, second] = lab.servers.addresses
-    const stun = rig.run(lab.servers, [
+    await rig.startStun()
+    const stun6 = rig.run(lab.servers, ['stun-server', `--listen=${rig.stunServer6}`])
+    await stun6.said(/^STUN server on/)
+    for (const index of rig.#dhtAddresses().keys()) await rig.startNode(index)
+    return rig
+  }
+
+  /** Starts the STUN server, again if it ended. */
+  async startStun(): Promise<void> {
+    const { servers } = this.#lab
+    const [first, second] = servers.addresses
+    this.stun = this.run(servers, [
       'stun-server',
       `--listen=${first}:${STUN_PORT}`,
       `--alternate=${second}:${STUN_PORT + 1}`,
     ])
-    await stun.said(/^STUN server on/)
-    const stun6 = rig.run(lab.servers, ['stun-server', `--listen=${rig.stunServer6}`])
-    await stun6.said(/^STUN server on/)
-    for (const [index, address] of rig.#dhtAddresses().entries()) {
-      const bootstrap = index === 0 ? [] : [`--dht-bootstrap=${rig.bootstrap}`]
-      const node = rig.run(lab.servers, ['dht-node', `--listen=${address}:${DHT_PORT}`, ...bootstrap])
-      await node.said(/^DHT node on/)
-    }
-    return rig
+    await this.stun.said(/^STUN server on/)
+  }
+
+  /** Starts a node of the DHT, again if it ended: it comes back with nothing that it held. @param index 0 is the bootstrap node */
+  async startNode(index: number): Promise<void> {
+    const bootstrap = index === 0 ? [] : [`--dht-bootstrap=${this.bootstrap}`]
+    const listen = `--listen=${this.#dhtAddresses()[index]}:${DHT_PORT}`
+    const node = this.run(this.#lab.servers, ['dht-node', listen, ...bootstrap])
+    this.nodes[index] = node
+    await node.said(/^DHT node on/)
   }
 
   get repository(): string {
