@@ -14,7 +14,7 @@ import { asPlexusError, isAbort, PlexusError } from '../errors/index.js'
 import { Ending, REPEAT_POLICIES } from '../exec/index.js'
 import { formatIdentity, type IdentityName, Repository } from '../identity/index.js'
 import { type Logger, PortRange, UdpPort } from '../net/index.js'
-import type { PairingContext } from '../pairing/index.js'
+import { lastWords, type PairingContext } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
@@ -123,6 +123,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
       } finally {
+        await lastWords(rendezvous)
         await rendezvous.close()
       }
     })

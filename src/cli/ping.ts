@@ -3,7 +3,7 @@ import { type PingReport, runPing } from '../daemon/index.js'
 import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, parseIdentity, Repository } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
-import { formatRecord, type PairingContext, type PairingEvent } from '../pairing/index.js'
+import { formatRecord, lastWords, type PairingContext, type PairingEvent } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { Carrier } from './carrier.js'
 import { systemClock, systemRandom } from './clock.js'
@@ -36,6 +36,7 @@ export async function pingCommand(peerText: string, values: Values): Promise<num
   } finally {
     process.stdout.write(story.text())
     stopListening()
+    await lastWords(context.rendezvous)
     await context.rendezvous.close()
   }
 }

@@ -1,7 +1,7 @@
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
-import type { PairingContext } from '../pairing/index.js'
+import { lastWords, type PairingContext } from '../pairing/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
 import { badOption, checkOptions, type PairingOptions } from './options.js'
 import { isRendezvous, openRendezvous } from './rendezvous.js'
@@ -40,6 +40,7 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
     const context = { clock, random, log, repository, host, rendezvous, ...plain }
     const ours = rendezvous === given ? [state] : [rendezvous, state]
     const close = async () => {
+      if (rendezvous !== given) await lastWords(rendezvous)
       for (const each of ours) {
         await each.close().catch((thrown: unknown) => {
           const { code, message } = asPlexusError(thrown)

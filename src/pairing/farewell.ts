@@ -1,4 +1,4 @@
-import type { Mailbox } from '../../rendezvous/interface.js'
+import type { Mailbox, Rendezvous } from '../../rendezvous/interface.js'
 import { PlexusError } from '../errors/index.js'
 import type { Certificate, IdentityName } from '../identity/index.js'
 import { deadline } from '../net/index.js'
@@ -6,8 +6,19 @@ import type { PairingContext } from './context.js'
 import { Correspondence } from './correspondence.js'
 import type { Abort, Refusal } from './message.js'
 
-/** How long a side that gives up goes on trying to say so through the rendezvous, in ms. */
-export const FAREWELL = 5000
+/**
+ * How long a side that gives up goes on trying to say so through the rendezvous, in ms. A program that ends waits for it,
+ * and a person for the program: a message takes a second at most where the rendezvous works at all.
+ */
+export const FAREWELL = 2000
+
+/** What is still being said, by the rendezvous that carries it. */
+const underway = new WeakMap<Rendezvous, Set<Promise<void>>>()
+
+/** Resolves when nothing is being said any more: wait for it before a rendezvous is closed. FAREWELL at most. */
+export async function lastWords(rendezvous: Rendezvous): Promise<void> {
+  await Promise.all(underway.get(rendezvous) ?? [])
+}
 
 /** Whom to tell, and where. */
 export interface Addressee {
@@ -18,7 +29,16 @@ export interface Addressee {
 }
 
 /** Tells the peer, as far as it can be reached, that this side has given up and why. Never rejects. */
-export async function sayFarewell(context: PairingContext, to: Addressee, error: PlexusError): Promise<void> {
+export function sayFarewell(context: PairingContext, to: Addressee, error: PlexusError): Promise<void> {
+  const { rendezvous } = context
+  const saying = underway.get(rendezvous) ?? new Set()
+  underway.set(rendezvous, saying)
+  const done = say(context, to, error).finally(() => saying.delete(done))
+  saying.add(done)
+  return done
+}
+
+async function say(context: PairingContext, to: Addressee, error: PlexusError): Promise<void> {
   const { clock, log } = context
   const mail = new Correspondence(context)
   const limit = deadline(clock, FAREWELL)

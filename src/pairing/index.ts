@@ -1,5 +1,6 @@
 export { Accepter, type AccepterOptions, type GiveUp, type Underway } from './accepter.js'
 export { type PairingContext, shortSession } from './context.js'
+export { lastWords } from './farewell.js'
 export { type InviteOptions, invite } from './inviter.js'
 export type { MappingHint, Purpose, RefusalCode } from './message.js'
 export type { Passage, Role } from './passage.js'

@@ -83,6 +83,19 @@ describe('behind port-restricted NATs', { skip }, () => {
     await accepter.stop()
   })
 
+  test('an inviter that is stopped tells the accepter so', async () => {
+    const accepter = await rig.accepter(b, BOB)
+    // nobody can be punched there: the accepter is still at it when the inviter is stopped
+    await lab.loss(100)
+    const inviter = rig.inviter(a, ALICE, BOB)
+    await inviter.said(/^punching towards/)
+    await inviter.stop('SIGINT')
+    const session = inviter.events.find((event) => event.session)?.session
+    await accepter.said(/^the pairing failed: .* gave up: Stopped by SIGINT/, session)
+    await lab.loss(0)
+    await accepter.stop()
+  })
+
   test('20% loss is survived', async () => {
     const accepter = await rig.accepter(b, BOB)
     await lab.loss(20)
