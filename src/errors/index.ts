@@ -52,6 +52,12 @@ export const ERROR_CODES = {
   IDENTITY_NAME: entry('usage', 'An identity is owner/pin, two plain names with one slash between them.'),
   IDENTITY_EXISTS: entry('usage', 'Remove the old identity first, or choose another pin.'),
   IDENTITY_MISSING: entry('usage', 'Put its certificate at <repo>/<owner>/<pin>/cert.crt.'),
+  IDENTITY_AMBIGUOUS: entry('usage', 'Write it in full, as owner/pin.'),
+  NOT_CONFIRMED: entry('usage', 'Answer y if you are sure; in a script give --fingerprint or --yes.'),
+  FINGERPRINT: entry(
+    'usage',
+    'Compare the fingerprint with the owner of the identity, by telephone for example.',
+  ),
   KEY_MISSING: entry('usage', 'Make an identity with: plexus id new <owner/pin>.'),
   KEY_READABLE: entry('usage', 'Run chmod 600 on the private key.'),
   KEY_INVALID: entry('usage', 'Use an RSA key of 2048 to 4096 bits, or an EC key on P-256 or P-384, as PEM.'),

@@ -31,6 +31,8 @@ export interface CertificateFields {
   readonly issuer: Buffer
   readonly serial: Buffer
   readonly subjectKeyId: Buffer | undefined
+  /** The subjectAltName extension in DER, not looked into. */
+  readonly subjectAltName: Buffer | undefined
   /** The OIDs of the extensions that nobody may ignore (RFC 5280, 4.2). */
   readonly critical: readonly string[]
   /** How the issuer signed it; nothing if that is weak or unknown. */
@@ -38,6 +40,7 @@ export interface CertificateFields {
 }
 
 const SUBJECT_KEY_ID = '2.5.29.14'
+const SUBJECT_ALT_NAME = '2.5.29.17'
 
 /** Real keys end at 4096 bits: beyond that every message costs tens of ms. Below 2048 they are broken. */
 const RSA_BITS = { least: 2048, most: 4096 }
@@ -157,15 +160,18 @@ function readFields(der: Uint8Array): CertificateFields {
   body.optional(1) // issuerUniqueID
   body.optional(2) // subjectUniqueID
   const extensions = body.optional(3)
-  const { critical, subjectKeyId } = extensions ? readExtensions(extensions, what) : NO_EXTENSIONS
-  return { issuer: encode(issuer), serial: encode(serial), subjectKeyId, critical, signature }
+  const found = extensions ? readExtensions(extensions, what) : NO_EXTENSIONS
+  return { issuer: encode(issuer), serial: encode(serial), signature, ...found }
 }
 
-const NO_EXTENSIONS = { critical: [] as string[], subjectKeyId: undefined }
+type Extensions = Pick<CertificateFields, 'critical' | 'subjectKeyId' | 'subjectAltName'>
 
-function readExtensions(value: Asn1, what: string): { critical: string[]; subjectKeyId: Buffer | undefined } {
+const NO_EXTENSIONS: Extensions = { critical: [], subjectKeyId: undefined, subjectAltName: undefined }
+
+function readExtensions(value: Asn1, what: string): Extensions {
   const critical: string[] = []
   let subjectKeyId: Buffer | undefined
+  let subjectAltName: Buffer | undefined
   const list = Members.ofSequence(Members.only(value, what), what)
   while (list.more) {
     const extension = list.sequence()
@@ -175,6 +181,7 @@ function readExtensions(value: Asn1, what: string): { critical: string[]; subjec
     const content = extension.octets()
     extension.end()
     if (dotted === SUBJECT_KEY_ID) subjectKeyId = octetsOf(decode(content, what), what)
+    if (dotted === SUBJECT_ALT_NAME) subjectAltName = content
   }
-  return { critical, subjectKeyId }
+  return { critical, subjectKeyId, subjectAltName }
 }

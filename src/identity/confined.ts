@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
-import { lstat, open, realpath } from 'node:fs/promises'
+import { lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
+import { PlexusError } from '../errors/index.js'
 
 /** A key, a certificate or a bundle of a few dozen is smaller; nothing larger is read into memory. */
 const MAX_FILE = 64 * 1024
@@ -68,4 +69,16 @@ export async function entryExists(path: string): Promise<boolean> {
   } catch (thrown) {
     return !isCode(thrown, 'ENOENT', 'ENOTDIR')
   }
+}
+
+/**
+ * Makes the directory of an identity, and the repository if there is none, all 0700.
+ * @throws PlexusError REPOSITORY when it leads out of the repository; what the file system throws
+ */
+export async function makeDirectory(repository: string, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  if (isInside(await realpath(repository), await realpath(directory))) return
+  throw new PlexusError('REPOSITORY', `${directory} leads out of the repository.`, {
+    advice: 'Replace the symbolic link with a directory.',
+  })
 }

@@ -1,12 +1,12 @@
 import { generateKeyPair, type KeyObject, X509Certificate } from 'node:crypto'
-import { link, mkdir, open, realpath, unlink } from 'node:fs/promises'
+import { link, open, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { PlexusError } from '../errors/index.js'
 import type { Random } from '../net/index.js'
-import { entryExists, isInside } from './confined.js'
+import { entryExists, makeDirectory } from './confined.js'
 import { checkIdentityName, formatIdentity, type IdentityName } from './name.js'
-import type { IdentityPaths } from './repository.js'
+import { type IdentityPaths, pathsIn } from './paths.js'
 import { selfSign } from './self-signed.js'
 
 const generate = promisify(generateKeyPair)
@@ -30,32 +30,11 @@ export async function createIdentity(
 ): Promise<{ fingerprint: string; paths: IdentityPaths }> {
   checkIdentityName(name)
   const directory = join(repository, name.owner, name.pin)
-  const paths: IdentityPaths = {
-    certificate: join(directory, 'cert.crt'),
-    privateKey: join(directory, 'private.key'),
-    ca: join(directory, 'ca.crt'),
-  }
+  const paths = pathsIn(directory)
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    if (!isInside(await realpath(repository), await realpath(directory))) {
-      throw new PlexusError('REPOSITORY', `${directory} leads out of the repository.`, {
-        advice: 'Replace the symbolic link with a directory.',
-      })
-    }
-    for (const path of [paths.certificate, paths.privateKey]) {
-      if (await entryExists(path)) throw exists(name, path)
-    }
-    const privateKey = await makeKey(options.key)
-    const pem = selfSign(privateKey, name, options)
-    const secret = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
-    if (!(await write(paths.privateKey, secret, 0o600, options.random))) throw exists(name, paths.privateKey)
-    try {
-      if (!(await write(paths.certificate, pem, 0o644, options.random))) throw exists(name, paths.certificate)
-    } catch (thrown) {
-      await unlink(paths.privateKey) // half an identity would be in the way of the next try
-      throw thrown
-    }
-    return { fingerprint: new X509Certificate(pem).fingerprint256, paths }
+    await makeDirectory(repository, directory)
+    const fingerprint = await writePair(name, paths.certificate, paths.privateKey, options)
+    return { fingerprint, paths }
   } catch (thrown) {
     if (thrown instanceof PlexusError) throw thrown
     throw new PlexusError('REPOSITORY', `The identity cannot be written at ${directory}.`, {
@@ -63,6 +42,33 @@ export async function createIdentity(
       cause: thrown,
     })
   }
+}
+
+/**
+ * Makes a key pair and writes it and its certificate to two new files.
+ * @returns the fingerprint of the certificate
+ * @throws PlexusError IDENTITY_EXISTS when there is either file; what the file system throws
+ */
+export async function writePair(
+  name: IdentityName,
+  certificatePath: string,
+  keyPath: string,
+  options: { key: 'rsa' | 'ec'; random: Random; date: number },
+): Promise<string> {
+  for (const path of [certificatePath, keyPath]) {
+    if (await entryExists(path)) throw exists(name, path)
+  }
+  const privateKey = await makeKey(options.key)
+  const pem = selfSign(privateKey, name, options)
+  const secret = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  if (!(await writeNew(keyPath, secret, 0o600, options.random))) throw exists(name, keyPath)
+  try {
+    if (!(await writeNew(certificatePath, pem, 0o644, options.random))) throw exists(name, certificatePath)
+  } catch (thrown) {
+    await unlink(keyPath) // half an identity would be in the way of the next try
+    throw thrown
+  }
+  return new X509Certificate(pem).fingerprint256
 }
 
 function exists(name: IdentityName, path: string): PlexusError {
@@ -82,7 +88,7 @@ async function makeKey(kind: 'rsa' | 'ec'): Promise<KeyObject> {
  * unlike a rename replaces nothing.
  * @returns false when there is a file already
  */
-async function write(path: string, text: string, mode: number, random: Random): Promise<boolean> {
+export async function writeNew(path: string, text: string, mode: number, random: Random): Promise<boolean> {
   const draft = join(dirname(path), `.${random(8).toString('hex')}`)
   const handle = await open(draft, 'wx', mode)
   try {

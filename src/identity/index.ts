@@ -12,6 +12,8 @@ export {
 export { type Certificate, type KeyKind, parseCertificate } from './certificate.js'
 export { createIdentity } from './create.js'
 export * as der from './der.js'
+export { EXPIRY_NOTICE, expiryNotice } from './expiry.js'
+export { formatHandout, type Handout, parseHandout } from './handout.js'
 export {
   checkIdentityName,
   formatIdentity,
@@ -19,4 +21,14 @@ export {
   isIdentityName,
   parseIdentity,
 } from './name.js'
-export { type Host, type IdentityPaths, Repository } from './repository.js'
+export type { IdentityPaths } from './paths.js'
+export type { IdentityRecord, KeyFile } from './record.js'
+export { type Host, Repository } from './repository.js'
+export {
+  finishRollover,
+  type ImportPlan,
+  planImport,
+  removeIdentity,
+  renewIdentity,
+  storeCertificates,
+} from './rollover.js'

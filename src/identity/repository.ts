@@ -1,11 +1,21 @@
-import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
+import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { Dirent } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
-import { type Certificate, keyKind, parseBundle, parseCertificate } from './certificate.js'
-import { isInside, readConfined } from './confined.js'
-import { checkIdentityName, formatIdentity, type IdentityName, isIdentityName } from './name.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
+import { entryExists, isInside, readConfined } from './confined.js'
+import {
+  checkIdentityName,
+  formatIdentity,
+  type IdentityName,
+  isIdentityName,
+  parseIdentity,
+} from './name.js'
+import { type IdentityPaths, pathsIn } from './paths.js'
+import { checkPrivate, parsePrivateKey } from './private-key.js'
+import { type IdentityRecord, keyFile } from './record.js'
+import { chooseIdentity } from './short-name.js'
 import { checkChain } from './trust.js'
 
 /** An identity of one's own. */
@@ -13,21 +23,17 @@ export interface Host {
   readonly name: IdentityName
   readonly certificate: Certificate
   readonly privateKey: KeyObject
-}
-
-/** Where the files of an identity lie, or would. */
-export interface IdentityPaths {
-  readonly certificate: string
-  readonly privateKey: string
-  readonly ca: string
+  /** During a rollover: the pair that will take this one's place. What peers seal to either is opened. */
+  readonly next?: Host
 }
 
 /** How many directories are read at a time: enough to hide the latency of a network file system. */
 const READ_AHEAD = 32
 
 /**
- * The application repository: `<path>/<owner>/<pin>/{cert.crt,private.key,ca.crt}`. Who has a directory in it may
- * pair; nothing in it is read before it is needed, and nothing is kept, so a change counts from the next message on.
+ * The application repository: `<path>/<owner>/<pin>/{cert.crt,private.key,ca.crt}`, and during a rollover
+ * `cert.next.crt` and `private.next.key` beside them. Who has a directory in it may pair; nothing in it is read
+ * before it is needed, and nothing is kept, so a change counts from the next message on.
  */
 export class Repository {
   readonly path: string
@@ -54,12 +60,7 @@ export class Repository {
 
   paths(name: IdentityName): IdentityPaths {
     checkIdentityName(name)
-    const directory = join(this.path, name.owner, name.pin)
-    return {
-      certificate: join(directory, 'cert.crt'),
-      privateKey: join(directory, 'private.key'),
-      ca: join(directory, 'ca.crt'),
-    }
+    return pathsIn(join(this.path, name.owner, name.pin))
   }
 
   /**
@@ -106,33 +107,64 @@ export class Repository {
     }
   }
 
-  /** Whether the identity has a directory: whether it may pair. A name that is none has not. */
+  /** Whether the identity has a directory: whether it may pair. A name that is none, or that `list` hides, has not. */
   async has(name: IdentityName): Promise<boolean> {
+    if (name.owner.startsWith('.') || name.pin.startsWith('.')) return false // as in `list`
     return isIdentityName(name) && (await this.#leads(join(this.#root, name.owner, name.pin)))
   }
 
   /**
-   * An identity of one's own: certificate and private key.
+   * Whom a person means by `owner/pin`, or, where only one fits, by the pin or the owner alone.
+   * @param options `own`: only identities with a private key are meant
+   * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, IDENTITY_AMBIGUOUS
+   */
+  async resolve(text: string, options: { own?: boolean } = {}): Promise<IdentityName> {
+    if (text.includes('/')) return parseIdentity(text)
+    checkIdentityName({ owner: text, pin: text })
+    const fitting = (await this.list()).filter(({ owner, pin }) => owner === text || pin === text)
+    const meant: IdentityName[] = []
+    for (const name of fitting) {
+      if (!options.own || (await this.hasKey(name))) meant.push(name)
+    }
+    return chooseIdentity(text, meant, options.own ?? false)
+  }
+
+  /** Whether there is a private key of this identity, readable or not: whether it is one's own. */
+  hasKey(name: IdentityName): Promise<boolean> {
+    return entryExists(this.paths(name).privateKey)
+  }
+
+  /**
+   * An identity of one's own: certificate and private key, and those that come next if a rollover is under way.
    * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, CERTIFICATE_INVALID, KEY_MISSING, KEY_READABLE, KEY_INVALID
    */
   async host(name: IdentityName): Promise<Host> {
     const paths = this.paths(name)
-    const certificate = await this.#readCertificate(name)
-    const file = await readConfined(this.#root, paths.privateKey)
+    const current = await this.#keyPair(name, paths.certificate, paths.privateKey)
+    // either file alone is no pair: it is on its way in or out
+    const rollover = (await entryExists(paths.nextCertificate)) && (await entryExists(paths.nextPrivateKey))
+    if (!rollover) return current
+    return { ...current, next: await this.#keyPair(name, paths.nextCertificate, paths.nextPrivateKey) }
+  }
+
+  async #keyPair(name: IdentityName, certificatePath: string, keyPath: string): Promise<Host> {
+    const certificate = await this.#readCertificate(name, certificatePath)
+    const file = await readConfined(this.#root, keyPath)
     if (file.state === 'absent') {
-      throw new PlexusError('KEY_MISSING', `There is no private key at ${paths.privateKey}.`)
+      throw new PlexusError('KEY_MISSING', `There is no private key at ${keyPath}.`)
     }
     if (file.state === 'refused') {
-      throw new PlexusError('KEY_INVALID', `The private key ${paths.privateKey} ${file.why}.`, {
+      throw new PlexusError('KEY_INVALID', `The private key ${keyPath} ${file.why}.`, {
         advice: 'Put a readable PEM file there, inside the repository.',
         cause: file.cause,
       })
     }
-    checkPrivate(paths.privateKey, file.mode, file.uid)
-    const privateKey = parsePrivateKey(file.text, paths.privateKey)
+    checkPrivate(keyPath, file.mode, file.uid)
+    const privateKey = parsePrivateKey(file.text, keyPath)
     if (!certificate.x509.checkPrivateKey(privateKey)) {
-      throw new PlexusError('KEY_INVALID', `${paths.privateKey} is not the key of ${paths.certificate}.`, {
-        advice: 'Put the certificate and the private key that belong together there.',
+      throw new PlexusError('KEY_INVALID', `${keyPath} is not the key of ${certificatePath}.`, {
+        advice:
+          'Put the certificate and the private key that belong together there; after an interrupted plexus id renew --finish, run it again.',
       })
     }
     return { name, certificate, privateKey }
@@ -141,18 +173,72 @@ export class Repository {
   /**
    * The certificate of a peer, trusted: as it stands (pinned; then even when it has expired, see
    * `Certificate.notAfter`), or, if `host` has a `ca.crt`, because it chains to that at `date`.
+   * During a rollover the first of `certificates`.
    * @param options `date` in ms since 1970-01-01 UTC
    * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, CERTIFICATE_INVALID, CERTIFICATE_UNTRUSTED
    */
   async certificate(name: IdentityName, options: { host: IdentityName; date: number }): Promise<Certificate> {
-    const certificate = await this.#readCertificate(name)
-    const authorities = await this.#authorities(options.host)
-    if (authorities) checkChain(certificate, authorities, options.date, this.paths(name).certificate)
-    return certificate
+    const [first] = await this.certificates(name, options)
+    return first
   }
 
-  async #readCertificate(name: IdentityName): Promise<Certificate> {
-    const path = this.paths(name).certificate
+  /**
+   * Every certificate of a peer that is trusted: the one in `cert.crt`, then that in `cert.next.crt`. One of the two
+   * that is not trusted counts as none, so that neither an expired one nor a spoilt one ends a rollover.
+   * @param options `date` in ms since 1970-01-01 UTC
+   * @throws PlexusError as `certificate`: why the first is not trusted, when none is
+   */
+  async certificates(
+    name: IdentityName,
+    options: { host: IdentityName; date: number },
+  ): Promise<[Certificate, ...Certificate[]]> {
+    const paths = this.paths(name)
+    const authorities = await this.#authorities(options.host)
+    const trusted = async (path: string): Promise<Certificate> => {
+      const certificate = await this.#readCertificate(name, path)
+      if (authorities) checkChain(certificate, authorities, options.date, path)
+      return certificate
+    }
+    const next = (await entryExists(paths.nextCertificate))
+      ? await trusted(paths.nextCertificate).catch(() => undefined)
+      : undefined
+    try {
+      const current = await trusted(paths.certificate)
+      return next ? [current, next] : [current]
+    } catch (thrown) {
+      if (next) return [next]
+      throw thrown
+    }
+  }
+
+  /**
+   * What lies there of an identity, without a judgement on whether it is trusted.
+   * @throws PlexusError IDENTITY_NAME; IDENTITY_MISSING when it has no directory
+   */
+  async record(name: IdentityName): Promise<IdentityRecord> {
+    const paths = this.paths(name)
+    if (!(await this.has(name))) {
+      throw new PlexusError('IDENTITY_MISSING', `${formatIdentity(name)} is not in the repository.`, {
+        advice: 'See plexus id list for those that are.',
+      })
+    }
+    const read = (path: string) =>
+      this.#readCertificate(name, path).catch((thrown: unknown) => asPlexusError(thrown))
+    const [current, hasNext] = await Promise.all([
+      read(paths.certificate),
+      entryExists(paths.nextCertificate),
+    ])
+    const keys = await Promise.all([paths.privateKey, paths.nextPrivateKey].map(keyFile))
+    return {
+      name,
+      paths,
+      current,
+      next: hasNext ? await read(paths.nextCertificate) : undefined,
+      keys: keys.filter((key) => key !== undefined),
+    }
+  }
+
+  async #readCertificate(name: IdentityName, path: string): Promise<Certificate> {
     const file = await readConfined(this.#root, path)
     if (file.state === 'absent') {
       throw new PlexusError(
@@ -183,43 +269,4 @@ export class Repository {
     }
     return parseBundle(file.text, path)
   }
-}
-
-/** As ssh does: a key that others can read is a key that others may have. @throws PlexusError KEY_READABLE */
-function checkPrivate(path: string, mode: number, uid: number): void {
-  const own = process.getuid?.()
-  if (own === undefined) return // a system without such modes
-  if (uid !== own && uid !== 0) {
-    throw new PlexusError('KEY_READABLE', `The private key ${path} belongs to another user (uid ${uid}).`, {
-      advice: `Run chown ${own} on it, and chmod 600.`,
-    })
-  }
-  if ((mode & 0o077) !== 0) {
-    const octal = mode.toString(8).padStart(4, '0')
-    throw new PlexusError('KEY_READABLE', `The private key ${path} is open to other users (mode ${octal}).`, {
-      advice: `Run chmod 600 ${path}`,
-    })
-  }
-}
-
-function parsePrivateKey(pem: string, path: string): KeyObject {
-  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m.test(pem)) {
-    throw new PlexusError('KEY_INVALID', `The private key ${path} is protected by a passphrase.`, {
-      advice: 'Nobody is there to type it: take it off with openssl pkey -in old.key -out private.key.',
-    })
-  }
-  let key: KeyObject
-  try {
-    key = createPrivateKey(pem)
-  } catch {
-    // no cause: what the parser has to say may quote the key
-    throw new PlexusError('KEY_INVALID', `The private key ${path} cannot be read as PEM.`)
-  }
-  if (!keyKind(key)) {
-    throw new PlexusError(
-      'KEY_INVALID',
-      `The private key ${path} is neither RSA of 2048 to 4096 bits nor EC on P-256 or P-384.`,
-    )
-  }
-  return key
 }

@@ -1,6 +1,7 @@
 import { createHash, createPublicKey, type KeyObject, sign, X509Certificate } from 'node:crypto'
 import type { Random } from '../net/index.js'
 import { signatureAlgorithm } from './algorithm.js'
+import { identityUri } from './carried-name.js'
 import {
   type Asn1,
   bitString,
@@ -92,14 +93,13 @@ function serialNumber(random: Random): Buffer {
 function extensions(key: 'rsa' | 'ec', name: IdentityName, spki: Buffer): Asn1[] {
   const extension = (dotted: string, content: Asn1, ...critical: Asn1[]) =>
     sequence(oid(dotted), ...critical, octetString(encode(content)))
-  const uri = `plexus:${encodeURIComponent(name.owner)}/${encodeURIComponent(name.pin)}`
   // digitalSignature with keyEncipherment (bits 0 and 2), or with keyAgreement (bits 0 and 4)
   const usage = key === 'rsa' ? bitString(Buffer.of(0xa0), 5) : bitString(Buffer.of(0x88), 3)
   return [
     extension(OID.basicConstraints, sequence(), yes()), // CA: false
     extension(OID.keyUsage, usage, yes()),
     extension(OID.subjectKeyId, octetString(keyId(spki))),
-    extension(OID.subjectAltName, sequence(taggedOctets(6, Buffer.from(uri, 'latin1')))),
+    extension(OID.subjectAltName, sequence(taggedOctets(6, Buffer.from(identityUri(name), 'latin1')))),
   ]
 }
 

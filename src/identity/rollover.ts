@@ -1,0 +1,146 @@
+import { rename, rm, rmdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import type { Random } from '../net/index.js'
+import type { Certificate } from './certificate.js'
+import { makeDirectory } from './confined.js'
+import { writeNew, writePair } from './create.js'
+import { formatIdentity, type IdentityName } from './name.js'
+import type { Repository } from './repository.js'
+
+/**
+ * A rollover: an identity gets a new key without a moment in which its peers cannot reach it.
+ *
+ * 1. `renewIdentity` on its own machine writes the next pair beside the current one. Its accepter opens messages for
+ *    either, receives in the mailboxes of both, and answers as whom it was addressed.
+ * 2. Peers store the new certificate as the next one: they take messages signed by either, and invite both.
+ * 3. `finishRollover` puts the next in the place of the current: first on its own machine, then, without haste, at
+ *    the peers. Whoever has only the old certificate then is no longer understood.
+ */
+
+/**
+ * Makes the next key pair of an own identity.
+ * @param options `date` in ms since 1970-01-01 UTC
+ * @returns the fingerprint of the next certificate
+ * @throws PlexusError as `Repository.host`; IDENTITY_EXISTS when there is a next one; REPOSITORY
+ */
+export async function renewIdentity(
+  repository: Repository,
+  name: IdentityName,
+  options: { key: 'rsa' | 'ec'; random: Random; date: number },
+): Promise<string> {
+  await repository.host(name)
+  const { nextCertificate, nextPrivateKey } = repository.paths(name)
+  try {
+    return await writePair(name, nextCertificate, nextPrivateKey, options)
+  } catch (thrown) {
+    const error = asPlexusError(thrown, 'REPOSITORY')
+    if (error.code !== 'IDENTITY_EXISTS') throw error
+    throw new PlexusError('IDENTITY_EXISTS', `A rollover of ${formatIdentity(name)} is under way already.`, {
+      advice: 'Finish it with: plexus id renew --finish, or remove its cert.next.crt and private.next.key.',
+    })
+  }
+}
+
+/**
+ * Puts the next certificate, and the next key of an own identity, in the place of the current. Run again after an
+ * interruption, it goes on where it stopped.
+ * @throws PlexusError IDENTITY_MISSING when there is no next one; CERTIFICATE_INVALID, KEY_INVALID; REPOSITORY
+ */
+export async function finishRollover(repository: Repository, name: IdentityName): Promise<void> {
+  const { paths, current, next, keys } = await repository.record(name)
+  const nextKey = keys.some(({ path }) => path === paths.nextPrivateKey)
+  const owned = keys.length > 0
+  try {
+    if (next) {
+      if (next instanceof PlexusError) throw next
+      // before anything is moved: the pair must be one that `host` takes
+      if (owned && nextKey) await repository.host(name)
+      else if (owned)
+        throw new PlexusError('KEY_MISSING', `There is no private key at ${paths.nextPrivateKey}.`)
+      await rename(paths.nextCertificate, paths.certificate)
+    } else if (!nextKey || current instanceof PlexusError) {
+      throw new PlexusError('IDENTITY_MISSING', `${formatIdentity(name)} has no next certificate.`, {
+        advice: 'Begin with plexus id renew on its own machine, or with plexus id import at a peer.',
+      })
+    }
+    if (nextKey) await rename(paths.nextPrivateKey, paths.privateKey)
+  } catch (thrown) {
+    throw asPlexusError(thrown, 'REPOSITORY')
+  }
+}
+
+/** What an import changes: the certificates that an identity has afterwards, the oldest first. */
+export interface ImportPlan {
+  readonly certificates: readonly Certificate[]
+  /** Those that have not been there before, and so must be confirmed. */
+  readonly added: readonly Certificate[]
+  /** Those that are no longer accepted. */
+  readonly dropped: readonly Certificate[]
+}
+
+/**
+ * Of a peer the two newest certificates are kept: two that come together are its current and its next one; one that
+ * comes alone follows what is there.
+ * @param known the peer's certificates as the repository has them, the oldest first
+ */
+export function planImport(known: readonly Certificate[], coming: readonly Certificate[]): ImportPlan {
+  const among = (list: readonly Certificate[], { fingerprint }: Certificate) =>
+    list.some((other) => other.fingerprint.equals(fingerprint))
+  const added = coming.filter((certificate) => !among(known, certificate))
+  if (added.length === 0) return { certificates: known, added, dropped: [] }
+  const certificates = coming.length > 1 ? coming : [...known, ...coming].slice(-2)
+  return { certificates, added, dropped: known.filter((certificate) => !among(certificates, certificate)) }
+}
+
+/**
+ * Writes the certificates of a peer, each file whole or not at all.
+ * @throws PlexusError REPOSITORY
+ */
+export async function storeCertificates(
+  repository: Repository,
+  name: IdentityName,
+  certificates: readonly Certificate[],
+  random: Random,
+): Promise<void> {
+  const paths = repository.paths(name)
+  const directory = join(repository.path, name.owner, name.pin)
+  const [current, next] = certificates
+  try {
+    await makeDirectory(repository.path, directory)
+    // the next one first: at no moment is a certificate missing that is to stay
+    if (next) await replace(paths.nextCertificate, next.pem, random)
+    if (current) await replace(paths.certificate, current.pem, random)
+    if (!next) await rm(paths.nextCertificate, { force: true })
+  } catch (thrown) {
+    if (thrown instanceof PlexusError) throw thrown
+    throw new PlexusError('REPOSITORY', `The certificate of ${formatIdentity(name)} cannot be written.`, {
+      advice: 'Give --app-repo a directory that this user may write.',
+      cause: thrown,
+    })
+  }
+}
+
+async function replace(path: string, pem: string, random: Random): Promise<void> {
+  const draft = join(dirname(path), `.${random(8).toString('hex')}.crt`)
+  await writeNew(draft, pem, 0o644, random)
+  await rename(draft, path)
+}
+
+/**
+ * Takes an identity out of the repository: whoever it belongs to can no longer pair, and what runs for it ends.
+ * @throws PlexusError REPOSITORY
+ */
+export async function removeIdentity(repository: Repository, { owner, pin }: IdentityName): Promise<void> {
+  const directory = join(repository.path, owner, pin)
+  // out of force at once: an interruption leaves no half of it
+  const hidden = join(repository.path, owner, '.removed')
+  try {
+    await rm(hidden, { recursive: true, force: true })
+    await rename(directory, hidden)
+    await rm(hidden, { recursive: true, force: true })
+  } catch (cause) {
+    throw new PlexusError('REPOSITORY', `The directory ${directory} cannot be removed.`, { cause })
+  }
+  await rmdir(join(repository.path, owner)).catch(() => {}) // it has other pins
+}
