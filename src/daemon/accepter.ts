@@ -10,9 +10,11 @@ import {
   type Underway,
 } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
+import { watchExpulsion } from './expulsion.js'
 import { handOver } from './handover.js'
 import { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 import { PingResponder } from './ping.js'
+import { watchRenewal } from './renewal.js'
 import type { AccepterSettings } from './settings.js'
 
 /** How many identities are named when an accepter says whom it accepts. */
@@ -49,6 +51,8 @@ export async function runAccepter(
     onPing: (passage) => pings.take(passage),
     onFailure: ({ peer, session, error }) => accepting.fail(peer, session, error),
   })
+  void watchExpulsion(context, roster, accepting.signal)
+  void watchRenewal(context, (changed) => accepter.adopt(changed), accepting.signal)
   const told = tell(settings)
   announceReady(settings, accepting.signal)
   try {

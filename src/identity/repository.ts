@@ -135,6 +135,23 @@ export class Repository {
   }
 
   /**
+   * A text that changes whenever a file of `host` may have changed: four looks at the file system, however large the
+   * repository. What cannot be looked at counts as absent.
+   */
+  async stamp(name: IdentityName): Promise<string> {
+    const { certificate, privateKey, nextCertificate, nextPrivateKey } = this.paths(name)
+    const parts = [certificate, privateKey, nextCertificate, nextPrivateKey].map(async (path) => {
+      try {
+        const { dev, ino, size, mtimeNs, ctimeNs, mode, uid } = await stat(path, { bigint: true })
+        return [dev, ino, size, mtimeNs, ctimeNs, mode, uid].join(' ')
+      } catch {
+        return '-'
+      }
+    })
+    return (await Promise.all(parts)).join('\n')
+  }
+
+  /**
    * An identity of one's own: certificate and private key, and those that come next if a rollover is under way.
    * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, CERTIFICATE_INVALID, KEY_MISSING, KEY_READABLE, KEY_INVALID
    */

@@ -1,21 +1,16 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import { formatIdentity, type IdentityName } from '../identity/index.js'
+import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import { deadline } from '../net/index.js'
 import type { SeenSessions } from '../sealing/index.js'
 import { answer, inviterOf } from './answering.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
-import {
-  Correspondence,
-  identityMailbox,
-  type Opened,
-  type Sealed,
-  sessionMailbox,
-} from './correspondence.js'
+import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { FAREWELL, peerFailure, sayFarewell } from './farewell.js'
 import type { Invite, Message, Purpose, Refusal, RefusalCode } from './message.js'
 import type { Passage } from './passage.js'
 import { PeerNews } from './passing.js'
 import { Rate } from './rate.js'
+import { Reception } from './reception.js'
 
 /** How many sessions may be negotiated at a time: each holds a port and some work. */
 const MAX_SESSIONS = 16
@@ -73,9 +68,10 @@ interface Session {
 
 /** Waits for invites for ever, judges them, and carries each that is good through to a passage. */
 export class Accepter {
-  readonly #context: PairingContext
+  #context: PairingContext
+  #mail: Correspondence
   readonly #options: AccepterOptions
-  readonly #mail: Correspondence
+  readonly #reception: Reception
   readonly #sessions = new Map<string, Session>()
   readonly #refusals: Rate
   readonly #invites: Rate
@@ -86,19 +82,29 @@ export class Accepter {
     this.#mail = new Correspondence(context)
     this.#refusals = new Rate(context.clock, MAX_REFUSALS, REFUSAL_WINDOW)
     this.#invites = new Rate(context.clock, MAX_INVITES, INVITE_WINDOW)
+    this.#reception = new Reception(context)
+  }
+
+  /**
+   * From now on this is the own identity: its certificates and keys have changed. Sessions under way go on as they
+   * began.
+   */
+  adopt(host: Host): void {
+    this.#context = { ...this.#context, host }
+    this.#mail = new Correspondence(this.#context)
+    this.#reception.adopt(host)
   }
 
   /** Receives until the signal aborts; then ends what is under way and resolves. */
   async run(signal: AbortSignal): Promise<void> {
-    const { rendezvous, app, host, log } = this.#context
-    const mailbox = identityMailbox(app, host.name, host.certificate)
+    const { log } = this.#context
     try {
-      for await (const sealed of rendezvous.receive(mailbox, { signal })) {
-        await this.#take(sealed, signal).catch((thrown: unknown) => {
+      await this.#reception.run(signal, (sealed) =>
+        this.#take(sealed, signal).catch((thrown: unknown) => {
           const error = asPlexusError(thrown)
           log.warn({ code: error.code }, error.message)
-        })
-      }
+        }),
+      )
     } finally {
       const reason = asPlexusError(
         signal.reason ?? new PlexusError('CANCELLED', 'The accepter ends.'),
@@ -223,7 +229,7 @@ export class Accepter {
     const onAnswer = (made: Sealed) => {
       session.answer = made
     }
-    const over = answer({ ...this.#context, log }, invite, { news, signal, onAnswer })
+    const over = answer({ ...this.#context, host: invite.host, log }, invite, { news, signal, onAnswer })
       .then((passage) => {
         if (passage.purpose === 'ping') this.#options.onPing?.(passage)
         else this.#options.onPassage(passage, (error) => this.#giveUp(invite, error))
@@ -270,7 +276,7 @@ export class Accepter {
 
   /** Tells a sender who has proven who it is why it is not answered. */
   async #refuse(invite: Opened<Invite>, code: RefusalCode, sentence: string): Promise<void> {
-    const { message, certificate } = invite
+    const { message, certificate, host } = invite
     const { clock, log, app } = this.#context
     const peer = formatIdentity(message.from)
     const session = shortSession(message.session)
@@ -283,7 +289,7 @@ export class Accepter {
       code,
       sentence,
     }
-    const { sealed } = await this.#mail.seal(refusal, certificate)
+    const { sealed } = await new Correspondence({ ...this.#context, host }).seal(refusal, certificate)
     this.#mail
       .post(sessionMailbox(app, message.from, message.reply), sealed, refusal, limit.signal)
       .catch((thrown: unknown) => log.debug({ err: thrown, session }, 'the refusal could not be posted'))

@@ -1,8 +1,14 @@
 import type { Mailbox } from '../../rendezvous/interface.js'
-import { PlexusError } from '../errors/index.js'
-import { type Certificate, formatIdentity, type IdentityName } from '../identity/index.js'
-import { seal, unseal } from '../sealing/index.js'
-import { FRESHNESS, type PairingContext } from './context.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import {
+  type Certificate,
+  expiryNotice,
+  formatIdentity,
+  type Host,
+  type IdentityName,
+} from '../identity/index.js'
+import { seal, type Unverified, unseal } from '../sealing/index.js'
+import { FRESHNESS, type PairingContext, shortSession } from './context.js'
 import { decodeMessage, encodeMessage, type Header, type Message } from './message.js'
 
 /** A message that was opened, and whose sender the repository vouches for. */
@@ -12,11 +18,19 @@ export interface Opened<M extends Message = Message> {
   readonly content: Buffer
   /** The sender's certificate, by which the signature was verified. */
   readonly certificate: Certificate
+  /** The own pair that it was sealed to: an answer signed with it is one that the sender can verify. */
+  readonly host: Host
 }
 
 export interface Sealed {
   readonly content: Buffer
   readonly sealed: Buffer
+}
+
+/** One message to an accepter, sealed to each of its certificates. */
+export interface Mailing {
+  readonly content: Buffer
+  readonly copies: readonly { readonly to: Certificate; readonly sealed: Buffer }[]
 }
 
 /** Writes and opens what two identities say to each other through a rendezvous. */
@@ -34,15 +48,47 @@ export class Correspondence {
     return { from: host.name, to, app, session, time, expires: time + FRESHNESS }
   }
 
-  /** The peer's certificate as the repository has it now. @throws PlexusError IDENTITY_MISSING, CERTIFICATE_UNTRUSTED… */
-  certificateOf(peer: IdentityName): Promise<Certificate> {
+  /**
+   * The peer's certificates as the repository has them now: two during a rollover.
+   * @throws PlexusError IDENTITY_MISSING, CERTIFICATE_UNTRUSTED…
+   */
+  certificatesOf(peer: IdentityName): Promise<[Certificate, ...Certificate[]]> {
     const { repository, host, clock } = this.#context
-    return repository.certificate(peer, { host: host.name, date: clock.date() })
+    return repository.certificates(peer, { host: host.name, date: clock.date() })
   }
 
   async seal(message: Message, to: Certificate): Promise<Sealed> {
     const content = encodeMessage(message)
     return { content, sealed: await seal(content, this.#context.host, to) }
+  }
+
+  /** Seals a message to each certificate of an accepter: which of its keys it still has, only it knows. */
+  async mailing(message: Message, to: readonly Certificate[]): Promise<Mailing> {
+    const content = encodeMessage(message)
+    const { host } = this.#context
+    const copy = async (certificate: Certificate) => ({
+      to: certificate,
+      sealed: await seal(content, host, certificate),
+    })
+    return { content, copies: await Promise.all(to.map(copy)) }
+  }
+
+  /**
+   * Leaves a mailing in the identity mailbox of each certificate. Resolves when the first has it.
+   * @throws what the rendezvous throws for the first certificate, when none has it
+   */
+  async postToAccepter(
+    to: IdentityName,
+    { copies }: Mailing,
+    header: Header,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const posts = copies.map((copy) =>
+      this.post(identityMailbox(header.app, to, copy.to), copy.sealed, header, signal),
+    )
+    await Promise.any(posts).catch((thrown: unknown) => {
+      throw thrown instanceof AggregateError ? thrown.errors[0] : thrown
+    })
   }
 
   /** Leaves a sealed message in a mailbox. @throws what the rendezvous throws */
@@ -58,11 +104,11 @@ export class Correspondence {
    * @throws PlexusError UNSEALABLE, MALFORMED, ADDRESSEE, SENDER_UNKNOWN, SIGNATURE, CERTIFICATE_…
    */
   async open(sealed: Uint8Array): Promise<Opened> {
-    const { host, repository } = this.#context
-    const unverified = await unseal(sealed, host)
+    const { host: own, repository } = this.#context
+    const { unverified, host } = await unsealAsEither(sealed, own)
     const message = decodeMessage(unverified.content)
     const from = formatIdentity(message.from)
-    if (formatIdentity(message.to) !== formatIdentity(host.name)) {
+    if (formatIdentity(message.to) !== formatIdentity(own.name)) {
       throw new PlexusError(
         'ADDRESSEE',
         `A message that claims to be from ${from} is addressed to ${formatIdentity(message.to)}.`,
@@ -74,9 +120,54 @@ export class Correspondence {
         `A message claims to be from ${from}, who is not in the repository.`,
       )
     }
-    const certificate = await this.certificateOf(message.from)
-    unverified.verify(certificate)
-    return { message, content: unverified.content, certificate }
+    const certificate = signerOf(unverified, await this.certificatesOf(message.from))
+    this.#noticeExpiry(message, certificate)
+    return { message, content: unverified.content, certificate, host }
+  }
+
+  /** Once for each session is enough. */
+  #noticeExpiry(message: Message, certificate: Certificate): void {
+    if (message.kind !== 'invite' && message.kind !== 'answer') return
+    const { clock, log } = this.#context
+    const notice = expiryNotice(certificate, clock.date())
+    if (!notice) return
+    const session = shortSession(message.session)
+    log.warn({ session }, `the certificate of ${formatIdentity(message.from)} ${notice}`)
+  }
+}
+
+/** Opens with the own key, or with the next one during a rollover. @throws PlexusError UNSEALABLE, MALFORMED */
+async function unsealAsEither(
+  sealed: Uint8Array,
+  host: Host,
+): Promise<{ unverified: Unverified; host: Host }> {
+  try {
+    return { unverified: await unseal(sealed, host), host }
+  } catch (thrown) {
+    const { next } = host
+    if (!next || asPlexusError(thrown).code !== 'UNSEALABLE') throw thrown
+    return { unverified: await unseal(sealed, next), host: next }
+  }
+}
+
+/** Which of the certificates of an identity signed. @throws PlexusError SIGNATURE, as for the first, if none did */
+function signerOf(
+  unverified: Unverified,
+  certificates: readonly [Certificate, ...Certificate[]],
+): Certificate {
+  const [first, ...others] = certificates
+  try {
+    unverified.verify(first)
+    return first
+  } catch (thrown) {
+    const [next] = others
+    if (!next) throw thrown
+    try {
+      unverified.verify(next)
+      return next
+    } catch {
+      throw thrown
+    }
   }
 }
 

@@ -23,8 +23,10 @@ export async function lastWords(rendezvous: Rendezvous): Promise<void> {
 /** Whom to tell, and where. */
 export interface Addressee {
   readonly peer: IdentityName
-  readonly certificate: Certificate
-  readonly mailbox: Mailbox
+  /** The peer's, of an accepter two during a rollover. */
+  readonly certificates: readonly [Certificate, ...Certificate[]]
+  /** Where the peer waits in this session; an accepter waits in the mailboxes of its certificates. */
+  readonly mailbox?: Mailbox
   readonly session: string
 }
 
@@ -45,8 +47,12 @@ async function say(context: PairingContext, to: Addressee, error: PlexusError): 
   try {
     const { code, message } = error
     const abort: Abort = { ...mail.header(to.peer, to.session), kind: 'abort', code, sentence: message }
-    const { sealed } = await mail.seal(abort, to.certificate)
-    await mail.post(to.mailbox, sealed, abort, limit.signal)
+    if (to.mailbox === undefined) {
+      await mail.postToAccepter(to.peer, await mail.mailing(abort, to.certificates), abort, limit.signal)
+    } else {
+      const { sealed } = await mail.seal(abort, to.certificates[0])
+      await mail.post(to.mailbox, sealed, abort, limit.signal)
+    }
   } catch (thrown) {
     log.debug({ err: thrown }, 'the peer could not be told that the pairing failed')
   } finally {

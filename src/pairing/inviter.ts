@@ -6,13 +6,7 @@ import { deadline, type Logger, sleep } from '../net/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
-import {
-  Correspondence,
-  identityMailbox,
-  type Opened,
-  type Sealed,
-  sessionMailbox,
-} from './correspondence.js'
+import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
 import { type Gathering, gather, keepMapped } from './gathering.js'
 import type { Answer, Invite, Purpose, Update } from './message.js'
@@ -60,7 +54,7 @@ export async function invite(
   const session = outer.random(16).toString('hex')
   const context = { ...outer, log: outer.log.child({ session: shortSession(session) }) }
   const { clock, log } = context
-  const certificate = await new Correspondence(context).certificateOf(peer)
+  const certificates = await new Correspondence(context).certificatesOf(peer)
   const total = stretchedTimeout(context)
   log.info({}, `inviting ${formatIdentity(peer)} to '${context.app}' over ${context.rendezvous.name}`)
   const limit = deadline(
@@ -81,7 +75,7 @@ export async function invite(
         ...options,
         session,
         peer,
-        certificate,
+        certificates,
         gathering,
         limit: limit.signal,
         log: outer.log,
@@ -99,7 +93,8 @@ export async function invite(
 interface AttemptOptions extends Pick<InviteOptions, 'purpose' | 'tell' | 'afterwards'> {
   readonly session: string
   readonly peer: IdentityName
-  readonly certificate: Certificate
+  /** The peer's: two during a rollover. */
+  readonly certificates: readonly Certificate[]
   readonly gathering: Gathering
   readonly limit: AbortSignal
   /** The log before it names a session: glare gives the session another id. */
@@ -135,7 +130,7 @@ class Attempt {
   }
 
   async run(until: number): Promise<Passage> {
-    const { peer, session, certificate, gathering, limit, purpose, tell } = this.#options
+    const { peer, session, certificates, gathering, limit, purpose, tell } = this.#options
     const { clock, app, host } = this.#context
     const own = ephemeral()
     const message: Invite = {
@@ -151,7 +146,7 @@ class Attempt {
       // a peer that answered was not silent: the punch ends by a time-out of its own
       if (waiting === 'answer' || reason.code !== 'PEER_SILENT') this.#end(reason)
     }
-    const made = await this.#mail.seal(message, certificate)
+    const made = await this.#mail.mailing(message, certificates)
     const turn = new Promise<Turn>((resolve, reject) => {
       this.#turn = resolve
       this.#fail = reject
@@ -221,12 +216,12 @@ class Attempt {
   }
 
   /** Posts the invite. What it fails with ends the attempt, unless somebody has answered all the same. */
-  async #post(message: Invite, made: Sealed): Promise<PlexusError | undefined> {
-    const { clock, log, app } = this.#context
-    const { peer, certificate } = this.#options
+  async #post(message: Invite, made: Mailing): Promise<PlexusError | undefined> {
+    const { clock, log } = this.#context
+    const { peer } = this.#options
     const started = clock.now()
     try {
-      await this.#mail.post(identityMailbox(app, peer, certificate), made.sealed, message, this.#heard.signal)
+      await this.#mail.postToAccepter(peer, made, message, this.#heard.signal)
       log.info({}, `invite posted in ${Math.round(clock.now() - started)} ms`)
       this.#options.tell?.({ name: 'posted' })
       return undefined
@@ -306,33 +301,39 @@ class Attempt {
     this.#answering.add(message.session)
     const log = this.#options.log.child({ session: shortSession(message.session) })
     log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
-    answer({ ...this.#context, log }, opened, { gathering, news: new PeerNews(), signal: this.#heard.signal })
+    answer({ ...this.#context, host: opened.host, log }, opened, { gathering, news: new PeerNews(), signal: this.#heard.signal })
       .then((passage) => this.#turn({ kind: 'glare', passage }))
       .catch((thrown: unknown) => log.debug({ err: thrown }, 'nothing came of answering the peer'))
   }
 
-  async #watchForGlare(message: Invite, made: Sealed): Promise<void> {
+  async #watchForGlare(message: Invite, made: Mailing): Promise<void> {
     const { clock, app, host, log } = this.#context
-    const { peer, certificate } = this.#options
+    const { peer } = this.#options
     try {
       await sleep(clock, GLARE_AFTER, this.#heard.signal)
-      const own = host.certificate
-      void this.#listen(sessionMailbox(app, host.name, pairSeed(app, own, certificate)))
-      const mailbox = sessionMailbox(app, peer, pairSeed(app, certificate, own))
-      await this.#mail.post(mailbox, made.sealed, message, this.#heard.signal)
+      // one of each, but for a rollover: then the two sides need not agree on which is the current one
+      const own = [host.certificate, ...(host.next ? [host.next.certificate] : [])]
+      const posts = made.copies.flatMap(({ to, sealed }) =>
+        own.map((certificate) => {
+          void this.#listen(sessionMailbox(app, host.name, pairSeed(app, certificate, to)))
+          const mailbox = sessionMailbox(app, peer, pairSeed(app, to, certificate))
+          return this.#mail.post(mailbox, sealed, message, this.#heard.signal)
+        }),
+      )
+      await Promise.all(posts)
     } catch (thrown) {
       if (!this.#heard.signal.aborted) log.debug({ err: thrown }, 'glare could not be looked for')
     }
   }
 
   async #update(candidates: Update['candidates']): Promise<void> {
-    const { peer, session, certificate } = this.#options
-    const { app, log } = this.#context
+    const { peer, session, certificates } = this.#options
+    const { log } = this.#context
     const { mapping } = this.#options.gathering
     const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates, mapping }
     try {
-      const { sealed } = await this.#mail.seal(update, certificate)
-      await this.#mail.post(identityMailbox(app, peer, certificate), sealed, update, this.#over.signal)
+      const made = await this.#mail.mailing(update, certificates)
+      await this.#mail.postToAccepter(peer, made, update, this.#over.signal)
     } catch (thrown) {
       if (!this.#over.signal.aborted) log.debug({ err: thrown }, 'the update could not be posted')
     }
@@ -340,9 +341,8 @@ class Attempt {
 
   /** Tells the accepter that this side has given up: it may have seen the invite, or may see it yet. */
   #farewell(error: PlexusError): Promise<void> {
-    const { peer, session, certificate } = this.#options
-    const mailbox = identityMailbox(this.#context.app, peer, certificate)
-    return sayFarewell(this.#context, { peer, certificate, mailbox, session }, error)
+    const { peer, session, certificates } = this.#options
+    return sayFarewell(this.#context, { peer, certificates, session }, error)
   }
 }
 
