@@ -2,6 +2,8 @@ import yargs from 'yargs'
 import { PlexusError } from '../errors/index.js'
 import { joinWords, nearest } from './argv.js'
 import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
+import { ID_FLAGS } from './id/flags.js'
+import { ID_ACTIONS } from './id.js'
 import { settled } from './settled.js'
 import { version } from './version.js'
 
@@ -61,16 +63,17 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'id <action> [identity]',
-    'make an identity: id new owner/pin',
+    'the identities of a repository: make, look at, exchange, renew and remove them',
     (command) =>
       declare(
-        command
-          .positional('action', { type: 'string', choices: ['new'] })
-          .positional('identity', { type: 'string', describe: 'owner/pin' }),
+        command.positional('action', { type: 'string', choices: ID_ACTIONS }).positional('identity', {
+          type: 'string',
+          describe: 'owner/pin, or a short name of one; of import a file, or -',
+        }),
         ID_FLAGS,
       ),
     (given) =>
-      done(import('./id.js').then(({ identityCommand }) => identityCommand(given, settled(given, ID_FLAGS)))),
+      done(import('./id.js').then(({ identityCommand }) => identityCommand(withDash(given, argv), settled(given, ID_FLAGS)))),
   )
   program.command(
     'check',
@@ -146,6 +149,11 @@ async function pair(given: Given): Promise<number> {
   return await pairCommand(settled(given, PAIRING_FLAGS))
 }
 
+/** A lone dash, which the parser takes for an empty word, is a word like any other. */
+function withDash(given: Given, argv: readonly string[]): Given {
+  return given.identity === '' && argv.includes('-') ? { ...given, identity: '-' } : given
+}
+
 type Program = ReturnType<typeof yargs>
 
 function declare(program: Program, flags: readonly Flag[]): Program {
@@ -163,20 +171,6 @@ function declare(program: Program, flags: readonly Flag[]): Program {
 }
 
 const LOG_FLAGS = PAIRING_FLAGS.filter(({ group }) => group === 'Log')
-const REPOSITORY_FLAG = PAIRING_FLAGS.filter(({ name }) => name === 'app-repo')
-
-const ID_FLAGS: readonly Flag[] = [
-  ...REPOSITORY_FLAG,
-  {
-    name: 'key',
-    arity: 'one',
-    group: 'Pairing',
-    value: 'kind',
-    help: 'rsa (3072 bits) or ec (P-256)',
-    fallback: 'rsa',
-  },
-]
-
 const CHECK_FLAGS: readonly Flag[] = [
   ...PAIRING_FLAGS,
   { name: 'json', arity: 'switch', group: 'Log', help: 'print the findings as JSON' },

@@ -24,6 +24,7 @@ import { lockDirectory } from './lock.js'
 import { ownIdentity } from './own-identity.js'
 import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
+import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
 import { refuseShared, refuseWritable } from './writable.js'
 
@@ -55,8 +56,8 @@ export async function pairCommand(values: Values): Promise<number> {
 
 async function pair(values: Values, report: (outcome: Outcome) => void): Promise<number> {
   const { accept, keep, once } = modeOf(values)
-  const named = values.identity('host-info')
-  const peer = values.identity('peer-info')
+  const hostText = values.text('host-info')
+  const peerText = values.text('peer-info')
   const app = values.text('app-id') ?? 'plexus'
   const urls = values.many('rendezvous')
   const bind = bindOf(values)
@@ -70,14 +71,18 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   if (keep && (command === undefined || command.detach)) {
     throw new PlexusError('BAD_FLAG', '--keep needs --exec-command, and that without --exec-detach.')
   }
-  if (!accept && peer === undefined) {
+  if (!accept && peerText === undefined) {
     throw new PlexusError(
       'BAD_FLAG',
       '--peer-info is missing: an inviter needs a peer, only --accept does not.',
     )
   }
   const repository = await openRepository(values)
-  const hostName = named ?? (await inferred(repository, log))
+  const hostName =
+    hostText === undefined
+      ? await inferred(repository, log)
+      : await resolveFlag(repository, 'host-info', hostText, { own: true })
+  const peer = peerText === undefined ? undefined : await resolveFlag(repository, 'peer-info', peerText)
   refuseRepository(repository, hostName)
   const host = await repository.host(hostName)
   if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })

@@ -253,7 +253,8 @@ export class Accepter {
 
   #giveUp(invite: Opened<Invite>, error: PlexusError): Promise<void> {
     const log = this.#context.log.child({ session: shortSession(invite.message.session) })
-    return sayFarewell({ ...this.#context, log }, inviterOf(this.#context.app, invite), error)
+    const { host } = invite
+    return sayFarewell({ ...this.#context, host, log }, inviterOf(this.#context.app, invite), error)
   }
 
   /** Why a message is not of now, in words for its sender; undefined if it is. */

@@ -31,7 +31,7 @@ export interface AnsweringOptions {
 /** Who waits for what becomes of an invite, and where. */
 export function inviterOf(app: string, { message, certificate }: Opened<Invite>): Addressee {
   const { from, reply, session } = message
-  return { peer: from, certificate, mailbox: sessionMailbox(app, from, reply), session }
+  return { peer: from, certificates: [certificate], mailbox: sessionMailbox(app, from, reply), session }
 }
 
 /**

@@ -94,7 +94,7 @@ interface AttemptOptions extends Pick<InviteOptions, 'purpose' | 'tell' | 'after
   readonly session: string
   readonly peer: IdentityName
   /** The peer's: two during a rollover. */
-  readonly certificates: readonly Certificate[]
+  readonly certificates: readonly [Certificate, ...Certificate[]]
   readonly gathering: Gathering
   readonly limit: AbortSignal
   /** The log before it names a session: glare gives the session another id. */

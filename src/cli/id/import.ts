@@ -1,0 +1,153 @@
+import { mkdir, open } from 'node:fs/promises'
+import type { Readable } from 'node:stream'
+import { PlexusError } from '../../errors/index.js'
+import {
+  type Certificate,
+  formatIdentity,
+  type Handout,
+  type IdentityName,
+  type ImportPlan,
+  parseHandout,
+  planImport,
+  Repository,
+  storeCertificates,
+} from '../../identity/index.js'
+import { systemRandom } from '../clock.js'
+import type { Values } from '../flags.js'
+import { certificateLines, indented } from './certificate-lines.js'
+import { confirm } from './confirm.js'
+import { repositoryPath } from './repository.js'
+
+/** More is no certificate, in bytes. */
+const MAX_INPUT = 64 * 1024
+
+/** `plexus id import <file|->`: lets a peer in, once its fingerprint has been looked at. */
+export async function importIdentity(file: string, values: Values): Promise<number> {
+  const expected = values.many('fingerprint').map(parseFingerprint)
+  const as = values.identity('as')
+  const handout = parseHandout(await read(file), file === '-' ? 'Standard input' : file)
+  const name = whose(handout, as)
+  const repository = await openOrMake(repositoryPath(values))
+  const { plan, unreadable } = await planFor(repository, name, handout.certificates)
+  const full = formatIdentity(name)
+  if (plan.added.length === 0) {
+    process.stdout.write(`${full} is in the repository already, with the same certificate.\n`)
+    return 0
+  }
+  if (await repository.hasKey(name)) {
+    throw new PlexusError('IDENTITY_EXISTS', `${full} is an own identity: its private key is here.`, {
+      advice:
+        'To replace its key use plexus id renew; a certificate from an authority is put in its place by hand.',
+    })
+  }
+  process.stderr.write(describe(full, plan, unreadable))
+  if (expected.length > 0) checkFingerprints(plan.added, expected)
+  else await confirm('Is this the fingerprint that the owner tells you? Let it in?', INSTEAD)
+  await storeCertificates(repository, name, plan.certificates, systemRandom)
+  process.stdout.write(`${full} may pair from now on.\n`)
+  return 0
+}
+
+const INSTEAD =
+  'Give --fingerprint with what the owner of the identity tells you, as plexus id show prints it there.'
+
+/** A SHA-256 fingerprint in hex, with colons or without; what openssl writes before it is left out. */
+function parseFingerprint(text: string): string {
+  const digits = text.replace(/^.*=/, '').replaceAll(':', '').toLowerCase()
+  if (/^[0-9a-f]{64}$/.test(digits)) return digits
+  throw new PlexusError(
+    'BAD_FLAG',
+    `--fingerprint is '${text}', but should be a SHA-256 fingerprint: 32 bytes in hex.`,
+  )
+}
+
+function checkFingerprints(added: readonly Certificate[], expected: readonly string[]): void {
+  for (const { fingerprint, x509 } of added) {
+    if (expected.includes(fingerprint.toString('hex'))) continue
+    throw new PlexusError(
+      'FINGERPRINT',
+      `The fingerprint is ${x509.fingerprint256}, which is not what --fingerprint says.`,
+    )
+  }
+}
+
+function whose({ name }: Handout, as: IdentityName | undefined): IdentityName {
+  if (name && as && formatIdentity(name) !== formatIdentity(as)) {
+    throw new PlexusError(
+      'BAD_FLAG',
+      `--as is '${formatIdentity(as)}', but the certificate is of ${formatIdentity(name)}.`,
+      {
+        advice: 'Leave --as out: peers call themselves by the name in their certificate.',
+      },
+    )
+  }
+  const found = name ?? as
+  if (found) return found
+  throw new PlexusError('IDENTITY_NAME', 'The certificate does not say whose it is.', {
+    advice: 'Give --as=owner/pin, the --host-info of the peer.',
+  })
+}
+
+async function planFor(
+  repository: Repository,
+  name: IdentityName,
+  coming: readonly Certificate[],
+): Promise<{ plan: ImportPlan; unreadable: boolean }> {
+  if (!(await repository.has(name))) return { plan: planImport([], coming), unreadable: false }
+  const { current, next } = await repository.record(name)
+  const known: Certificate[] = []
+  let unreadable = false
+  for (const there of next ? [current, next] : [current]) {
+    if (!(there instanceof PlexusError)) known.push(there)
+    else if (there.code !== 'IDENTITY_MISSING') unreadable = true
+  }
+  return { plan: planImport(known, coming), unreadable }
+}
+
+function describe(full: string, { certificates, added, dropped }: ImportPlan, unreadable: boolean): string {
+  const kept = certificates.length > added.length
+  const parts = added.map((certificate) => indented(certificateLines(certificate)))
+  const notes = [
+    ...(kept ? ['It has another certificate already: both are accepted from now on.'] : []),
+    ...dropped.map(({ x509 }) => `No longer accepted is ${x509.fingerprint256}.`),
+    ...(unreadable ? ['A certificate that lies there and cannot be read is replaced.'] : []),
+  ]
+  return `${full}\n${parts.join('and\n')}${notes.map((note) => `${note}\n`).join('')}`
+}
+
+async function read(file: string): Promise<string> {
+  try {
+    if (file === '-') return await readAll(process.stdin)
+    const handle = await open(file)
+    try {
+      return await readAll(handle.createReadStream({ autoClose: false }))
+    } finally {
+      await handle.close()
+    }
+  } catch (cause) {
+    if (cause instanceof PlexusError) throw cause
+    throw new PlexusError('BAD_FLAG', `The file '${file}' cannot be read.`, {
+      advice: 'Name a file that plexus id export made, or - for standard input.',
+      cause,
+    })
+  }
+}
+
+async function readAll(stream: Readable): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of stream) {
+    const bytes = Buffer.from(chunk)
+    length += bytes.length
+    if (length > MAX_INPUT)
+      throw new PlexusError('CERTIFICATE_INVALID', `The input is larger than ${MAX_INPUT / 1024} KiB.`)
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** A first peer may come before the first own identity. */
+async function openOrMake(path: string): Promise<Repository> {
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch(() => {}) // what is wrong with it, `open` says
+  return await Repository.open(path)
+}

@@ -1,0 +1,42 @@
+import { PlexusError } from '../../errors/index.js'
+import { expiryNotice, formatIdentity, type IdentityRecord, Repository } from '../../identity/index.js'
+import { systemClock } from '../clock.js'
+import type { Values } from '../flags.js'
+import { day } from './certificate-lines.js'
+import { repositoryPath } from './repository.js'
+
+/** How many identities are read at a time. */
+const BATCH = 32
+
+/** `plexus id list`: a line for every identity; an asterisk marks the own ones. */
+export async function listIdentities(values: Values): Promise<number> {
+  const repository = await Repository.open(repositoryPath(values))
+  const names = await repository.list()
+  const width = Math.max(0, ...names.map((name) => formatIdentity(name).length))
+  for (let at = 0; at < names.length; at += BATCH) {
+    const records = await Promise.all(
+      names.slice(at, at + BATCH).map((name) => repository.record(name).catch(gone)),
+    )
+    process.stdout.write(records.map((record) => (record ? line(record, width) : '')).join(''))
+  }
+  if (names.length === 0) process.stderr.write(`There is no identity in ${repository.path} yet.\n`)
+  return 0
+}
+
+/** It was removed since. */
+function gone(thrown: unknown): undefined {
+  if (thrown instanceof PlexusError && thrown.code === 'IDENTITY_MISSING') return undefined
+  throw thrown
+}
+
+function line({ name, current, next, keys }: IdentityRecord, width: number): string {
+  const mark = keys.length > 0 ? '*' : ' '
+  return `${mark} ${formatIdentity(name).padEnd(width)}  ${state(current)}${next ? ', rollover under way' : ''}\n`
+}
+
+function state(certificate: IdentityRecord['current']): string {
+  if (certificate instanceof PlexusError) {
+    return certificate.code === 'IDENTITY_MISSING' ? 'no certificate' : 'certificate unreadable'
+  }
+  return expiryNotice(certificate, systemClock.date()) ?? `expires on ${day(certificate.notAfter)}`
+}
