@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import { type Certificate, formatIdentity, type IdentityName } from '../identity/index.js'
+import { type Certificate, expiryNotice, formatIdentity, type IdentityName } from '../identity/index.js'
 import { deadline, type Logger, sleep } from '../net/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import { answer } from './answering.js'
@@ -56,6 +56,8 @@ export async function invite(
   const { clock, log } = context
   const certificates = await new Correspondence(context).certificatesOf(peer)
   const total = stretchedTimeout(context)
+  const notice = expiryNotice(context.host.certificate, clock.date())
+  if (notice) log.warn({}, `the own certificate of ${formatIdentity(context.host.name)} ${notice}`)
   log.info({}, `inviting ${formatIdentity(peer)} to '${context.app}' over ${context.rendezvous.name}`)
   const limit = deadline(
     clock,
