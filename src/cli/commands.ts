@@ -73,7 +73,11 @@ export async function run(argv: readonly string[]): Promise<number> {
         ID_FLAGS,
       ),
     (given) =>
-      done(import('./id.js').then(({ identityCommand }) => identityCommand(withDash(given, argv), settled(given, ID_FLAGS)))),
+      done(
+        import('./id.js').then(({ identityCommand }) =>
+          identityCommand(withDash(given, argv), settled(given, ID_FLAGS)),
+        ),
+      ),
   )
   program.command(
     'check',

@@ -303,7 +303,11 @@ class Attempt {
     this.#answering.add(message.session)
     const log = this.#options.log.child({ session: shortSession(message.session) })
     log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
-    answer({ ...this.#context, host: opened.host, log }, opened, { gathering, news: new PeerNews(), signal: this.#heard.signal })
+    answer({ ...this.#context, host: opened.host, log }, opened, {
+      gathering,
+      news: new PeerNews(),
+      signal: this.#heard.signal,
+    })
       .then((passage) => this.#turn({ kind: 'glare', passage }))
       .catch((thrown: unknown) => log.debug({ err: thrown }, 'nothing came of answering the peer'))
   }
