@@ -1,6 +1,6 @@
 import { asPlexusError } from '../errors/index.js'
 import type { Roster } from '../exec/index.js'
-import { formatIdentity } from '../identity/index.js'
+import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { sleep } from '../net/index.js'
 import type { PairingContext } from '../pairing/index.js'
 
@@ -13,19 +13,19 @@ const LOOK = 2000
  */
 export async function watchExpulsion(
   context: Pick<PairingContext, 'clock' | 'log' | 'repository' | 'host'>,
-  roster: Pick<Roster, 'peers' | 'end'>,
+  running: Pick<Roster, 'peers'> & { end: (peer: IdentityName) => Promise<unknown> },
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, log, repository, host } = context
   const ending = new Set<string>()
   while (!signal.aborted) {
     await sleep(clock, LOOK, signal).catch(() => {})
-    for (const peer of signal.aborted ? [] : roster.peers) {
+    for (const peer of signal.aborted ? [] : running.peers) {
       const name = formatIdentity(peer)
       if (ending.has(name) || (await repository.has(peer)) || !(await repository.has(host.name))) continue
       log.warn({ peer: name }, `${name} was taken out of the repository: its command ends`)
       ending.add(name)
-      roster
+      running
         .end(peer)
         .catch((thrown: unknown) => log.error({ peer: name }, asPlexusError(thrown).message))
         .finally(() => ending.delete(name))

@@ -2,6 +2,7 @@ import { asPlexusError } from '../errors/index.js'
 import { exitStatus } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
 import { invite, type Passage } from '../pairing/index.js'
+import { watchExpulsion } from './expulsion.js'
 import { handOver } from './handover.js'
 import { failedOutcome, pairedOutcome } from './outcome.js'
 import type { DaemonSettings } from './settings.js'
@@ -28,6 +29,7 @@ export async function runInviter(
   const { clock, rendezvous } = settings.context
   const afterwards = new AbortController()
   let cancel = () => {}
+  const watch = new AbortController()
   let passage: Passage | undefined
   try {
     passage = await invite(settings.context, peer, { ...options, afterwards: afterwards.signal })
@@ -36,6 +38,7 @@ export async function runInviter(
     const child = await handOver(settings, passage, options.signal)
     report(pairedOutcome(passage))
     if (child === undefined) return 0
+    void watchExpulsion(settings.context, { peers: [peer], end: () => child.stop() }, watch.signal)
     const exit = exitStatus(await child.exited)
     report(pairedOutcome(passage, exit))
     return exit
@@ -45,5 +48,6 @@ export async function runInviter(
   } finally {
     cancel()
     afterwards.abort()
+    watch.abort()
   }
 }

@@ -3,7 +3,7 @@ import { chmod, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/cli/clock.js'
-import { runAccepter } from '../../src/daemon/index.js'
+import { runAccepter, runInviter } from '../../src/daemon/index.js'
 import { parseCommand } from '../../src/exec/index.js'
 import {
   finishRollover,
@@ -109,6 +109,22 @@ describe('a running accepter', () => {
     await writeFile(privateKey, kept)
     await chmod(privateKey, 0o600)
   })
+})
+
+test('the command of an inviter ends too when the peer is removed', async () => {
+  const world = await World.create([ALICE, BOB])
+  const accepter = await world.accepter(BOB)
+  const log = new MemoryLog()
+  const context = await world.context(ALICE, { log })
+  const command = await parseCommand({ command: '/bin/sleep', args: '1000', detach: false }, { env: {}, log })
+  const settings = { context, command, environment: {}, print: () => {} }
+  const running = runInviter(settings, bob, { signal: new AbortController().signal })
+  await log.until(STARTING)
+  await removeIdentity(context.repository, bob)
+  assert.equal(await running, 128 + 15)
+  assert.equal(log.count(/bob@px.test\/server was taken out of the repository/), 1)
+  await accepter.stop()
+  await world.close()
 })
 
 test('both sides say in time that a certificate expires, and go on', async () => {
