@@ -23,12 +23,12 @@ export {
 } from './name.js'
 export type { IdentityPaths } from './paths.js'
 export type { IdentityRecord, KeyFile } from './record.js'
+export { removeIdentity } from './removal.js'
 export { type Host, Repository } from './repository.js'
 export {
   finishRollover,
   type ImportPlan,
   planImport,
-  removeIdentity,
   renewIdentity,
   storeCertificates,
 } from './rollover.js'

@@ -107,9 +107,8 @@ export class Repository {
     }
   }
 
-  /** Whether the identity has a directory: whether it may pair. A name that is none, or that `list` hides, has not. */
+  /** Whether the identity has a directory: whether it may pair. A name that is none has not. */
   async has(name: IdentityName): Promise<boolean> {
-    if (name.owner.startsWith('.') || name.pin.startsWith('.')) return false // as in `list`
     return isIdentityName(name) && (await this.#leads(join(this.#root, name.owner, name.pin)))
   }
 

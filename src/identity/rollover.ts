@@ -1,4 +1,4 @@
-import { rename, rm, rmdir } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Random } from '../net/index.js'
@@ -125,22 +125,4 @@ async function replace(path: string, pem: string, random: Random): Promise<void>
   const draft = join(dirname(path), `.${random(8).toString('hex')}.crt`)
   await writeNew(draft, pem, 0o644, random)
   await rename(draft, path)
-}
-
-/**
- * Takes an identity out of the repository: whoever it belongs to can no longer pair, and what runs for it ends.
- * @throws PlexusError REPOSITORY
- */
-export async function removeIdentity(repository: Repository, { owner, pin }: IdentityName): Promise<void> {
-  const directory = join(repository.path, owner, pin)
-  // out of force at once: an interruption leaves no half of it
-  const hidden = join(repository.path, owner, '.removed')
-  try {
-    await rm(hidden, { recursive: true, force: true })
-    await rename(directory, hidden)
-    await rm(hidden, { recursive: true, force: true })
-  } catch (cause) {
-    throw new PlexusError('REPOSITORY', `The directory ${directory} cannot be removed.`, { cause })
-  }
-  await rmdir(join(repository.path, owner)).catch(() => {}) // it has other pins
 }

@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { access, chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import {
+  access,
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
@@ -283,4 +294,12 @@ test('mistakes on the command line are named', async () => {
     'alice@px.test/laptop',
     'alice@px.test/phone',
   )
+})
+
+test('of an identity whose directory is a symbolic link, remove takes the link alone', async () => {
+  await mkdir(join(here, 'link'))
+  await symlink(join(here, ALICE), join(here, 'link', 'pin'))
+  good(await id(here, 'remove', 'link/pin', '--yes', '--with-key'))
+  assert.deepEqual(await readdir(here), ['alice@px.test'])
+  assert.deepEqual((await readdir(join(here, ALICE))).sort(), ['cert.crt', 'private.key'])
 })
