@@ -30,7 +30,7 @@ describe('a running accepter', () => {
   let repository: Repository
   const log = new MemoryLog()
   const controller = new AbortController()
-  let running: Promise<void>
+  let running: Promise<number>
 
   before(async () => {
     world = await World.create([ALICE, BOB, CAROL])
