@@ -122,8 +122,11 @@ describe('bad input ends the program with code 2 and one line, before anything i
 
   test('no peer for an inviter', () => refused(without('--peer-info'), [/--peer-info is missing/]))
 
-  test('an identity without a pin', () =>
-    refused([...without('--peer-info'), '--peer-info=bob'], [/--peer-info is 'bob'/, /owner\/pin/]))
+  test('a short name that nobody has', () =>
+    refused(
+      [...without('--peer-info'), '--peer-info=nobody'],
+      [/--peer-info: No identity/, /"nobody"/, /owner\/pin/],
+    ))
 
   test('a repository that is missing', () =>
     refused([...without('--app-repo'), '--app-repo=/nowhere'], [/\/nowhere/, /--app-repo/]))
