@@ -13,6 +13,7 @@ import type { Values } from './flags.js'
 import { ownIdentity } from './own-identity.js'
 import { bindOf, stateDirectoryOf } from './pair.js'
 import { logOf } from './servers.js'
+import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
 
 /**
@@ -67,11 +68,14 @@ interface Own {
 
 /** The identity that the flags name, or the only one of the repository with a key. */
 async function checkOwn(values: Values, repository: Repository | undefined): Promise<Own> {
-  const named = values.identity('host-info')
-  if (named) return { name: named, findings: [] }
   if (repository === undefined) return { findings: [] }
+  const named = values.text('host-info')
   try {
-    return { name: await ownIdentity(repository), findings: [] }
+    const name =
+      named === undefined
+        ? await ownIdentity(repository)
+        : await resolveFlag(repository, 'host-info', named, { own: true })
+    return { name, findings: [] }
   } catch (thrown) {
     return { findings: [found('own identity', thrown)] }
   }
@@ -82,12 +86,18 @@ async function checkIdentities(
   { repository, findings }: { repository?: Repository; findings: readonly Finding[] },
   own: Own,
 ): Promise<Finding[]> {
-  const peer = values.identity('peer-info')
+  const named = values.text('peer-info')
   const all = [...findings, ...own.findings]
   if (repository === undefined) return all
   const date = systemClock.date()
   if (own.name) all.push(...(await checkHost(repository, own.name, date)))
-  if (peer) all.push(...(await checkPeer(repository, peer, own.name, date)))
+  if (named === undefined) return all
+  try {
+    const peer = await resolveFlag(repository, 'peer-info', named)
+    all.push(...(await checkPeer(repository, peer, own.name, date)))
+  } catch (thrown) {
+    all.push(found('peer', thrown))
+  }
   return all
 }
 

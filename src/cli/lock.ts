@@ -1,9 +1,13 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
+import type { Logger } from '../net/index.js'
 
 /** How often a stale lock is taken away before the directory is said to be at fault: others may do the same. */
 const TRIES = 5
+
+/** What the system says when there is no room. */
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 
 /**
  * Keeps a directory for one process, until the returned function is called or the process is gone.
@@ -11,9 +15,11 @@ const TRIES = 5
  * The lock is a file that names its holder: process id, when that was started, and the boot. The number alone may belong
  * to somebody else after `kill -9` or a power cut; all three together do not.
  * @param what whose directory it is, for the one who comes second
+ *
+ * A full disk keeps nobody from being reached: then there is a warning, and no lock.
  * @throws PlexusError ALREADY_RUNNING, STATE_DIRECTORY
  */
-export function lockDirectory(directory: string, what: string): () => void {
+export function lockDirectory(directory: string, what: string, log: Logger): () => void {
   const path = join(directory, 'lock')
   const draft = `${path}.${process.pid}`
   const own = `${process.pid} ${startOf(process.pid) ?? ''}\n`
@@ -32,6 +38,10 @@ export function lockDirectory(directory: string, what: string): () => void {
     }
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
+    if (FULL.has(String((cause as { code?: unknown }).code))) {
+      log.warn({ directory }, 'the disk of the state directory is full: going on without its lock')
+      return () => {}
+    }
     throw new PlexusError('STATE_DIRECTORY', `The state directory '${directory}' cannot be written.`, {
       cause,
     })

@@ -88,7 +88,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
   const unlock = accept
-    ? lockDirectory(state, `An accepter of ${formatIdentity(hostName)} for '${app}'`)
+    ? lockDirectory(state, `An accepter of ${formatIdentity(hostName)} for '${app}'`, log)
     : () => {}
   try {
     await probe(bind)

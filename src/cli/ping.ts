@@ -1,7 +1,7 @@
 import { openRendezvous } from '../../rendezvous/index.js'
 import { type PingReport, runPing } from '../daemon/index.js'
 import { PlexusError } from '../errors/index.js'
-import { formatIdentity, type IdentityName, parseIdentity, Repository } from '../identity/index.js'
+import { formatIdentity, type IdentityName, Repository } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
 import { formatRecord, lastWords, type PairingContext, type PairingEvent } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
@@ -12,6 +12,7 @@ import type { Values } from './flags.js'
 import { ownIdentity } from './own-identity.js'
 import { bindOf, LONGEST_TIMEOUT, MOST_HOPS, stateDirectory } from './pair.js'
 import { logOf } from './servers.js'
+import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
 
 /** The bound of `--count`: a ping lasts a few seconds. */
@@ -19,11 +20,12 @@ const MOST_ECHOES = 20
 
 /** `plexus ping <peer>`: pairs, sends echoes through the hole and tells how it went. 0 if one of them came back. */
 export async function pingCommand(peerText: string, values: Values): Promise<number> {
-  const peer = parseIdentity(peerText)
   const count = values.whole('count', 1, MOST_ECHOES, 5)
   const log = logOf(values, 'warning')
+  const repository = await Repository.open(values.path('app-repo') ?? defaultRepository())
+  const peer = await repository.resolve(peerText)
   const story = new PingStory(peer)
-  const context = await contextOf(values, peer, log, (name) => story.carried(name))
+  const context = await contextOf(values, repository, peer, log, (name) => story.carried(name))
   const controller = new AbortController()
   const stopListening = onEndingSignal((signal) =>
     controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),
@@ -44,11 +46,12 @@ export async function pingCommand(peerText: string, values: Values): Promise<num
 /** What a pairing as inviter needs. @throws PlexusError for what is wrong with the flags or the repository */
 async function contextOf(
   values: Values,
+  repository: Repository,
   peer: IdentityName,
   log: PairingContext['log'],
   oncarried: (name: string) => void,
 ): Promise<PairingContext> {
-  const named = values.identity('host-info')
+  const named = values.text('host-info')
   const app = values.text('app-id') ?? 'plexus'
   const urls = values.many('rendezvous')
   const bind = bindOf(values)
@@ -56,8 +59,10 @@ async function contextOf(
   const timeout = values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000
   const stun = values.hosts('stun-server', 3478)
   const bootstrap = values.hosts('dht-bootstrap')
-  const repository = await Repository.open(values.path('app-repo') ?? defaultRepository())
-  const hostName = named ?? (await ownIdentity(repository))
+  const hostName =
+    named === undefined
+      ? await ownIdentity(repository)
+      : await resolveFlag(repository, 'host-info', named, { own: true })
   const host = await repository.host(hostName)
   await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const outside = { clock: systemClock, random: systemRandom, log }

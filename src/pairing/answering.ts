@@ -1,3 +1,4 @@
+import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { deadline, scopeOf } from '../net/index.js'
 import type { Candidate } from '../punch/index.js'
@@ -29,7 +30,10 @@ export interface AnsweringOptions {
 }
 
 /** Who waits for what becomes of an invite, and where. */
-export function inviterOf(app: string, { message, certificate }: Opened<Invite>): Addressee {
+export function inviterOf(
+  app: string,
+  { message, certificate }: Opened<Invite>,
+): Addressee & { mailbox: Mailbox } {
   const { from, reply, session } = message
   return { peer: from, certificates: [certificate], mailbox: sessionMailbox(app, from, reply), session }
 }

@@ -23,6 +23,7 @@ import { lockDirectory } from '../../src/cli/lock.js'
 import { settled } from '../../src/cli/settled.js'
 import { refuseShared, refuseWritable } from '../../src/cli/writable.js'
 import { PlexusError } from '../../src/errors/index.js'
+import { silent } from '../../src/net/index.js'
 
 let directory: string
 beforeEach(() => {
@@ -118,9 +119,9 @@ describe('the lock of a state directory', () => {
   const lock = () => join(directory, 'lock')
 
   test('is taken once, and again when it was let go', () => {
-    const release = lockDirectory(directory, 'An accepter')
+    const release = lockDirectory(directory, 'An accepter', silent)
     release()
-    lockDirectory(directory, 'An accepter')()
+    lockDirectory(directory, 'An accepter', silent)()
     assert.deepEqual(readdirSync(directory), [])
   })
 
@@ -133,12 +134,12 @@ describe('the lock of a state directory', () => {
       const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
       writeFileSync(lock(), `${other.pid} ${ticks} ${boot}\n`)
       assert.throws(
-        () => lockDirectory(directory, 'An accepter'),
+        () => lockDirectory(directory, 'An accepter', silent),
         coded('ALREADY_RUNNING', /An accepter runs already \(process \d+\)/),
       )
       // the same number, but another process
       writeFileSync(lock(), `${other.pid} ${Number(ticks) - 1} ${boot}\n`)
-      lockDirectory(directory, 'An accepter')()
+      lockDirectory(directory, 'An accepter', silent)()
     } finally {
       other.kill('SIGKILL')
       await once(other, 'exit')
@@ -148,7 +149,7 @@ describe('the lock of a state directory', () => {
   test('that is stale, empty or nonsense is taken over', () => {
     for (const text of ['', 'nonsense', '-1 5 x\n', '999999999 1 x\n']) {
       writeFileSync(lock(), text)
-      lockDirectory(directory, 'An accepter')()
+      lockDirectory(directory, 'An accepter', silent)()
       assert.ok(!existsSync(lock()))
     }
   })
