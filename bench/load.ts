@@ -39,7 +39,7 @@ const inviters = few.map((name, index) => {
 })
 const codes = await Promise.all(inviters.map((inviter) => inviter.ended))
 const took = inviters.map(({ events, started }) => {
-  const ran = events.find(({ msg }) => /^The command runs/.test(msg))
+  const ran = events.find(({ msg }) => /^the command runs/.test(msg))
   return ran ? ran.time - started : Number.NaN
 })
 process.stdout.write(

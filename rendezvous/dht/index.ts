@@ -99,7 +99,7 @@ export class DhtRendezvous implements Rendezvous {
     const running = run
       .catch((cause) => {
         const { code, message } = asPlexusError(cause)
-        if (!own.signal.aborted) this.#context.log.error({ code }, `Receiving from the DHT ended: ${message}`)
+        if (!own.signal.aborted) this.#context.log.error({ code }, `receiving from the DHT ended: ${message}`)
       })
       .finally(() => {
         own.close()

@@ -20,7 +20,7 @@ export class ProcessGroup {
     } catch (thrown) {
       const { code } = thrown as { code?: unknown }
       if (code === 'ESRCH') return
-      this.#log.warn({ pid: this.#leader, signal, code }, 'The command cannot be signalled.')
+      this.#log.warn({ pid: this.#leader, signal, code }, 'the command cannot be signalled')
     }
   }
 

@@ -74,7 +74,7 @@ export class Supervised implements Child {
     this.#log = log
     this.#group = new ProcessGroup(this.pid, log)
     const began = clock.now()
-    log.info({ pid: this.pid }, 'The command runs.')
+    log.info({ pid: this.pid }, 'the command runs')
     const onabort = () => void this.stop(signal?.reason instanceof Ending ? signal.reason.by : 'SIGTERM')
     this.exited = new Promise<Exit>((resolve) => {
       process.once('exit', (code, killer) => resolve(toExit(code, killer)))
@@ -104,7 +104,7 @@ export class Supervised implements Child {
   async #stop(first: EndingSignal): Promise<void> {
     this.kill(first)
     const cancel = this.#clock.timer(STOP_GRACE, () => {
-      this.#log.warn({ pid: this.pid }, 'The command did not end when asked to, and is killed.')
+      this.#log.warn({ pid: this.pid }, 'the command did not end when asked to, and is killed')
       this.kill('SIGKILL')
     })
     await this.exited
@@ -122,7 +122,7 @@ export class Supervised implements Child {
 
   #report(exit: Exit, ms: number): void {
     const how = exit.signal === null ? `with code ${exit.code}` : `by ${exit.signal}`
-    const line = `The command ended ${how} after ${(ms / 1000).toFixed(1)} s.`
+    const line = `the command ended ${how} after ${(ms / 1000).toFixed(1)} s`
     const level = exitStatus(exit) === 0 || this.#state.is === 'ending' ? 'info' : 'warn'
     this.#log[level]({ pid: this.pid, ...exit, ms: Math.round(ms) }, line)
   }
@@ -135,9 +135,9 @@ export class Detached implements Child {
 
   constructor(process: ChildProcess, log: Logger) {
     this.pid = process.pid as number
-    log.info({ pid: this.pid }, 'The command runs, detached.')
+    log.info({ pid: this.pid }, 'the command runs, detached')
     process.once('exit', (code, signal) =>
-      log.debug({ pid: this.pid, code, signal }, 'The detached command ended.'),
+      log.debug({ pid: this.pid, code, signal }, 'the detached command ended'),
     )
     process.unref()
   }

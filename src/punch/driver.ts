@@ -119,7 +119,7 @@ function report(log: Logger, event: PunchEvent): void {
   }
   const candidate = formatCandidate(event.candidate)
   const rtt = 'rtt' in event && event.rtt !== undefined ? { rtt: Math.round(event.rtt * 10) / 10 } : {}
-  if (event.name === 'nominated') log.info({ candidate, ...rtt }, `The path is ${candidate}`)
+  if (event.name === 'nominated') log.info({ candidate, ...rtt }, `the path is ${candidate}`)
   else log.debug({ candidate, ...rtt }, `punch: ${event.name} ${candidate}`)
 }
 

@@ -74,7 +74,7 @@ export async function discover(
     }
     const onstep = () => {
       for (const answer of survey.answers()) {
-        log.debug(logged(answer), 'A STUN server answered')
+        log.debug(logged(answer), 'a STUN server answered')
         onAnswer?.(answer)
       }
       const { state } = survey

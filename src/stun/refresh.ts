@@ -48,12 +48,12 @@ export async function refresh(port: UdpPort, reflexive: Reflexive, options: Refr
     if (state.name === 'failed') {
       log.debug(
         { server, why: describeFailure(state.failure) },
-        'The STUN server did not confirm the mapping',
+        'the STUN server did not confirm the mapping',
       )
     } else if (state.name === 'answered' && !sameEndpoint(state.endpoint, endpoint)) {
       log.info(
         { server, before: formatEndpoint(endpoint), after: formatEndpoint(state.endpoint) },
-        'The reflexive endpoint has changed',
+        'the reflexive endpoint has changed',
       )
       endpoint = state.endpoint
       onChange(endpoint)

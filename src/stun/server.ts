@@ -97,7 +97,7 @@ export class StunServer {
   #receive({ data, from }: Datagram, asked: Endpoint): void {
     const request = bindingRequest(data)
     if (!request) {
-      this.#log.trace({ from: formatEndpoint(from), bytes: data.length }, 'No Binding request: dropped')
+      this.#log.trace({ from: formatEndpoint(from), bytes: data.length }, 'no binding request: dropped')
       return
     }
     const unknown = this.#unsupported(request, from)
@@ -116,7 +116,7 @@ export class StunServer {
     this.#ports.get(formatEndpoint(source))?.send(answer, from)
     this.#log.trace(
       { from: formatEndpoint(from), source: formatEndpoint(source) },
-      'Binding request answered',
+      'binding request answered',
     )
   }
 
@@ -146,7 +146,7 @@ export class StunServer {
     ]
     const answer = encode({ class: 'error', transaction: request.transaction, attributes })
     this.#ports.get(formatEndpoint(asked))?.send(answer, from)
-    this.#log.trace({ from: formatEndpoint(from), types }, 'Binding request refused: 420')
+    this.#log.trace({ from: formatEndpoint(from), types }, 'binding request refused: 420')
   }
 
   /** The endpoint to answer from: relative to the one that was asked (RFC 5780 section 6.1, table 1). */

@@ -44,7 +44,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     const waiting = ['--exec-command=/bin/sleep', '--exec-args=60', stun]
     const accepter = await rig.accepter(bob, BOB, waiting)
     const inviter = rig.inviter(alice, ALICE, BOB, waiting)
-    await accepter.said(/^The command runs/)
+    await accepter.said(/^the command runs/)
     const ping = rig.run(alice, ['ping', BOB, ...flags(ALICE)])
     assert.equal(await ping.ended, 0, ping.story())
     const told = ping.lines.join('\n')
@@ -55,7 +55,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     assert.match(told, /^round trip +min .* 5 of 5 echoes came back, 0% lost/m)
     assert.match(told, /^own NAT .*endpoint-independent/m)
     await accepter.said(/ping over: 5 echoes answered/)
-    assert.equal(accepter.events.filter(({ msg }) => /The command ended/.test(msg)).length, 0)
+    assert.equal(accepter.events.filter(({ msg }) => /the command ended/.test(msg)).length, 0)
     await Promise.all([inviter.stop(), accepter.stop()])
   })
 
@@ -90,7 +90,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     const own = (msg: string) => !/^in the DHT|^announced|^rung in the DHT/.test(msg)
     const nameless = inviter.events.filter((event) => event.session !== session && own(event.msg))
     assert.deepEqual(nameless, [])
-    await accepter.said(/^The command ended/, session)
+    await accepter.said(/^the command ended/, session)
     const begun = accepter.events.findIndex(({ msg }) => /^invited by/.test(msg))
     const theirs = accepter.events.slice(begun)
     assert.deepEqual(

@@ -75,7 +75,7 @@ test('a newcomer who types what the README says has a VPN between two machines b
     assert.ok(accepting?.where === 'server' && inviting?.where === 'laptop')
     const accepter = type(accepting)
     await said(accepter, /ready for invites/)
-    await said(type(inviting), /The command runs/)
+    await said(type(inviting), /the command runs/)
     const { laptop, server } = machines
     await until(async () => (await laptop.exec('ping', ['-c', '1', '-W', '1', '10.77.0.1'])).status === 0)
     const back = await server.exec('ping', ['-c', '1', '-W', '1', '10.77.0.2'])

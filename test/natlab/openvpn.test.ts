@@ -26,7 +26,7 @@ test('the openvpn hook carries a ping between two machines behind NATs', { skip:
     const hook = [`--exec-command=${HOOK}`, '--exec-args=""']
     const accepter = await rig.accepter(b, BOB, hook)
     const inviter = rig.inviter(a, ALICE, BOB, hook)
-    await inviter.said(/^The command runs/)
+    await inviter.said(/^the command runs/)
     await until(async () => (await a.exec('ping', ['-c', '1', '-W', '1', '10.77.0.1'])).status === 0)
     const back = await b.exec('ping', ['-c', '1', '-W', '1', '10.77.0.2'])
     assert.equal(back.status, 0, back.stdout)

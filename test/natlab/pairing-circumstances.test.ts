@@ -59,7 +59,7 @@ describe('behind port-restricted NATs', { skip }, () => {
     assert.deepEqual(codes, [0, 0], `${one.story()}\n${two.story()}`)
     const own = [one, two].map((side) => side.events.find(({ msg }) => /^inviting/.test(msg))?.session)
     const passed = [one, two].map(
-      (side) => side.events.find(({ msg }) => /^The command runs/.test(msg))?.session,
+      (side) => side.events.find(({ msg }) => /^the command runs/.test(msg))?.session,
     )
     const lower = own.sort()[0]
     assert.deepEqual(passed, [lower, lower])
@@ -72,8 +72,8 @@ describe('behind port-restricted NATs', { skip }, () => {
     for (const inviter of inviters) {
       const session = inviter.events.find((event) => event.session)?.session
       const told = accepter.events.filter((event) => event.session === session).map(({ msg }) => msg)
-      const theirs = told.some((msg) => /^The command runs/.test(msg))
-      const ours = inviter.events.some(({ msg }) => /^The command runs/.test(msg))
+      const theirs = told.some((msg) => /^the command runs/.test(msg))
+      const ours = inviter.events.some(({ msg }) => /^the command runs/.test(msg))
       const story = `${inviter.story()}\n${accepter.story()}`
       assert.equal(ours, theirs, story)
       if (!ours)
@@ -172,12 +172,12 @@ describe('behind port-restricted NATs', { skip }, () => {
     const waiting = ['--exec-command=/bin/sleep', '--exec-args=60']
     const accepter = await rig.accepter(b, BOB, waiting)
     const first = rig.inviter(a, ALICE, BOB, waiting)
-    await first.said(/^The command runs/)
+    await first.said(/^the command runs/)
     const second = rig.inviter(a, ALICE, BOB, waiting)
-    await second.said(/^The command runs/)
+    await second.said(/^the command runs/)
     const session = second.events.find((event) => event.session)?.session
-    await accepter.said(/^The command runs/, session)
-    assert.equal(accepter.events.filter(({ msg }) => /^The command ended by SIGTERM/.test(msg)).length, 1)
+    await accepter.said(/^the command runs/, session)
+    assert.equal(accepter.events.filter(({ msg }) => /^the command ended by SIGTERM/.test(msg)).length, 1)
     await Promise.all([first.stop(), second.stop(), accepter.stop()])
   })
 
@@ -185,7 +185,7 @@ describe('behind port-restricted NATs', { skip }, () => {
     const waiting = ['--exec-command=/bin/sleep', '--exec-args=60']
     const accepter = await rig.accepter(b, BOB, [...waiting, `--stun-client=${b.address}:40404`])
     const first = rig.inviter(a, ALICE, BOB, waiting)
-    await first.said(/^The command runs/)
+    await first.said(/^the command runs/)
     const refused = rig.inviter(c, CAROL, BOB, waiting)
     assert.equal(await refused.ended, 1)
     assert.match(refused.lines.join('\n'), /BUSY/)

@@ -129,7 +129,7 @@ const MARKS: readonly (readonly [string, RegExp])[] = [
   ['STUN', /^public endpoint /],
   ['answered', /answered$/],
   ['punched', /^punched in/],
-  ['command', /^The command runs/],
+  ['command', /^the command runs/],
 ]
 
 /** Servers, identities and real plexus processes in a laboratory. */
@@ -265,8 +265,8 @@ export class PairingRig {
     let both = Number.NaN
     if (paired) {
       try {
-        const theirs = await accepter.said(/^The command runs/, session)
-        const end = await accepter.said(/^The command ended/, session)
+        const theirs = await accepter.said(/^the command runs/, session)
+        const end = await accepter.said(/^the command ended/, session)
         paired = /with code 0/.test(end.msg)
         both = Math.max(from(theirs), parts.find(({ name }) => name === 'command')?.at ?? Number.NaN)
       } catch {

@@ -152,7 +152,7 @@ describe('two programs on one machine', () => {
     await accepter()
     const program = inviter('--keep', script('brief', 'exit 3'))
     await program.said(/(pairing again in[\s\S]*){2}/)
-    assert.equal(program.times(/The command ended with code 3/g), 2)
+    assert.equal(program.times(/the command ended with code 3/g), 2)
     assert.equal((await program.end()).code, 1)
   })
 
@@ -160,7 +160,7 @@ describe('two programs on one machine', () => {
     const program = inviter('--keep', '--timeout=1', script('brief', 'exit 3'))
     await program.said(/the pairing failed: [\s\S]*pairing again in/)
     await accepter()
-    await program.said(/The command ended with code 3/)
+    await program.said(/the command ended with code 3/)
   })
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -205,7 +205,7 @@ describe('two programs on one machine', () => {
       ports.push(Number(/^PLEXUS_PEER_PORT=(\d+)/m.exec(stdout)?.[1]))
     }
     assert.deepEqual(ports.sort(), [47310, 47311])
-    await program.said(/(The command runs[\s\S]*){2}/)
+    await program.said(/(the command runs[\s\S]*){2}/)
     const { code, stderr } = await start(SERVER, [`--peer-info=${SERVER}`]).ended
     assert.equal(code, 1)
     assert.match(stderr, /All the 2 ports of this accepter are in use.*\[BUSY\]/)

@@ -141,10 +141,10 @@ describe('a ping', () => {
     for (const onRepeat of ['replace', 'refuse'] as const) {
       const bob = await accepter({}, { command: sleeping(), onRepeat })
       const alice = await inviter(new WatchedLog())
-      await bob.log.said(/The command runs/)
+      await bob.log.said(/the command runs/)
       const { report } = await ping()
       assert.equal(report.replies.size, 3)
-      assert.equal(bob.log.count(/The command ended|refused/), 0)
+      assert.equal(bob.log.count(/the command ended|refused/), 0)
       await alice.stop()
       await bob.stop()
     }
@@ -158,7 +158,7 @@ describe('a ping', () => {
     assert.equal((await ping()).report.replies.size, 3)
     await bob.log.said(/ping over/)
     const alice = await inviter(new WatchedLog())
-    await bob.log.said(/The command runs/)
+    await bob.log.said(/the command runs/)
     await assert.rejects(ping(), (error) => error instanceof PlexusError && error.code === 'BUSY')
     await alice.stop()
     await bob.stop()
@@ -259,7 +259,7 @@ describe('a pairing', () => {
 
   test('has the same short session id in every line of both logs', async () => {
     const { log, stop } = await both(undefined)
-    await Promise.all([log.alice.said(/The command runs/), log.bob.said(/The command runs/)])
+    await Promise.all([log.alice.said(/the command runs/), log.bob.said(/the command runs/)])
     await stop()
     const [id] = /"session":"[0-9a-f]{8}"/.exec(log.alice.lines[0] ?? '') ?? []
     assert.ok(id)

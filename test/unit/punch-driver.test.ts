@@ -169,7 +169,7 @@ test('candidates given later are used, and the log tells the path without a secr
   inviter.addCandidates(options.remote)
   await Promise.all([inviter.result, accepter.result])
   const stories = lines.filter(({ level }) => level === 'info').map(({ message }) => message)
-  assert.deepEqual(stories, [`The path is host 127.0.0.1:${local(pair.accepter).port}`])
+  assert.deepEqual(stories, [`the path is host 127.0.0.1:${local(pair.accepter).port}`])
   assert.ok(lines.some(({ level, message }) => level === 'debug' && /checked host/.test(message)))
   const text = JSON.stringify(lines)
   for (const key of [options.keys.inviter, options.keys.accepter]) {
