@@ -10,8 +10,9 @@ import { checkStun } from './checks/stun.js'
 import { systemClock } from './clock.js'
 import { defaultRepository } from './defaults.js'
 import type { Values } from './flags.js'
+import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { bindOf, stateDirectoryOf } from './pair.js'
+import { stateDirectoryOf } from './pair.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
@@ -39,10 +40,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
   const repository = await checkRepository(values.path('app-repo') ?? defaultRepository())
   const own = await checkOwn(values, repository.repository)
   const hostName = own.name
-  const app = values.text('app-id') ?? 'plexus'
-  const stun = values.hosts('stun-server', 3478)
-  const bootstrap = values.hosts('dht-bootstrap')
-  const urls = values.many('rendezvous')
+  const { app, urls, bind, stun, bootstrap } = meetingOf(values)
   const identity = hostName ? formatIdentity(hostName) : 'check/check'
   const state = stateDirectoryOf(values, `${app}\0${identity}`)
   // the findings say it all; whoever wants to hear more asks for it
@@ -52,7 +50,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
     checkIdentities(values, repository, own),
     checkStateDirectory(state),
     checkCommand(values),
-    checkStun(stun.length > 0 ? stun : DEFAULT_STUN_SERVERS, bindOf(values), {
+    checkStun(stun.length > 0 ? stun : DEFAULT_STUN_SERVERS, bind, {
       log,
       signal,
     }),

@@ -13,7 +13,7 @@ import {
 import { asPlexusError, isAbort, PlexusError } from '../errors/index.js'
 import { Ending, REPEAT_POLICIES } from '../exec/index.js'
 import { formatIdentity, type IdentityName, Repository } from '../identity/index.js'
-import { type Logger, PortRange, UdpPort } from '../net/index.js'
+import { type Logger, UdpPort } from '../net/index.js'
 import { lastWords, type PairingContext } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
@@ -21,16 +21,13 @@ import { commandOf } from './command.js'
 import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
 import type { Values } from './flags.js'
 import { lockDirectory } from './lock.js'
+import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
 import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
 import { refuseShared, refuseWritable } from './writable.js'
-
-/** The bounds of `--timeout` in seconds, and of `--punch-hops`. */
-export const LONGEST_TIMEOUT = 24 * 3600
-export const MOST_HOPS = 255
 
 /** A password in the address of a rendezvous. */
 const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
@@ -58,13 +55,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const app = values.text('app-id') ?? 'plexus'
-  const urls = values.many('rendezvous')
-  const bind = bindOf(values)
-  const hops = values.whole('punch-hops', 1, MOST_HOPS, 7)
-  const timeout = values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000
-  const stun = values.hosts('stun-server', 3478)
-  const bootstrap = values.hosts('dht-bootstrap')
+  const { app, urls, bind, hops, timeout, stun, bootstrap } = meetingOf(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
   const command = commandOf(values, log)
@@ -159,17 +150,6 @@ function modeOf(values: Values): { accept: boolean; keep: boolean; once: boolean
   if (once && !accept)
     throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter pairs once anyway.')
   return { accept, keep, once }
-}
-
-export function bindOf(values: Values): PairingContext['bind'] {
-  const bind = values.address('stun-client')
-  const ports = values.ports('port-range')
-  if (!ports) return bind ?? {}
-  if (bind && bind.port !== 0) {
-    throw values.wrong('port-range', 'left out, since --stun-client names the port')
-  }
-  const range = new PortRange(ports.from, ports.to)
-  return bind ? { address: bind.address, range } : { range }
 }
 
 /** Whether the address is this machine's and the port free, found out before anything is sent. */

@@ -9,8 +9,9 @@ import { Carrier } from './carrier.js'
 import { systemClock, systemRandom } from './clock.js'
 import { defaultRepository } from './defaults.js'
 import type { Values } from './flags.js'
+import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { bindOf, LONGEST_TIMEOUT, MOST_HOPS, stateDirectory } from './pair.js'
+import { stateDirectory } from './pair.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
@@ -52,13 +53,7 @@ async function contextOf(
   oncarried: (name: string) => void,
 ): Promise<PairingContext> {
   const named = values.text('host-info')
-  const app = values.text('app-id') ?? 'plexus'
-  const urls = values.many('rendezvous')
-  const bind = bindOf(values)
-  const hops = values.whole('punch-hops', 1, MOST_HOPS, 7)
-  const timeout = values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000
-  const stun = values.hosts('stun-server', 3478)
-  const bootstrap = values.hosts('dht-bootstrap')
+  const { app, urls, bind, hops, timeout, stun, bootstrap } = meetingOf(values)
   const hostName =
     named === undefined
       ? await ownIdentity(repository)

@@ -1,0 +1,45 @@
+import { PortRange } from '../net/index.js'
+import type { PairingContext } from '../pairing/index.js'
+import type { Values } from './values.js'
+
+/** The bounds of `--timeout` in seconds, and of `--punch-hops`. */
+const LONGEST_TIMEOUT = 24 * 3600
+const MOST_HOPS = 255
+
+/** What the flags say of how the two sides meet, whatever comes of it. */
+export interface Meeting {
+  readonly app: string
+  /** As given: without any it is the public DHT. */
+  readonly urls: readonly string[]
+  /** As given: without any some public ones are asked. */
+  readonly stun: readonly string[]
+  readonly bootstrap: readonly string[]
+  readonly hops: number
+  /** ms */
+  readonly timeout: number
+}
+
+/** @throws PlexusError BAD_FLAG */
+export function meetingOf(values: Values): Meeting & { readonly bind: PairingContext['bind'] } {
+  return {
+    app: values.text('app-id') ?? 'plexus',
+    urls: values.many('rendezvous'),
+    bind: bindOf(values),
+    hops: values.whole('punch-hops', 1, MOST_HOPS, 7),
+    timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000,
+    stun: values.hosts('stun-server', 3478),
+    bootstrap: values.hosts('dht-bootstrap'),
+  }
+}
+
+/** From where to punch. @throws PlexusError BAD_FLAG */
+function bindOf(values: Values): PairingContext['bind'] {
+  const bind = values.address('stun-client')
+  const ports = values.ports('port-range')
+  if (!ports) return bind ?? {}
+  if (bind && bind.port !== 0) {
+    throw values.wrong('port-range', 'left out, since --stun-client names the port')
+  }
+  const range = new PortRange(ports.from, ports.to)
+  return bind ? { address: bind.address, range } : { range }
+}
