@@ -39,6 +39,7 @@ export const ERROR_CODES = {
     'usage',
     'Use dht:, dir:/path, exec:command, the name of a package, or ./path of a module.',
   ),
+  DIALECT: entry('usage', 'Use an identity with an RSA key for a plexus 3.x peer.'),
   ADDRESS_IN_USE: entry(
     'usage',
     'Choose another port with --stun-client, or stop the program that holds this one.',

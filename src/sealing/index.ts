@@ -1,3 +1,5 @@
+export { identifies, issuerAndSerial } from './identifier.js'
 export { deriveKeys, ephemeral, type SessionKeys } from './keys.js'
 export { MAX_SEALED, seal, type Unverified, unseal } from './seal.js'
 export { SeenSessions } from './seen.js'
+export { parseSigned, type SignedData, signContent } from './signed.js'

@@ -36,8 +36,15 @@ export interface SignedData {
 /** The digest that goes with a key: as strong as the key, and what its curve's users expect (RFC 5753, 7.1.1). */
 const digestFor = (certificate: Certificate): Digest => (certificate.keyKind === 'p384' ? 'sha384' : 'sha256')
 
-/** Signs with PKCS#1 v1.5 or ECDSA: what every CMS program verifies without being told. */
-export async function signContent(content: Uint8Array, signer: Host): Promise<Buffer> {
+/**
+ * Signs with PKCS#1 v1.5 or ECDSA: what every CMS program verifies without being told.
+ * @param form `detached` leaves the content out (RFC 5652, 5.2): it travels beside the signature
+ */
+export async function signContent(
+  content: Uint8Array,
+  signer: Host,
+  form: 'enclosed' | 'detached' = 'enclosed',
+): Promise<Buffer> {
   const digest = digestFor(signer.certificate)
   const key = signer.certificate.keyKind === 'rsa' ? 'rsa' : 'ec'
   const attributes = [
@@ -56,7 +63,10 @@ export async function signContent(content: Uint8Array, signer: Host): Promise<Bu
   const signedData = der.sequence(
     der.integer(1),
     der.setOf(digestAlgorithm(digest)),
-    der.sequence(der.oid(OID.data), der.tagged(0, der.octetString(content))),
+    der.sequence(
+      der.oid(OID.data),
+      ...(form === 'enclosed' ? [der.tagged(0, der.octetString(content))] : []),
+    ),
     der.setOf(signerInfo),
   )
   return der.encode(der.sequence(der.oid(OID.signedData), der.tagged(0, signedData)))
@@ -92,9 +102,10 @@ interface SignerInfo {
 
 /**
  * Reads a ContentInfo with SignedData, strictly: one signer, signed attributes, id-data, nothing after the end.
+ * @param detached the content, if it travelled beside the signature; then there must be none inside
  * @throws PlexusError MALFORMED
  */
-export function parseSigned(bytes: Uint8Array): SignedData {
+export function parseSigned(bytes: Uint8Array, detached?: Buffer): SignedData {
   const outer = der.Members.ofSequence(der.decode(bytes, WHAT), WHAT)
   if (outer.oid() !== OID.signedData) throw der.malformed(WHAT)
   const inner = der.Members.ofSequence(der.Members.only(outer.tagged(0), WHAT), WHAT)
@@ -104,7 +115,7 @@ export function parseSigned(bytes: Uint8Array): SignedData {
   const digests = inner.set()
   const digest = parseDigestAlgorithm(digests.any(), WHAT)
   digests.end()
-  const content = parseContent(inner.sequence())
+  const content = parseContent(inner.sequence(), detached)
   // certificates and revocation lists say nothing here: who the signer is, the caller knows
   inner.optional(0)
   inner.optional(1)
@@ -116,8 +127,12 @@ export function parseSigned(bytes: Uint8Array): SignedData {
   return { content, verify: (certificate) => verifySigner(signer, content, certificate) }
 }
 
-function parseContent(encapsulated: der.Members): Buffer {
+function parseContent(encapsulated: der.Members, detached: Buffer | undefined): Buffer {
   if (encapsulated.oid() !== OID.data) throw der.malformed(WHAT)
+  if (detached) {
+    encapsulated.end()
+    return detached
+  }
   const content = der.Members.of(encapsulated.tagged(0), WHAT)
   const octets = content.octets()
   content.end()

@@ -14,6 +14,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/identity': ['src/net', 'src/errors'],
   'src/sealing': ['src/identity', 'src/net', 'src/errors'],
   'src/punch': ['src/net', 'src/errors'],
+  'src/plexus3': ['src/sealing', 'src/identity', 'src/net', 'src/errors'],
   rendezvous: ['src/net', 'src/errors'],
   'src/pairing': [
     'src/punch',

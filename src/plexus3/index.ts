@@ -1,0 +1,23 @@
+export { type Flag, readDatagram, writeDatagram } from './datagram.js'
+export { type HandshakeDriverOptions, handshake } from './driver.js'
+export { Handshake, type HandshakeOptions, type HandshakeState, type HandshakeTransmit } from './handshake.js'
+export {
+  formatAddress,
+  formatSubject,
+  type Plexus3Mail,
+  readAddress,
+  readBody,
+  readMail,
+  readSubject,
+  writeBody,
+  writeMail,
+} from './mail.js'
+export {
+  type Dependence,
+  type Firewall,
+  type PeerMessage,
+  readMessage,
+  secretOf,
+  writeMessage,
+} from './message.js'
+export { type Opened, openEntity, sealEntity } from './smime.js'
