@@ -25,6 +25,7 @@ const DEBIAN = {
   '/usr/bin/turnserver': 'coturn',
   '/usr/sbin/openvpn': 'openvpn',
   '/usr/bin/ping': 'iputils-ping',
+  '/usr/bin/python3': 'python3',
 }
 
 function step(command, args, options = {}) {

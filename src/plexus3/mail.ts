@@ -79,7 +79,7 @@ export function readBody(body: string, from: IdentityName): string {
 }
 
 /**
- * A whole mail apart.
+ * A whole mail apart, of which the octets were read as UTF-8: names stand in the headers as they are.
  * @param app the application id; the mail of another one is none
  * @throws PlexusError MALFORMED
  */
