@@ -70,7 +70,7 @@ export function writeMessage({ endpoint, puzzle }: Pick<PeerMessage, 'endpoint' 
 
 /**
  * Reads any of the three forms, with white space around it.
- * @throws PlexusError MALFORMED; DIALECT when it is well-formed but names no UDP endpoint that can be used
+ * @throws PlexusError MALFORMED; NO_PATH when it is well-formed but names no UDP endpoint that can be used
  */
 export function readMessage(text: string): PeerMessage {
   if (text.length > MAX_LENGTH) throw malformed()
@@ -126,7 +126,7 @@ function longEndpoint(text: string): Endpoint {
 
 function usable(endpoint: Endpoint): Endpoint {
   if (endpoint.port !== 0 && scopeOf(endpoint.address) !== 'unusable') return endpoint
-  throw new PlexusError('DIALECT', 'The plexus 3.x peer offers no UDP endpoint.', {
+  throw new PlexusError('NO_PATH', 'The plexus 3.x peer offers no UDP endpoint.', {
     advice: 'Let that peer use UDP, in any role and by the direct route (udp:either).',
   })
 }
