@@ -96,8 +96,10 @@ export class DhtRendezvous implements Rendezvous {
       mailbox.kind === 'identity'
         ? this.#accept(mailbox, own.signal, deliver, arrived)
         : this.#poll(mailbox, own.signal, deliver, arrived)
+    let failure: unknown
     const running = run
       .catch((cause) => {
+        failure = cause
         const { code, message } = asPlexusError(cause)
         if (!own.signal.aborted) this.#context.log.error({ code }, `receiving from the DHT ended: ${message}`)
       })
@@ -107,7 +109,7 @@ export class DhtRendezvous implements Rendezvous {
         if (this.#arrivals.get(name) === arrival) this.#arrivals.delete(name)
       })
     this.#receiving.set(name, running)
-    return inbox.take(own.signal)
+    return untilFailed(inbox.take(own.signal), () => (signal.aborted ? undefined : failure))
   }
 
   async ready({ signal }: { signal: AbortSignal }): Promise<void> {
@@ -157,6 +159,13 @@ export class DhtRendezvous implements Rendezvous {
 }
 
 /** Opens `dht:`, `dht:host:port,host:port` or `dht://host:port`. */
+/** What comes, and then the failure that ended it, if one did. */
+async function* untilFailed<T>(messages: AsyncIterable<T>, failure: () => unknown): AsyncGenerator<T> {
+  yield* messages
+  const thrown = failure()
+  if (thrown !== undefined) throw thrown
+}
+
 export const open: OpenRendezvous = (url, context) => DhtRendezvous.open(url, context)
 
 export { type DhtNode, openDhtNode } from './node.js'

@@ -44,7 +44,9 @@ export class Presence {
     this.#onlost = onlost
     const { dht } = network
     const ping = dht.ping.bind(dht)
-    dht.ping = (node, options) => (options === undefined ? this.#ask(node) : ping(node, options))
+    // another mailbox's nodes are not asked for this one's record
+    dht.ping = (node, options) =>
+      options === undefined && this.#isRelay(node) ? this.#ask(node) : ping(node, options)
     // who takes itself to be offline stops asking its nodes, and notices late that they answer again
     dht._offline = () => {}
   }

@@ -1,4 +1,5 @@
 import HyperDHT, { type NodeAddress } from 'hyperdht'
+import { PlexusError } from '../../src/errors/index.js'
 import { sleep } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { mailboxName, messageName } from '../mailbox.js'
@@ -81,7 +82,11 @@ export class SlotWriter {
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, random, log } = this.#context
+    let tries = 0
     for (let index = written.slots.get(message) ?? written.next; ; ) {
+      if (tries++ >= MAX_SLOTS) {
+        throw new PlexusError('RENDEZVOUS_UNREACHABLE', 'The mailbox of the session is full.')
+      }
       const keyPair = slotKey(mailbox, index % MAX_SLOTS)
       const nodes = await this.#network.persist(() => this.#network.put(keyPair, head, 0, signal), signal)
       const held = await this.#held(keyPair.publicKey, nodes, signal)

@@ -1,4 +1,4 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type Clock, sleep } from '../../src/net/index.js'
 import { Lines } from './lines.js'
@@ -64,7 +64,8 @@ export class Run {
     )
     const closed = once(child, 'close')
     closed.catch(() => {}) // it could not be started: that is told by its 'error'
-    this.#connect(child, options)
+    // node makes no pipes when the system has no descriptors left: its 'error' tells
+    if ((child as ChildProcess).stdout) this.#connect(child, options)
     this.started = spawned.then((unstartable) => unstartable === undefined)
     this.ended = spawned.then(
       (unstartable) => unstartable ?? this.#supervise(child, exited, closed, options.signal),

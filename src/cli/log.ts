@@ -1,5 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { destination, pino } from 'pino'
+import { pino } from 'pino'
 import { PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
 
@@ -23,8 +23,8 @@ export function openLog(options: LogOptions): Logger {
   const fd = options.file === undefined ? 2 : openLogFile(options.file.replaceAll('%p', String(process.pid)))
   const level = options.level === 'warning' ? 'warn' : options.level
   const settings = { level, base: null, formatters: { level: (label: string) => ({ level: label }) } }
-  if (options.format === 'json') return pino(settings, destination({ fd, sync: true }))
-  return pino(settings, { write: (line: string) => write(fd, textOf(line)) })
+  const form = options.format === 'json' ? (line: string) => line : textOf
+  return pino(settings, { write: (line: string) => write(fd, form(line)) })
 }
 
 function openLogFile(path: string): number {

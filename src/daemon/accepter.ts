@@ -1,6 +1,7 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { checkProgram, exitStatus, Roster } from '../exec/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
+import type { PortRange } from '../net/index.js'
 import {
   Accepter,
   type GiveUp,
@@ -59,6 +60,8 @@ export async function runAccepter(
     await accepter.run(accepting.signal)
   } finally {
     signal.removeEventListener('abort', follow)
+    // whatever ended it, what watches beside it ends too
+    accepting.end(new PlexusError('CANCELLED', 'The accepter ends.'))
     await pings.close()
     await roster.close(signal.aborted ? asPlexusError(signal.reason, 'CANCELLED') : undefined)
     await accepting.settled()
@@ -133,7 +136,7 @@ class Accepting {
   /** Whether a pairing may begin, by what runs and what is under way. */
   async admit(peer: IdentityName, underway: Underway): Promise<Refusal | undefined> {
     const { onRepeat, once, context } = this.#settings
-    if (once && (this.#once.is !== 'waiting' || underway.all > 0)) {
+    if (once && (this.#once.is !== 'waiting' || underway.pairings > 0)) {
       return busy('This accepter pairs once, and has begun to.')
     }
     const missing = missingCommand(this.#settings)
@@ -143,10 +146,10 @@ class Accepting {
     }
     const { range, port = 0 } = context.bind
     if (range) {
-      if (range.held + underway.all < range.size) return undefined
+      if (this.#portsTaken(range, underway) < range.size) return undefined
       // the peer's own command may hold what it needs
       if (onRepeat === 'replace') await this.#roster.end(peer)
-      if (range.held + underway.all < range.size) return undefined
+      if (this.#portsTaken(range, underway) < range.size) return undefined
       return busy(`All the ${range.size} ports of this accepter are in use.`)
     }
     if (port === 0) return undefined
@@ -160,11 +163,16 @@ class Accepting {
   async admitPing(underway: Underway): Promise<Refusal | undefined> {
     if (this.#pings.full) return busy(`${this.#pings.size} pings are being answered already.`)
     const { range, port = 0 } = this.#settings.context.bind
-    if (range && range.held + underway.all >= range.size) {
+    if (range && this.#portsTaken(range, underway) >= range.size) {
       return busy(`All the ${range.size} ports of this accepter are in use.`)
     }
     if (port === 0 || this.#roster.size + this.#pings.size + underway.all === 0) return undefined
     return busy(`The port ${port} of this accepter is in use.`)
+  }
+
+  /** By commands, by pings that are being answered, and by what is under way. */
+  #portsTaken(range: PortRange, underway: Underway): number {
+    return range.held + this.#pings.size + underway.all
   }
 
   fail(peer: IdentityName, session: string, error: PlexusError): void {

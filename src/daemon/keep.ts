@@ -11,8 +11,22 @@ const LONGEST_WAIT = 60_000
 /** A command that ran for this long, in ms, did its work: the waits begin anew after it. */
 const STEADY = 60_000
 
-/** Mistakes that nobody has made when the same pairing has worked before: the network has changed, or a port is still held. */
-const PASSING: ReadonlySet<string> = new Set(['ADDRESS_IN_USE', 'ADDRESS_UNAVAILABLE'])
+/**
+ * Mistakes that nobody has made when the same pairing has worked before: the network has changed, a port is still held, or
+ * the repository, the command or a disk is away for a moment, as in an upgrade or an outage of NFS.
+ */
+const PASSING: ReadonlySet<string> = new Set([
+  'ADDRESS_IN_USE',
+  'ADDRESS_UNAVAILABLE',
+  'CERTIFICATE_INVALID',
+  'CERTIFICATE_UNTRUSTED',
+  'COMMAND_MISSING',
+  'EXEC_LOG',
+  'EXEC_PWD',
+  'IDENTITY_MISSING',
+  'RENDEZVOUS_FOREIGN',
+  'STATE_DIRECTORY',
+])
 
 /**
  * How long to wait before the next attempt, in ms: twice as long each time, and never the same, lest many inviters

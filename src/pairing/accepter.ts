@@ -12,6 +12,10 @@ import { PeerNews } from './passing.js'
 import { Rate } from './rate.js'
 import { Reception } from './reception.js'
 
+/** How many dropped messages of one kind are worth a warning in `NOISE_WINDOW` ms; the rest is for whoever debugs. */
+const MAX_NOISE = 30
+const NOISE_WINDOW = 60_000
+
 /** How many sessions may be negotiated at a time: each holds a port and some work. */
 const MAX_SESSIONS = 16
 
@@ -53,6 +57,8 @@ export type GiveUp = (error: PlexusError) => Promise<void>
 export interface Underway {
   /** Of this peer, pings not counted. */
   readonly ofPeer: number
+  /** Of everybody, pings not counted. */
+  readonly pairings: number
   readonly all: number
 }
 
@@ -64,6 +70,8 @@ interface Session {
   readonly controller: AbortController
   readonly over: Promise<void>
   answer: Sealed | undefined
+  /** Whether the answer is being posted once more: one such post at a time is enough. */
+  posting: 'once' | 'again'
 }
 
 /** Waits for invites for ever, judges them, and carries each that is good through to a passage. */
@@ -75,6 +83,7 @@ export class Accepter {
   readonly #sessions = new Map<string, Session>()
   readonly #refusals: Rate
   readonly #invites: Rate
+  readonly #noise: Rate
 
   constructor(context: PairingContext, options: AccepterOptions) {
     this.#context = context
@@ -82,6 +91,7 @@ export class Accepter {
     this.#mail = new Correspondence(context)
     this.#refusals = new Rate(context.clock, MAX_REFUSALS, REFUSAL_WINDOW)
     this.#invites = new Rate(context.clock, MAX_INVITES, INVITE_WINDOW)
+    this.#noise = new Rate(context.clock, MAX_NOISE, NOISE_WINDOW)
     this.#reception = new Reception(context)
   }
 
@@ -102,7 +112,7 @@ export class Accepter {
       await this.#reception.run(signal, (sealed) =>
         this.#take(sealed, signal).catch((thrown: unknown) => {
           const error = asPlexusError(thrown)
-          log.warn({ code: error.code }, error.message)
+          log[this.#loudness(error)]({ code: error.code }, error.message)
         }),
       )
     } finally {
@@ -120,8 +130,13 @@ export class Accepter {
     await this.#judge(opened, signal).catch((thrown: unknown) => {
       const error = asPlexusError(thrown)
       const session = shortSession(opened.message.session)
-      this.#context.log.warn({ code: error.code, session }, error.message)
+      this.#context.log[this.#loudness(error)]({ code: error.code, session }, error.message)
     })
+  }
+
+  /** What anybody can bring about, as often as it likes, must not fill the log. */
+  #loudness({ code }: PlexusError): 'warn' | 'debug' {
+    return this.#noise.allows(code) ? 'warn' : 'debug'
   }
 
   async #judge(opened: Opened, signal: AbortSignal): Promise<void> {
@@ -195,19 +210,26 @@ export class Accepter {
     const { message } = opened
     if (!opened.content.equals(session.invite.content)) throw replayed(message)
     const { answer: made, controller } = session
-    if (!made) return
+    if (!made || session.posting === 'again') return
+    session.posting = 'again'
     const mailbox = sessionMailbox(this.#context.app, message.from, message.reply)
     const header = this.#mail.header(message.from, message.session)
-    this.#mail.post(mailbox, made.sealed, header, controller.signal).catch((thrown: unknown) => {
-      const short = shortSession(message.session)
-      this.#context.log.debug({ err: thrown, session: short }, 'the answer could not be posted again')
-    })
+    this.#mail
+      .post(mailbox, made.sealed, header, controller.signal)
+      .catch((thrown: unknown) => {
+        const short = shortSession(message.session)
+        this.#context.log.debug({ err: thrown, session: short }, 'the answer could not be posted again')
+      })
+      .finally(() => {
+        session.posting = 'once'
+      })
   }
 
   #underway(peer: string): Underway {
     const sessions = [...this.#sessions.values()]
     const ofPeer = sessions.filter((one) => one.peer === peer && one.invite.message.purpose === undefined)
-    return { ofPeer: ofPeer.length, all: sessions.length }
+    const pairings = sessions.filter((one) => one.invite.message.purpose === undefined)
+    return { ofPeer: ofPeer.length, pairings: pairings.length, all: sessions.length }
   }
 
   /** One identity has one pairing under way, and one ping: the newest. */
@@ -247,6 +269,7 @@ export class Accepter {
       controller,
       over,
       answer: undefined,
+      posting: 'once',
     }
     this.#sessions.set(message.session, session)
   }
