@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -17,13 +17,18 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { PUBLIC_BOOTSTRAP } from '../../src/cli/defaults.js'
 import { PAIRING_FLAGS } from '../../src/cli/flags.js'
 import { lockDirectory } from '../../src/cli/lock.js'
 import { settled } from '../../src/cli/settled.js'
 import { refuseShared, refuseWritable } from '../../src/cli/writable.js'
 import { PlexusError } from '../../src/errors/index.js'
+import { createIdentity, parseIdentity } from '../../src/identity/index.js'
 import { silent } from '../../src/net/index.js'
+
+const PROGRAM = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
 
 let directory: string
 beforeEach(() => {
@@ -70,6 +75,21 @@ describe('what decides what root does', { skip: NOT_ROOT }, () => {
     assert.throws(check, coded('COMMAND_WRITABLE', /stands in/))
     chmodSync(directory, 0o1777) // as /tmp is: what stands in it is its owner's
     check()
+  })
+
+  test('is refused when it is a repository that everybody can write', async () => {
+    const repository = join(directory, 'repo')
+    const date = systemClock.date()
+    const name = parseIdentity('alice@px.test/laptop')
+    await createIdentity(repository, name, { key: 'ec', random: systemRandom, date })
+    chmodSync(repository, 0o777)
+    const flags = ['--accept', `--app-repo=${repository}`, '--rendezvous=dir:/nowhere']
+    const { status, stderr } = spawnSync(process.execPath, [PROGRAM, ...flags], { encoding: 'utf8' })
+    assert.equal(status, 2)
+    assert.match(
+      stderr,
+      /The repository .* can be written by everybody \(mode 0777\).*\[REPOSITORY_WRITABLE\]/,
+    )
   })
 
   test('is refused behind a link as well', () => {
