@@ -42,6 +42,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     .locale('en')
     .version(version())
     .help()
+    .alias('help', 'h')
     .wrap(HELP_WIDTH)
     .strict()
     .exitProcess(false)
@@ -180,11 +181,19 @@ const CHECK_FLAGS: readonly Flag[] = [
   { name: 'json', arity: 'switch', group: 'Log', help: 'print the findings as JSON' },
 ]
 
+/** What a ping has no use for: it starts no command, accepts nobody and is over after one try. */
+const NOT_FOR_PING: ReadonlySet<string> = new Set([
+  'accept',
+  'peer-info',
+  'keep',
+  'once',
+  'result',
+  'on-repeat',
+])
+
 /** Those of an inviter that starts no command. */
 const PING_FLAGS: readonly Flag[] = [
-  ...PAIRING_FLAGS.filter(
-    ({ name, group }) => group !== 'Command' && name !== 'accept' && name !== 'peer-info',
-  ),
+  ...PAIRING_FLAGS.filter(({ name, group }) => group !== 'Command' && !NOT_FOR_PING.has(name)),
   {
     name: 'count',
     arity: 'one',
@@ -255,8 +264,14 @@ function refusal(message: string, argv: readonly string[]): PlexusError {
   }
   const visible = ALL_FLAGS.filter(({ unavailable, ignored }) => unavailable === undefined && !ignored)
   const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
-  const meant = nearest(name, names)
-  return new PlexusError('BAD_FLAG', `Unknown flag '${word}'.`, {
+  // a value may be a secret, and is not repeated
+  const shown = word.split('=')[0]
+  if (names.includes(name)) return new PlexusError('BAD_FLAG', `This command takes no ${shown}.`)
+  const meant = nearest(
+    name,
+    names.filter((each) => each.length > 1),
+  )
+  return new PlexusError('BAD_FLAG', `Unknown flag '${shown}'.`, {
     ...(meant === undefined ? {} : { advice: `Was --${meant} meant?` }),
   })
 }

@@ -42,9 +42,9 @@ export const ERROR_CODES = {
   DIALECT: entry('usage', 'Use an identity with an RSA key for a plexus 3.x peer.'),
   ADDRESS_IN_USE: entry(
     'usage',
-    'Choose another port with --stun-client, or stop the program that holds this one.',
+    'Choose another port with --stun-client or --listen, or stop the program that holds this one.',
   ),
-  ADDRESS_UNAVAILABLE: entry('usage', 'Name an address of this machine in --stun-client, or leave it out.'),
+  ADDRESS_UNAVAILABLE: entry('usage', 'Name an address of this machine in --stun-client or --listen.'),
   REPOSITORY: entry('usage', 'Give the path of the application repository in --app-repo.'),
   REPOSITORY_WRITABLE: entry(
     'usage',
@@ -84,7 +84,7 @@ export const ERROR_CODES = {
   RENDEZVOUS_FOREIGN: entry('usage', 'Name a bootstrap node of a HyperDHT network in --dht-bootstrap.'),
   PEER_SILENT: entry(
     'later',
-    'Check that the peer runs with --accept, the same --app-id and a rendezvous in common.',
+    'Check that the peer runs with --accept, the same --app-id and a rendezvous in common, and that each side has the current certificate of the other.',
   ),
   PUNCH_TIMEOUT: entry(
     'later',

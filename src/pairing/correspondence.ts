@@ -120,7 +120,7 @@ export class Correspondence {
         `A message claims to be from ${from}, who is not in the repository.`,
       )
     }
-    const certificate = signerOf(unverified, await this.certificatesOf(message.from))
+    const certificate = signerOf(from, unverified, await this.certificatesOf(message.from))
     this.#noticeExpiry(message, certificate)
     return { message, content: unverified.content, certificate, host }
   }
@@ -152,23 +152,21 @@ async function unsealAsEither(
 
 /** Which of the certificates of an identity signed. @throws PlexusError SIGNATURE, as for the first, if none did */
 function signerOf(
+  claimed: string,
   unverified: Unverified,
   certificates: readonly [Certificate, ...Certificate[]],
 ): Certificate {
-  const [first, ...others] = certificates
-  try {
-    unverified.verify(first)
-    return first
-  } catch (thrown) {
-    const [next] = others
-    if (!next) throw thrown
+  const failures: unknown[] = []
+  for (const certificate of certificates) {
     try {
-      unverified.verify(next)
-      return next
-    } catch {
-      throw thrown
+      unverified.verify(certificate)
+      return certificate
+    } catch (thrown) {
+      failures.push(thrown)
     }
   }
+  const { code, message } = asPlexusError(failures[0])
+  throw new PlexusError(code, `A message claims to be from ${claimed}. ${message}`, { cause: failures[0] })
 }
 
 /** The mailbox in which an accepter waits for anybody. */

@@ -26,7 +26,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ['a negative number', ['--punch-hops', '-5'], /--punch-hops is '-5'/, /whole number/],
   ['a number out of bounds', ['--nat-hops=256'], /--punch-hops is '256'/, /from 1 to 255/],
   ['a fraction', ['--timeout=1.5'], /--timeout is '1.5'/, /whole number/],
-  ['an unknown flag', ['--frobnicate=1'], /Unknown flag '--frobnicate=1'/],
+  ['an unknown flag', ['--frobnicate=1'], /Unknown flag '--frobnicate'/],
   ['a mistyped flag', ['--accpet'], /'--accpet'/, /--accept meant/],
   ['a word that is no command', ['frobnicate'], /'frobnicate' is no command/],
   ['a single flag given twice', ['--app-id=a', '--app-id=b'], /--app-id is given 2 times/],
