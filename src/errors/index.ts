@@ -100,6 +100,12 @@ export const ERROR_CODES = {
   ),
   PEER_ABORTED: entry('later', 'Look at the log of the peer.'),
   CANCELLED: entry('later', 'Start it again.'),
+  TUNNEL_SILENT: entry('later', 'Check that the peer forwards too, and look at its log.'),
+  TUNNEL_LOST: entry('later', 'Pair again; --import does so by itself.'),
+  STREAM_RESET: entry('later', 'Connect again.'),
+  SERVICE_REFUSED: entry('later', 'Start the service on the other side, or correct the address in --export.'),
+  SERVICE_UNREACHABLE: entry('later', 'Check the address in --export, and the network of the other side.'),
+  SERVICE_UNKNOWN: entry('later', 'Use a name that the other side exports to this peer.'),
 
   MALFORMED: entry('hostile', 'Nothing to do: the message was dropped.'),
   UNSEALABLE: entry('hostile', 'Check that both repositories hold the current certificates.'),

@@ -94,6 +94,21 @@ export class UdpPort {
     }
   }
 
+  /**
+   * Asks the system to keep more datagrams that come and go while the process does something else; it gives what its
+   * limits allow (net.core.rmem_max and wmem_max on Linux).
+   */
+  enlarge(bytes: number): void {
+    for (const socket of this.#sockets.values()) {
+      try {
+        if (socket.getRecvBufferSize() < bytes) socket.setRecvBufferSize(bytes)
+        if (socket.getSendBufferSize() < bytes) socket.setSendBufferSize(bytes)
+      } catch {
+        // then it stays as it is
+      }
+    }
+  }
+
   /** Calls `listener` for every datagram until the returned function is called. */
   listen(listener: DatagramListener): () => void {
     this.#listeners.add(listener)

@@ -17,6 +17,10 @@ declare module 'udx-native' {
     /** Resolves to false if the system refused the packet. A `ttl` of 0 is the system's default. */
     send(data: Uint8Array, port: number, host: string, ttl?: number): Promise<boolean>
     trySend(data: Uint8Array, port: number, host: string, ttl?: number): void
+    getRecvBufferSize(): number
+    setRecvBufferSize(bytes: number): number
+    getSendBufferSize(): number
+    setSendBufferSize(bytes: number): number
     close(): Promise<void>
   }
 

@@ -26,6 +26,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'rendezvous',
   ],
   'src/exec': ['src/net', 'src/errors'],
+  'src/wormhole': ['src/net', 'src/errors'],
   'src/daemon': ['src/pairing', 'src/exec', 'src/sealing', 'src/identity', 'src/net', 'src/errors'],
   // time and randomness as they are: for the two faces, the command line and the library
   'src/system': ['src/net'],

@@ -1,0 +1,297 @@
+/**
+ * How fast to send: a model of the path as BBR has it (draft-ietf-ccwg-bbr), made smaller. The bottleneck's rate is the
+ * highest delivery rate of late, its delay the lowest round-trip time; sending is paced at that rate and what is under
+ * way is bounded by their product. Loss slows it down only when it is more than a bad radio link has by itself:
+ * a controller that halves for each loss gets 6 Mbit/s out of 20 ms and 1 %.
+ * Times in ms, rates in bytes per ms.
+ */
+export interface DeliveryState {
+  readonly delivered: number
+  readonly deliveredAt: number
+  readonly firstSentAt: number
+  readonly appLimited: boolean
+}
+
+interface Counted {
+  readonly size: number
+  readonly sentAt: number
+  readonly probe: boolean
+  readonly state: DeliveryState
+}
+
+export type CongestionState = 'startup' | 'drain' | 'probe-bandwidth' | 'probe-rtt'
+
+/** 2/ln 2: the least gain that doubles the rate each round. */
+const STARTUP_GAIN = 2.885
+const DRAIN_GAIN = 0.35
+/** One round to look for more, one to drain what that queued, then to cruise. */
+const CYCLE = [1.25, 0.75, 1, 1, 1, 1, 1, 1]
+const WINDOW_GAIN = 2
+
+/** Datagrams under way before anything is known: what a TCP of today begins with, and a little more for its pacing. */
+const INITIAL_WINDOW = 32
+/** Never fewer: below, acknowledgements that come in batches would stop the flow. */
+const MIN_WINDOW = 16
+/** Processes on both ends wake up and acknowledge in batches: so long the path is to be kept full meanwhile, in ms. */
+const HOST_ALLOWANCE = 4
+/** No path of today holds more, in bytes, and a receiver's kernel buffers less. */
+const MAX_WINDOW = 16 * 2 ** 20
+
+/** The delivery rate is the highest of so many buckets, each of a round trip, at least 20 ms. */
+const BUCKETS = 10
+const MIN_BUCKET = 20
+
+/** The lowest round-trip time counts for so long, in ms; then half a window for 100 ms shows whether it still holds. */
+const MIN_RTT_LIFE = 10_000
+const PROBE_RTT_TIME = 100
+
+/** Loss beyond this share, over at least so many packets and two round trips, is taken for a full queue. */
+const LOSS_LIMIT = 0.04
+const LOSS_SAMPLE = 200
+
+/** Bursts of at most this long at the present rate, in ms: timers wake us each millisecond, or a little later. */
+const BURST = 3
+const MIN_BURST = 10
+
+export class Congestion {
+  state: CongestionState = 'startup'
+  /** Bytes under way. */
+  inflight = 0
+  /** Bytes of a datagram of full size. */
+  datagram: number
+  #delivered = 0
+  #deliveredAt = 0
+  #firstSentAt = 0
+  #appLimitedUntil = 0
+  #newest: Counted | undefined
+  #buckets: number[] = new Array(BUCKETS).fill(0)
+  #bucketEnd = 0
+  #rate = 0
+  #ceiling = Number.POSITIVE_INFINITY
+  #minRtt = Number.POSITIVE_INFINITY
+  #minRttAt = 0
+  #roundEnd = 0
+  #rounds = 0
+  #fullRate = 0
+  #fullRounds = 0
+  #cycle = 0
+  #cycleAt = 0
+  #probeRttUntil = 0
+  #sampleAt = 0
+  #sampleAcked = 0
+  #sampleLost = 0
+  #sampleDelivered = 0
+  #tokens: number
+  #tokensAt = 0
+
+  constructor(datagram: number) {
+    this.datagram = datagram
+    this.#tokens = INITIAL_WINDOW * datagram
+  }
+
+  /** The lowest round-trip time of late; Infinity before the first. */
+  get minRtt(): number {
+    return this.#minRtt
+  }
+
+  /** The rate of the path as far as it is known, 0 before. */
+  get rate(): number {
+    return Math.min(this.#rate, this.#ceiling)
+  }
+
+  /** How many bytes may be under way. */
+  get window(): number {
+    const least = MIN_WINDOW * this.datagram
+    if (this.rate === 0) return INITIAL_WINDOW * this.datagram
+    const product = this.rate * this.#minRtt
+    const spare = this.rate * HOST_ALLOWANCE + 3 * this.datagram
+    if (this.state === 'probe-rtt') return Math.max(least, 0.5 * product + spare)
+    const gain = this.state === 'startup' ? STARTUP_GAIN : WINDOW_GAIN
+    const started = this.state === 'startup' ? INITIAL_WINDOW * this.datagram : least
+    return Math.min(MAX_WINDOW, Math.max(started, gain * product + spare))
+  }
+
+  /** The rate to send at. */
+  get pace(): number {
+    const gain =
+      this.state === 'startup'
+        ? STARTUP_GAIN
+        : this.state === 'drain'
+          ? DRAIN_GAIN
+          : this.state === 'probe-rtt'
+            ? 1
+            : (CYCLE[this.#cycle] as number)
+    const rtt = Number.isFinite(this.#minRtt) ? Math.max(this.#minRtt, 1) : 100
+    return gain * Math.max(this.rate, (MIN_WINDOW * this.datagram) / rtt / 2)
+  }
+
+  /** A datagram of `size` bytes may go now. */
+  admits(now: number, size: number): boolean {
+    if (this.inflight + size > this.window) return false
+    this.#refill(now)
+    return this.#tokens >= 0
+  }
+
+  /** When the pacing lets the next datagram go, in ms; Infinity while the window is full. */
+  nextAt(now: number, size: number): number {
+    if (this.inflight + size > this.window) return Number.POSITIVE_INFINITY
+    this.#refill(now)
+    return this.#tokens >= 0 ? now : now - this.#tokens / this.pace
+  }
+
+  /** A datagram goes out. Returns what its acknowledgement is to be judged by. */
+  sent(now: number, size: number): DeliveryState {
+    if (this.inflight === 0) {
+      this.#firstSentAt = now
+      this.#deliveredAt = now
+    }
+    this.#refill(now)
+    this.#tokens -= size
+    this.inflight += size
+    return {
+      delivered: this.#delivered,
+      deliveredAt: this.#deliveredAt,
+      firstSentAt: this.#firstSentAt,
+      appLimited: this.#appLimitedUntil > 0,
+    }
+  }
+
+  /** There is nothing to send although more could go: the delivery rate says nothing about the path for a while. */
+  starved(): void {
+    if (this.inflight < this.window) this.#appLimitedUntil = Math.max(this.#delivered + this.inflight, 1)
+  }
+
+  measured(now: number, rtt: number): void {
+    if (rtt <= this.#minRtt) {
+      this.#minRtt = Math.max(rtt, 0.01)
+      this.#minRttAt = now
+    }
+  }
+
+  /** One packet was acknowledged; `settle` follows when all of the batch were. */
+  acknowledged(now: number, sent: Counted): void {
+    this.inflight -= sent.size
+    this.#delivered += sent.size
+    this.#deliveredAt = now
+    this.#sampleAcked++
+    if (!this.#newest || sent.state.delivered >= this.#newest.state.delivered) this.#newest = sent
+    if (this.#appLimitedUntil > 0 && this.#delivered > this.#appLimitedUntil) this.#appLimitedUntil = 0
+  }
+
+  lost(sent: Counted): void {
+    this.inflight -= sent.size
+    if (!sent.probe) this.#sampleLost++
+  }
+
+  /** After a batch of acknowledgements or losses: brings the model up to date. */
+  settle(now: number): void {
+    const sent = this.#newest
+    this.#newest = undefined
+    if (sent) {
+      this.#sample(now, sent)
+      this.#firstSentAt = sent.sentAt
+      if (sent.state.delivered >= this.#roundEnd) {
+        this.#roundEnd = this.#delivered
+        this.#rounds++
+        if (this.state === 'startup') this.#checkFull(sent)
+      }
+    }
+    this.#checkLoss(now)
+    this.#advance(now)
+  }
+
+  /** The path is another one: everything that was learnt is forgotten. */
+  reset(now: number): void {
+    this.state = 'startup'
+    this.#buckets.fill(0)
+    this.#rate = 0
+    this.#ceiling = Number.POSITIVE_INFINITY
+    this.#minRtt = Number.POSITIVE_INFINITY
+    this.#minRttAt = now
+    this.#fullRate = 0
+    this.#fullRounds = 0
+    this.#tokens = INITIAL_WINDOW * this.datagram
+    this.#tokensAt = now
+  }
+
+  #refill(now: number): void {
+    const most = Math.max(MIN_BURST * this.datagram, this.pace * BURST)
+    if (now > this.#tokensAt) {
+      this.#tokens = Math.min(
+        Math.max(most, this.#rate === 0 ? INITIAL_WINDOW * this.datagram : 0),
+        this.#tokens + (now - this.#tokensAt) * this.pace,
+      )
+      this.#tokensAt = now
+    }
+  }
+
+  /** draft-cheng-iccrg-delivery-rate-estimation, section 3.3. */
+  #sample(now: number, sent: Counted): void {
+    const { delivered, deliveredAt, firstSentAt, appLimited } = sent.state
+    const interval = Math.max(sent.sentAt - firstSentAt, now - deliveredAt)
+    if (interval <= 0 || interval < this.#minRtt * 0.9) return
+    const rate = (this.#delivered - delivered) / interval
+    if (appLimited && rate < this.#rate) return
+    if (now >= this.#bucketEnd) {
+      this.#buckets.pop()
+      this.#buckets.unshift(0)
+      this.#bucketEnd = now + Math.max(MIN_BUCKET, this.#minRtt)
+    }
+    this.#buckets[0] = Math.max(this.#buckets[0] as number, rate)
+    this.#rate = Math.max(...this.#buckets)
+  }
+
+  /** The pipe is full when three rounds in a row brought less than a quarter more. */
+  #checkFull(sent: Counted): void {
+    if (sent.state.appLimited) return
+    if (this.#rate >= this.#fullRate * 1.25) {
+      this.#fullRate = this.#rate
+      this.#fullRounds = 0
+    } else if (++this.#fullRounds >= 3) this.state = 'drain'
+  }
+
+  #checkLoss(now: number): void {
+    const total = this.#sampleAcked + this.#sampleLost
+    if (total < LOSS_SAMPLE || now - this.#sampleAt < 2 * this.#minRtt) return
+    const loss = this.#sampleLost / total
+    if (loss > LOSS_LIMIT) {
+      const goodput = (this.#delivered - this.#sampleDelivered) / Math.max(now - this.#sampleAt, 1)
+      // what arrived is what the path takes; never less than three quarters of before, as a burst may be an accident
+      this.#ceiling = Math.max(goodput, 0.75 * this.rate)
+      if (this.state === 'startup') this.state = 'drain'
+    } else this.#ceiling *= 1.1
+    this.#sampleAt = now
+    this.#sampleAcked = 0
+    this.#sampleLost = 0
+    this.#sampleDelivered = this.#delivered
+  }
+
+  #advance(now: number): void {
+    const product = this.rate * this.#minRtt
+    if (this.state === 'drain' && this.inflight <= product + this.rate * HOST_ALLOWANCE) this.#cruise(now)
+    if (this.state === 'probe-bandwidth') {
+      const step = Math.max(this.#minRtt, HOST_ALLOWANCE)
+      const drained = this.#cycle === 1 && this.inflight <= product
+      if (drained || now - this.#cycleAt > step) {
+        this.#cycle = (this.#cycle + 1) % CYCLE.length
+        this.#cycleAt = now
+      }
+    }
+    if (this.state === 'probe-rtt') {
+      if (now >= this.#probeRttUntil) {
+        this.#minRttAt = now
+        this.#cruise(now)
+      }
+    } else if (this.state !== 'startup' && now - this.#minRttAt > MIN_RTT_LIFE) {
+      this.state = 'probe-rtt'
+      this.#minRtt *= 1.5 // so that a path that became longer is seen as such
+      this.#probeRttUntil = now + Math.max(PROBE_RTT_TIME, this.#minRtt)
+    }
+  }
+
+  #cruise(now: number): void {
+    this.state = 'probe-bandwidth'
+    this.#cycle = 2 + (this.#rounds % (CYCLE.length - 2))
+    this.#cycleAt = now
+  }
+}

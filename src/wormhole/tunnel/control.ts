@@ -1,0 +1,77 @@
+import type { FrameWriter } from './frame.js'
+import type { Delivery } from './ledger.js'
+
+interface ControlOptions {
+  /** Bytes that it takes at most. */
+  readonly length: number
+  readonly write: (writer: FrameWriter) => void
+  /** False once it has no use any more: then it is not sent, or not again. */
+  readonly wanted: () => boolean
+  readonly onacked?: () => void
+}
+
+/** A frame other than data that is repeated until the peer has it. */
+export class Control implements Delivery {
+  readonly #queue: ControlQueue
+  readonly #options: ControlOptions
+
+  constructor(queue: ControlQueue, options: ControlOptions) {
+    this.#queue = queue
+    this.#options = options
+  }
+
+  get length(): number {
+    return this.#options.length
+  }
+
+  get wanted(): boolean {
+    return this.#options.wanted()
+  }
+
+  write(writer: FrameWriter): void {
+    this.#options.write(writer)
+  }
+
+  acked(): void {
+    this.#options.onacked?.()
+  }
+
+  lost(): void {
+    if (this.wanted) this.#queue.again(this)
+  }
+}
+
+/** Control frames that wait for a datagram. */
+export class ControlQueue {
+  #waiting: Control[] = []
+
+  get empty(): boolean {
+    return this.#waiting.length === 0
+  }
+
+  add(options: ControlOptions): void {
+    this.#waiting.push(new Control(this, options))
+  }
+
+  again(control: Control): void {
+    this.#waiting.push(control)
+  }
+
+  /** Writes as many as fit, and adds them to what hears of the datagram. */
+  write(writer: FrameWriter, deliveries: Delivery[]): void {
+    let count = 0
+    for (const control of this.#waiting) {
+      if (control.wanted) {
+        if (control.length > writer.left) break
+        control.write(writer)
+        deliveries.push(control)
+      }
+      count++
+    }
+    if (count > 0) this.#waiting = this.#waiting.slice(count)
+  }
+
+  clear(): void {
+    this.#waiting = []
+  }
+}

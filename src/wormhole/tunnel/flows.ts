@@ -1,0 +1,148 @@
+import type { ControlQueue } from './control.js'
+import { type FrameWriter, flowOverhead, MAX_HEADER } from './frame.js'
+import { RangeSet } from './ranges.js'
+
+/** Flows at once that the peer may open. */
+const MAX_FLOWS = 4096
+
+/** Datagrams that wait for the pacing, and their bytes: what is beyond is dropped, as a router would. */
+const MAX_WAITING = 1024
+const MAX_WAITING_BYTES = 1024 * 1024
+
+export type FlowState = 'open' | 'closed'
+
+/** A flow of datagrams, unreliable and in no order. */
+export class CoreFlow {
+  readonly id: number
+  readonly header: Buffer
+  state: FlowState = 'open'
+
+  constructor(id: number, header: Buffer) {
+    this.id = id
+    this.header = header
+  }
+}
+
+export type FlowEvent =
+  | { readonly name: 'flow'; readonly flow: CoreFlow }
+  | { readonly name: 'flow-data'; readonly flow: CoreFlow; readonly data: Buffer }
+  | { readonly name: 'flow-closed'; readonly flow: CoreFlow }
+
+/** The flows of a tunnel, and their datagrams that wait to be sent. */
+export class Flows {
+  readonly #controls: ControlQueue
+  readonly #emit: (event: FlowEvent) => void
+  readonly #open = new Map<number, CoreFlow>()
+  /** Flows of the peer that were there: a repeated opening opens nothing twice. */
+  readonly #seen = new RangeSet()
+  #next: number
+  #waiting: { flow: CoreFlow; data: Uint8Array }[] = []
+  #waitingBytes = 0
+
+  constructor(initiator: boolean, controls: ControlQueue, emit: (event: FlowEvent) => void) {
+    this.#next = initiator ? 0 : 1
+    this.#controls = controls
+    this.#emit = emit
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  get waiting(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  open(header: Uint8Array): CoreFlow {
+    if (header.length > MAX_HEADER) throw new RangeError(`A header has at most ${MAX_HEADER} bytes.`)
+    const flow = new CoreFlow(this.#next, Buffer.from(header))
+    this.#next += 2
+    this.#open.set(flow.id, flow)
+    this.#controls.add({
+      length: 16 + header.length,
+      write: (writer) => writer.flowOpen(flow.id, flow.header),
+      wanted: () => flow.state === 'open',
+    })
+    return flow
+  }
+
+  /** Queues a datagram. Returns false if the queue is full or the flow is closed. */
+  send(flow: CoreFlow, data: Uint8Array): boolean {
+    if (flow.state === 'closed') return false
+    if (this.#waiting.length >= MAX_WAITING || this.#waitingBytes + data.length > MAX_WAITING_BYTES)
+      return false
+    this.#waiting.push({ flow, data })
+    this.#waitingBytes += data.length
+    return true
+  }
+
+  /** Closes a flow and tells the peer. */
+  close(flow: CoreFlow): void {
+    if (!this.#forget(flow)) return
+    this.#tell(flow.id)
+  }
+
+  /** Writes datagrams, as many as fit. What cannot fit at all, as the path became narrower, is dropped. */
+  write(writer: FrameWriter, fresh: boolean): boolean {
+    let count = 0
+    let written = false
+    for (const { flow, data } of this.#waiting) {
+      if (flow.state === 'open') {
+        const fits = flowOverhead(flow.id) + data.length <= writer.left
+        if (!fits && (written || !fresh)) break
+        if (fits) {
+          writer.flowData(flow.id, data)
+          written = true
+        }
+      }
+      this.#waitingBytes -= data.length
+      count++
+    }
+    if (count > 0) this.#waiting = this.#waiting.slice(count)
+    return written
+  }
+
+  opened(id: number, header: Buffer): void {
+    if (this.#seen.has(id)) return
+    this.#seen.add(id, id + 2) // the odd or even ones in between belong to us
+    if (this.#open.size >= MAX_FLOWS) {
+      this.#tell(id)
+      return
+    }
+    const flow = new CoreFlow(id, Buffer.from(header))
+    this.#open.set(id, flow)
+    this.#emit({ name: 'flow', flow })
+  }
+
+  arrived(id: number, data: Buffer): void {
+    const flow = this.#open.get(id)
+    if (flow) this.#emit({ name: 'flow-data', flow, data: Buffer.from(data) })
+  }
+
+  closed(id: number): void {
+    const flow = this.#open.get(id)
+    if (!flow) {
+      this.#seen.add(id, id + 2) // its opening may still come
+      return
+    }
+    this.#forget(flow)
+  }
+
+  closeAll(): void {
+    for (const flow of [...this.#open.values()]) this.#forget(flow)
+    this.#waiting = []
+    this.#waitingBytes = 0
+  }
+
+  #forget(flow: CoreFlow): boolean {
+    if (flow.state === 'closed') return false
+    flow.state = 'closed'
+    this.#open.delete(flow.id)
+    this.#emit({ name: 'flow-closed', flow })
+    return true
+  }
+
+  #tell(id: number): void {
+    this.#controls.add({ length: 16, write: (writer) => writer.flowClose(id), wanted: () => true })
+  }
+}

@@ -1,0 +1,5 @@
+export type { TunnelStream } from './duplex.js'
+export type { TunnelFlow } from './flow.js'
+export { MAX_HEADER } from './frame.js'
+export type { StreamResetCode } from './stream.js'
+export { openTunnel, type Tunnel, type TunnelOptions, type TunnelOver, type TunnelStats } from './tunnel.js'

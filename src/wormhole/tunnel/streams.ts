@@ -1,0 +1,224 @@
+import type { Connection } from './connection.js'
+import type { ControlQueue } from './control.js'
+import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
+import type { Delivery } from './ledger.js'
+import { StreamViolation, WINDOW_BUDGET } from './receive-half.js'
+import { CoreStream, RESET_CODES, StreamDelivery, type StreamResetCode } from './stream.js'
+
+/** Streams at once that the peer may open: beyond, they are refused. */
+const MAX_STREAMS = 4096
+
+/** Bytes that all streams together keep ready to be sent, and what each may at least and at most. */
+const UNSENT_TOTAL = 4 * 2 ** 20
+const UNSENT_LEAST = 16 * 1024
+const UNSENT_MOST = 256 * 1024
+
+/** A stream frame with fewer bytes of data is not begun at the end of a datagram. */
+const LEAST_PIECE = 64
+
+export type StreamEvent =
+  /** The peer opened a stream, and its header is here. */
+  | { readonly name: 'stream'; readonly stream: CoreStream; readonly header: Buffer }
+  /** There is something to read, or the end. */
+  | { readonly name: 'readable'; readonly stream: CoreStream }
+  /** A stream that was `hungry` takes more. */
+  | { readonly name: 'writable'; readonly stream: CoreStream }
+  /** The peer broke it off, as its state says. */
+  | { readonly name: 'reset'; readonly stream: CoreStream }
+
+/** The streams of a tunnel: who is open, and whose turn it is. */
+export class Streams {
+  readonly #connection: Connection
+  readonly #controls: ControlQueue
+  readonly #emit: (event: StreamEvent) => void
+  readonly #open = new Map<number, CoreStream>()
+  readonly #budget = { left: WINDOW_BUDGET }
+  /** Streams with something to send, in the order of their turns. */
+  #queue: CoreStream[] = []
+  #nextOwn: number
+  #nextPeer: number
+
+  constructor(
+    connection: Connection,
+    initiator: boolean,
+    controls: ControlQueue,
+    emit: (event: StreamEvent) => void,
+  ) {
+    this.#connection = connection
+    this.#controls = controls
+    this.#emit = emit
+    this.#nextOwn = initiator ? 0 : 1
+    this.#nextPeer = initiator ? 1 : 0
+  }
+
+  get size(): number {
+    return this.#open.size
+  }
+
+  get waiting(): boolean {
+    return this.#queue.length > 0
+  }
+
+  /** A stream with fewer unsent bytes than this takes more. */
+  get unsentLimit(): number {
+    return Math.max(UNSENT_LEAST, Math.min(UNSENT_MOST, UNSENT_TOTAL / Math.max(1, this.#open.size)))
+  }
+
+  open(header: Uint8Array): CoreStream {
+    const stream = new CoreStream(this.#connection, this.#nextOwn, this.#budget, 'us')
+    stream.writeHeader(header)
+    this.#nextOwn += 2
+    this.#open.set(stream.id, stream)
+    return stream
+  }
+
+  /** A stream has something to send. */
+  enqueue(stream: CoreStream): void {
+    if (stream.queued || !stream.send.ready || stream.state.name === 'reset') return
+    stream.queued = true
+    this.#queue.push(stream)
+  }
+
+  /**
+   * Writes pieces of the streams whose turn it is. One that has more goes to the end of the queue, so that each gets a
+   * datagram in turn and none holds up another.
+   */
+  write(writer: FrameWriter, deliveries: Delivery[]): void {
+    let turns = this.#queue.length
+    while (turns-- > 0) {
+      const stream = this.#queue[0] as CoreStream
+      const room = writer.left - streamOverhead(stream.id, Number.MAX_SAFE_INTEGER)
+      if (room < LEAST_PIECE) return
+      this.#queue.shift()
+      stream.queued = false
+      if (stream.state.name === 'reset') continue
+      const piece = stream.send.take(room)
+      if (!piece) continue
+      writer.stream(stream.id, piece.offset, piece.length, piece.fin)
+      stream.send.copy(piece, writer.target, writer.at)
+      writer.at += piece.length
+      deliveries.push(new StreamDelivery(this.#connection, stream, piece))
+      if (stream.hungry && stream.send.unsent < this.unsentLimit) {
+        stream.hungry = false
+        this.#emit({ name: 'writable', stream })
+      }
+      this.enqueue(stream)
+    }
+  }
+
+  /** @throws StreamViolation */
+  arrived(id: number, offset: number, data: Buffer, fin: boolean): void {
+    const stream = this.#find(id)
+    if (!stream) return
+    stream.receive.receive(offset, data, fin)
+    if (stream.state.name === 'headed') {
+      const header = this.#takeHeader(stream)
+      if (!header) return
+      this.#emit({ name: 'stream', stream, header })
+    }
+    if (stream.receive.readable > 0 || stream.receive.done) this.#readable(stream)
+  }
+
+  /** @throws StreamViolation */
+  allowed(id: number, limit: number): void {
+    const stream = this.#find(id)
+    if (stream?.send.allow(limit)) this.enqueue(stream)
+  }
+
+  /** @throws StreamViolation */
+  wasReset(id: number, code: number, sentence: string): void {
+    const stream = this.#find(id)
+    if (!stream) return
+    const { name } = stream.state
+    stream.state = { name: 'reset', by: 'peer', code: RESET_CODES[code] ?? 'STREAM_RESET', sentence }
+    this.#drop(stream)
+    if (name !== 'headed') this.#emit({ name: 'reset', stream })
+  }
+
+  reset(stream: CoreStream, code: StreamResetCode, sentence: string): void {
+    if (stream.state.name === 'reset' || stream.state.name === 'closed') return
+    stream.state = { name: 'reset', by: 'us', code, sentence }
+    this.#drop(stream)
+    const bytes = fitSentence(sentence)
+    this.#controls.add({
+      length: 16 + bytes.length,
+      write: (writer) => writer.reset(stream.id, RESET_CODES.indexOf(code), bytes),
+      wanted: () => true,
+    })
+  }
+
+  /** Something was read: the peer may hear of more room, and the stream may be at its end. */
+  consumed(stream: CoreStream, now: number, rtt: number): void {
+    if (stream.receive.grant(now, rtt) !== undefined && !stream.granting) {
+      stream.granting = true
+      this.#controls.add({
+        length: 17,
+        write: (writer) => {
+          stream.granting = false
+          writer.window(stream.id, stream.receive.limit)
+        },
+        wanted: () => this.#open.has(stream.id) && !stream.receive.complete,
+      })
+    }
+    this.closeMaybe(stream)
+  }
+
+  /** Ends a stream of which nothing is left to do. */
+  closeMaybe(stream: CoreStream): void {
+    if (stream.state.name !== 'open' || !stream.send.done || !stream.receive.done) return
+    stream.state = { name: 'closed' }
+    this.#drop(stream)
+  }
+
+  /** The tunnel is over: every stream ends with it. */
+  resetAll(sentence: string): void {
+    for (const stream of [...this.#open.values()]) {
+      const { name } = stream.state
+      stream.state = { name: 'reset', by: 'peer', code: 'STREAM_RESET', sentence }
+      this.#drop(stream)
+      if (name !== 'headed') this.#emit({ name: 'reset', stream })
+    }
+    this.#queue = []
+  }
+
+  /** The stream of an id, opened if the peer may open it now; undefined for one that is over. */
+  #find(id: number): CoreStream | undefined {
+    const known = this.#open.get(id)
+    if (known) return known
+    const own = id % 2 === this.#nextOwn % 2
+    if (own) {
+      if (id >= this.#nextOwn) throw new StreamViolation('a stream that nobody opened')
+      return undefined
+    }
+    if (id < this.#nextPeer) return undefined
+    if (id - this.#nextPeer > 4 * MAX_STREAMS) throw new StreamViolation('too many streams at once')
+    // whoever opens a stream has opened those before: they may only be late
+    let opened: CoreStream | undefined
+    for (; this.#nextPeer <= id; this.#nextPeer += 2) {
+      opened = new CoreStream(this.#connection, this.#nextPeer, this.#budget, 'peer')
+      this.#open.set(opened.id, opened)
+      if (this.#open.size > MAX_STREAMS) this.reset(opened, 'SERVICE_REFUSED', 'Too many streams at once.')
+    }
+    return opened?.state.name === 'reset' ? undefined : opened
+  }
+
+  #takeHeader(stream: CoreStream): Buffer | undefined {
+    try {
+      return stream.takeHeader()
+    } catch {
+      throw new StreamViolation('a header that is too long')
+    }
+  }
+
+  #readable(stream: CoreStream): void {
+    if (stream.announced) return
+    stream.announced = true
+    this.#emit({ name: 'readable', stream })
+  }
+
+  #drop(stream: CoreStream): void {
+    if (!this.#open.delete(stream.id)) return
+    stream.send.discard()
+    stream.receive.discard()
+  }
+}
