@@ -1,20 +1,19 @@
 import type { Endpoint, Random } from '../../net/index.js'
-import { GENERATION, HEADER_LENGTH, LAST_PACKET, Opener, OVERHEAD, TAG_LENGTH } from './cipher.js'
+import { Opener } from './cipher.js'
 import { Congestion } from './congestion.js'
+import type { ConnectionEvent, ConnectionState, Ending } from './connection-state.js'
 import { ControlQueue } from './control.js'
-import { type CoreFlow, type FlowEvent, Flows } from './flows.js'
-import { type Frame, FrameWriter, fitSentence, flowOverhead, parseFrames } from './frame.js'
-import type { TunnelKeys } from './greeting.js'
+import { Flows } from './flows.js'
+import { type Frame, fitSentence, parseFrames } from './frame.js'
 import { Handshake, type HandshakeOutcome } from './handshake.js'
-import { type Delivery, Ledger } from './ledger.js'
+import { Ledger } from './ledger.js'
+import { Outbound, type Send } from './outbound.js'
 import { Path } from './path.js'
 import { BASE_DATAGRAM, PathMtu } from './path-mtu.js'
 import { StreamViolation } from './receive-half.js'
 import { Received } from './received.js'
 import { RoundTrip } from './round-trip.js'
-import { Slab } from './slab.js'
-import type { CoreStream, StreamResetCode } from './stream.js'
-import { type StreamEvent, Streams } from './streams.js'
+import { Streams } from './streams.js'
 
 /** The peer has to prove itself within this, in ms: it may start some seconds later. */
 export const SILENT_AFTER = 10_000
@@ -31,38 +30,11 @@ export const DEAD_AFTER = 9_500
 /** A tick this late tells that the whole process stood still, in ms: that time does not count as silence. */
 const STALL = 2_500
 
-/** Keys change at least this often, in ms; a forger has no more tries with one than ChaCha20-Poly1305 bears (2^36). */
-const GENERATION_TIME = 3_600_000
-
 /** A closing side repeats itself so often before it leaves without an answer. */
 const CLOSE_TRIES = 4
 
-/** No datagram with frames is shorter, in bytes, so that a challenge is never longer than what it answers. */
-const LEAST_DATAGRAM = 48
-
-/** Of datagrams that only acknowledge, one in so many asks for an acknowledgement itself, so that lists stay short. */
-const ACKS_PER_PING = 32
-
-/** Why it is over. */
-export type Ending =
-  | { readonly name: 'closed' }
-  | { readonly name: 'peer-closed'; readonly sentence: string }
-  | { readonly name: 'silent' }
-  | { readonly name: 'dead' }
-  | { readonly name: 'failed'; readonly sentence: string }
-
-export type ConnectionState =
-  | { readonly name: 'handshake' }
-  | { readonly name: 'open' }
-  | { readonly name: 'closing'; readonly sentence: Buffer; tries: number; nextAt: number }
-  | { readonly name: 'over'; readonly ending: Ending }
-
-export type ConnectionEvent =
-  | StreamEvent
-  | FlowEvent
-  | { readonly name: 'ready' }
-  | { readonly name: 'moved'; readonly from: Endpoint; readonly to: Endpoint }
-  | { readonly name: 'over'; readonly ending: Ending }
+/** Answers to challenges that wait at once: an honest peer asks for one at a time. */
+const MAX_RESPONSES = 8
 
 export interface ConnectionOptions {
   readonly initiator: boolean
@@ -72,8 +44,6 @@ export interface ConnectionOptions {
   readonly remote: Endpoint
   readonly random: Random
 }
-
-type Send = (data: Buffer, to: Endpoint) => void
 
 /**
  * One side of a tunnel as a state machine without a socket or a timer: it takes the time (ms, monotonic), datagrams and
@@ -87,51 +57,46 @@ export class Connection {
   readonly #ledger = new Ledger(this.#rtt, this.#congestion)
   readonly #received = new Received()
   readonly #controls = new ControlQueue()
-  readonly #streams: Streams
-  readonly #flows: Flows
-  readonly #slab = new Slab()
-  readonly #startedAt: number
-  #handshake: Handshake | undefined
-  #keys: TunnelKeys | undefined
-  #state: ConnectionState = { name: 'handshake' }
+  readonly streams: Streams
+  readonly flows: Flows
+  #state: ConnectionState
   #events: ConnectionEvent[] = []
-  #challenges: { to: Endpoint; value: Buffer }[] = []
-  #nextPacket = 0
-  #generationAt: number
-  #pingWanted = false
-  /** Datagrams that may go beyond the window, because of a time-out. */
-  #probes = 0
-  #acksAlone = 0
-  #lastSentAt: number
-  #waitingSince = Number.POSITIVE_INFINITY
+  /** Datagrams that are to go out as they are. */
+  #ready: { readonly data: Buffer; readonly to: Endpoint }[] = []
+  #responses = 0
   #lastTickAt: number
-  #closeAnswer = false
-  readonly counted = { bytesIn: 0, bytesOut: 0, packetsIn: 0, packetsOut: 0, dropped: 0 }
+  /** Datagrams and bytes that were the peer's, and datagrams that were not. */
+  readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
 
   constructor(options: ConnectionOptions, now: number) {
     this.#path = new Path(options.remote, options.random)
-    this.#startedAt = this.#generationAt = this.#lastSentAt = this.#lastTickAt = now
-    this.#handshake = new Handshake(options, now)
+    this.#lastTickAt = now
+    this.#state = { name: 'handshake', handshake: new Handshake(options, now), since: now }
     const emit = (event: ConnectionEvent) => this.#events.push(event)
-    this.#streams = new Streams(this, options.initiator, this.#controls, emit)
-    this.#flows = new Flows(options.initiator, this.#controls, emit)
+    this.streams = new Streams(options.initiator, this.#controls, this.#rtt, emit)
+    this.flows = new Flows(options.initiator, this.#controls, this.#mtu, emit)
   }
 
-  get state(): ConnectionState {
-    return this.#state
+  get state(): ConnectionState['name'] {
+    return this.#state.name
   }
 
+  /** Where the peer is now. */
   get remote(): Endpoint {
     return this.#path.remote
   }
 
+  /** For the log, a report and the benchmarks. Times in ms, rates in bytes per ms. */
   get figures() {
     const { rate, window, inflight, state } = this.#congestion
+    const { packets: packetsOut, bytes: bytesOut } = this.#sent
     return {
-      ...this.counted,
+      ...this.#counted,
+      packetsOut,
+      bytesOut,
       rtt: this.#rtt.measured,
-      streams: this.#streams.size,
-      flows: this.#flows.size,
+      streams: this.streams.size,
+      flows: this.flows.size,
       lost: this.#ledger.lost,
       datagram: this.#mtu.size,
       congestion: { rate, window, inflight, state },
@@ -145,124 +110,78 @@ export class Connection {
     return events
   }
 
-  // Streams and flows
-
-  openStream(header: Uint8Array): CoreStream {
-    return this.#streams.open(header)
-  }
-
-  openFlow(header: Uint8Array): CoreFlow {
-    return this.#flows.open(header)
-  }
-
-  /** The largest datagram of a flow now, in bytes. */
-  maxPayload(flow: CoreFlow): number {
-    return this.#mtu.size - OVERHEAD - flowOverhead(flow.id)
-  }
-
-  /** Sends a datagram; it must not change any more. False if it is too large or there is no room. */
-  sendDatagram(flow: CoreFlow, data: Uint8Array): boolean {
-    return data.length <= this.maxPayload(flow) && this.#flows.send(flow, data)
-  }
-
-  closeFlow(flow: CoreFlow): void {
-    this.#flows.close(flow)
-  }
-
-  /** A stream with fewer unsent bytes than this takes more. */
-  get unsentLimit(): number {
-    return this.#streams.unsentLimit
-  }
-
-  wants(stream: CoreStream): void {
-    this.#streams.enqueue(stream)
-  }
-
-  consumed(stream: CoreStream, now: number): void {
-    this.#streams.consumed(stream, now, this.#rtt.smoothed)
-  }
-
-  progressed(stream: CoreStream): void {
-    this.#streams.closeMaybe(stream)
-  }
-
-  resetStream(stream: CoreStream, code: StreamResetCode, sentence: string): void {
-    this.#streams.reset(stream, code, sentence)
-  }
-
   /** Ends the tunnel: every stream is broken off, and the peer is told why. */
   close(now: number, sentence: string): void {
-    if (this.#state.name === 'closing' || this.#state.name === 'over') return
-    if (this.#state.name === 'handshake') {
-      this.#end({ name: 'closed' })
-      return
+    const state = this.#state
+    if (state.name === 'handshake') this.#end({ name: 'closed' })
+    if (state.name !== 'open') return
+    const { opener, outbound } = state
+    this.#state = {
+      name: 'closing',
+      opener,
+      outbound,
+      sentence: fitSentence(sentence),
+      tries: 0,
+      nextAt: now,
     }
-    this.#state = { name: 'closing', sentence: fitSentence(sentence), tries: 0, nextAt: now }
-    this.#streams.resetAll(sentence)
-    this.#flows.closeAll()
-    this.#controls.clear()
+    this.#release(sentence)
   }
-
-  // Time and datagrams
 
   /** When `tick` and `transmit` want to be called, in ms. */
   deadline(now: number): number {
-    const { state } = this
-    if (state.name === 'over') return Number.POSITIVE_INFINITY
-    if (state.name === 'closing') return state.nextAt
-    if (state.name === 'handshake') {
-      return Math.min(this.#handshake?.deadline ?? now, this.#startedAt + SILENT_AFTER)
+    const state = this.#state
+    switch (state.name) {
+      case 'over':
+        return Number.POSITIVE_INFINITY
+      case 'closing':
+        return state.nextAt
+      case 'handshake':
+        return Math.min(state.handshake.deadline, state.since + SILENT_AFTER)
+      case 'open': {
+        const { outbound } = state
+        const { lastSentAt, waitingSince } = outbound
+        return Math.min(outbound.deadline(now), lastSentAt + KEEP_ALIVE, waitingSince + DEAD_AFTER)
+      }
     }
-    return Math.min(
-      this.#received.deadline,
-      this.#ledger.deadline,
-      this.#lastSentAt + KEEP_ALIVE,
-      this.#waitingSince + DEAD_AFTER,
-      this.#pending ? this.#congestion.nextAt(now, this.#mtu.size) : Number.POSITIVE_INFINITY,
-    )
   }
 
   tick(now: number): void {
-    const { state } = this
-    if (now - this.#lastTickAt > STALL && now > this.deadline(this.#lastTickAt) + STALL) {
-      this.#waitingSince += now - this.#lastTickAt
-    }
+    const state = this.#state
+    const asleep = now - Math.max(this.#lastTickAt, Math.min(now, this.deadline(this.#lastTickAt)))
     this.#lastTickAt = now
     if (state.name === 'handshake') {
-      if (now >= this.#startedAt + SILENT_AFTER) this.#end({ name: 'silent' })
-      else this.#handshake?.tick(now)
-      return
+      if (now >= state.since + SILENT_AFTER) this.#end({ name: 'silent' })
+      else state.handshake.tick(now)
     }
     if (state.name !== 'open') return
-    if (now >= this.#waitingSince + DEAD_AFTER) {
+    const { outbound } = state
+    if (asleep > STALL) outbound.waitingSince += asleep
+    if (now >= outbound.waitingSince + DEAD_AFTER) {
       this.#end({ name: 'dead' })
       return
     }
-    if (now >= this.#lastSentAt + KEEP_ALIVE) this.#pingWanted = true
-    if (this.#ledger.tick(now)) {
-      this.#probes = 2
-      this.#pingWanted = true
-      if (this.#mtu.timedOut(now, this.#ledger.timeouts)) this.#congestion.datagram = this.#mtu.size
-    }
+    if (now >= outbound.lastSentAt + KEEP_ALIVE) outbound.pingWanted = true
+    if (this.#ledger.tick(now)) outbound.timedOut(now)
   }
 
   /** Takes a datagram, which it may overwrite. Returns false for what is not the peer's. */
   receive(now: number, data: Buffer, from: Endpoint): boolean {
-    if (this.#state.name === 'over') return false
-    if (this.#state.name === 'handshake') {
-      const outcome = this.#handshake?.receive(now, data, from)
-      if (outcome?.name !== 'done') return false
-      this.#begin(now, outcome)
-      return true
+    const state = this.#state
+    if (state.name === 'over') return false
+    if (state.name === 'handshake') {
+      const outcome = state.handshake.receive(now, data, from)
+      if (outcome.name === 'done') this.#begin(now, state.handshake, outcome)
+      return outcome.name === 'done'
     }
     const packet = Opener.packetOf(data)
-    const payload =
-      packet !== undefined && !this.#received.seen(packet) ? this.#keys?.opener.open(data, packet) : undefined
-    if (packet === undefined || !payload) {
-      this.counted.dropped++
+    const fresh = packet !== undefined && !this.#received.seen(packet)
+    const payload = fresh ? state.opener.open(data, packet) : undefined
+    if (!fresh || !payload) {
+      this.#counted.dropped++
       return false
     }
-    this.#accept(now, packet, payload, data.length, from)
+    this.#accept(now, packet, payload, from)
+    this.#counted.bytesIn += data.length
     return true
   }
 
@@ -272,71 +191,68 @@ export class Connection {
    * @returns true if it stopped at that number
    */
   transmit(now: number, send: Send, most = 128): boolean {
-    for (const { data, to } of this.#handshake?.transmits() ?? []) send(data, to)
-    if (this.#state.name === 'closing') this.#transmitClose(now, send)
-    if (this.#closeAnswer) {
-      this.#closeAnswer = false
-      this.#sendClose(now, send, Buffer.alloc(0))
-    }
-    if (this.#state.name !== 'open') return false
-    for (const { to, value } of this.#challenges.splice(0)) {
-      this.#sendAlone(
-        now,
-        (data) => send(data, to),
-        (writer) => writer.challenge(value),
-      )
-    }
-    for (let count = 0; count < most; count++) {
-      if (this.#sendProbe(now, send)) continue
-      const data = this.#assemble(now)
-      if (!data) return false
-      send(data, this.#path.remote)
-    }
-    return true
+    const state = this.#state
+    if (state.name === 'handshake') for (const { data, to } of state.handshake.transmits()) send(data, to)
+    if (state.name === 'closing') this.#repeatClose(now, state)
+    if (this.#ready.length > 0) for (const { data, to } of this.#ready.splice(0)) send(data, to)
+    if (state.name !== 'open') return false
+    if (!state.outbound.usable)
+      this.#end({ name: 'failed', sentence: 'The tunnel ran out of packet numbers.' })
+    return state.outbound.transmit(now, this.#path.remote, send, most)
   }
 
-  /** There is something for the next datagram besides an acknowledgement. */
-  get #pending(): boolean {
-    return this.#pingWanted || !this.#controls.empty || this.#flows.waiting || this.#streams.waiting
+  get #sent(): { readonly packets: number; readonly bytes: number } {
+    return 'outbound' in this.#state ? this.#state.outbound : this.#last
   }
 
-  #begin(now: number, outcome: HandshakeOutcome & { name: 'done' }): void {
-    this.#handshake?.wipe()
-    this.#handshake = undefined
-    this.#keys = outcome.keys
-    this.#state = { name: 'open' }
-    this.#generationAt = now
+  #last = { packets: 0, bytes: 0 }
+
+  #begin(now: number, handshake: Handshake, outcome: HandshakeOutcome & { name: 'done' }): void {
+    handshake.wipe()
+    const sources = {
+      received: this.#received,
+      controls: this.#controls,
+      flows: this.flows,
+      streams: this.streams,
+    }
+    const governors = {
+      rtt: this.#rtt,
+      mtu: this.#mtu,
+      congestion: this.#congestion,
+      ledger: this.#ledger,
+    }
+    const { sealer, opener } = outcome.keys
+    const outbound = new Outbound(sources, governors, sealer, now)
+    this.#state = { name: 'open', opener, outbound }
     if (outcome.rtt !== undefined) {
       this.#rtt.add(outcome.rtt)
       this.#congestion.measured(now, outcome.rtt)
     }
     this.#events.push({ name: 'ready' })
     // the responder waits for a datagram under the new keys: there is one at once
-    this.#pingWanted = true
-    if (outcome.payload) this.#accept(now, outcome.packet ?? 0, outcome.payload, 0, outcome.from)
+    outbound.pingWanted = true
+    if (outcome.payload) this.#accept(now, outcome.packet, outcome.payload, outcome.from)
     else this.#heard(now, outcome.from)
   }
 
+  /** The newest datagram came from there. */
   #heard(now: number, from: Endpoint): void {
     const challenge = this.#path.heard(now, from)
-    if (challenge) this.#challenges.push(challenge)
+    if (!challenge || this.#state.name !== 'open') return
+    const data = this.#state.outbound.alone(now, (writer) => writer.challenge(challenge.value))
+    this.#ready.push({ data, to: challenge.to })
   }
 
-  #accept(now: number, packet: number, payload: Buffer, size: number, from: Endpoint): void {
-    this.counted.packetsIn++
-    this.counted.bytesIn += size
-    this.#waitingSince = Number.POSITIVE_INFINITY
+  #accept(now: number, packet: number, payload: Buffer, from: Endpoint): void {
+    this.#counted.packetsIn++
+    if (this.#state.name === 'open') this.#state.outbound.waitingSince = Number.POSITIVE_INFINITY
     const frames = parseFrames(payload)
     if (!frames) {
       this.#fail(now, 'The peer sent a datagram that means nothing.')
       return
     }
     if (packet > this.#received.highest) this.#heard(now, from)
-    this.#received.add(
-      packet,
-      frames.some(({ type }) => type !== 'ack' && type !== 'close'),
-      now,
-    )
+    this.#received.add(packet, frames.some(eliciting), now)
     try {
       for (const frame of frames) this.#handle(now, frame, from)
     } catch (thrown) {
@@ -347,53 +263,74 @@ export class Connection {
 
   #handle(now: number, frame: Frame, from: Endpoint): void {
     if (frame.type === 'close') {
-      this.#closeAnswer = this.#state.name === 'open'
-      if (this.#state.name === 'closing') this.#end({ name: 'closed' })
-      else this.#end({ name: 'peer-closed', sentence: frame.sentence })
+      if (this.#state.name === 'open') this.#sendClose(now, this.#state.outbound, '')
+      this.#end(
+        this.#state.name === 'closing'
+          ? { name: 'closed' }
+          : { name: 'peer-closed', sentence: frame.sentence },
+      )
       return
     }
     if (this.#state.name !== 'open') return
     switch (frame.type) {
       case 'stream':
-        this.#streams.arrived(frame.id, frame.offset, frame.data, frame.fin)
+        this.streams.arrived(frame.id, frame.offset, frame.data, frame.fin)
         break
       case 'ack':
-        this.#acknowledged(now, frame.ranges, frame.delay)
+        this.#acknowledged(now, this.#state.outbound, frame.ranges, frame.delay)
         break
       case 'window':
-        this.#streams.allowed(frame.id, frame.limit)
+        this.streams.allowed(frame.id, frame.limit)
         break
       case 'reset':
-        this.#streams.wasReset(frame.id, frame.code, frame.sentence)
+        this.streams.wasReset(frame.id, frame.code, frame.sentence)
         break
       case 'flow-open':
-        this.#flows.opened(frame.id, frame.header)
+        this.flows.opened(frame.id, frame.header)
         break
       case 'flow-data':
-        this.#flows.arrived(frame.id, frame.data)
+        this.flows.arrived(frame.id, frame.data)
         break
       case 'flow-close':
-        this.#flows.closed(frame.id)
+        this.flows.closed(frame.id)
         break
-      case 'challenge': {
-        const value = Buffer.from(frame.value)
-        this.#controls.add({ length: 9, write: (writer) => writer.response(value), wanted: () => true })
+      case 'challenge':
+        this.#respond(Buffer.from(frame.value))
         break
-      }
       case 'response':
-        this.#answered(now, frame.value, from)
+        this.#answered(now, this.#state.outbound, frame.value, from)
         break
       case 'ping': // it asks for nothing but the acknowledgement
     }
   }
 
-  #acknowledged(now: number, ranges: readonly (readonly [number, number])[], delay: number): void {
-    const acked = this.#ledger.acknowledge(now, ranges, delay, this.#nextPacket - 1)
+  #acknowledged(
+    now: number,
+    outbound: Outbound,
+    ranges: readonly (readonly [number, number])[],
+    delay: number,
+  ): void {
+    const acked = this.#ledger.acknowledge(now, ranges, delay, outbound.nextPacket - 1)
     if (!acked) throw new StreamViolation('an acknowledgement of what was never sent')
     for (const { acknowledges } of acked) if (acknowledges >= 0) this.#received.forget(acknowledges)
   }
 
-  #answered(now: number, value: Buffer, from: Endpoint): void {
+  #respond(value: Buffer): void {
+    if (this.#responses >= MAX_RESPONSES) return
+    this.#responses++
+    let waiting = true
+    this.#controls.add({
+      length: 9,
+      write: (writer) => {
+        if (waiting) this.#responses--
+        waiting = false
+        writer.response(value)
+      },
+      wanted: () => true,
+    })
+  }
+
+  #answered(now: number, outbound: Outbound, value: Buffer, from: Endpoint): void {
     const before = this.#path.remote
     if (!this.#path.answered(value, from)) return
     this.#ledger.abandon(now)
@@ -401,158 +338,49 @@ export class Connection {
     this.#mtu.reset()
     this.#congestion.datagram = this.#mtu.size
     this.#congestion.reset(now)
-    this.#pingWanted = true
+    outbound.pingWanted = true
     this.#events.push({ name: 'moved', from: before, to: from })
   }
 
-  // Datagrams out
-
-  /** The next datagram, sealed; undefined when there is none to send now. */
-  #assemble(now: number): Buffer | undefined {
-    const due = this.#received.due(now)
-    const admitted = this.#pending && (this.#probes > 0 || this.#congestion.admits(now, this.#mtu.size))
-    if (!due && !admitted) {
-      if (!this.#pending) this.#congestion.starved()
-      return undefined
-    }
-    const size = this.#mtu.size
-    const buffer = this.#slab.room(size)
-    const writer = new FrameWriter(buffer, HEADER_LENGTH, size - TAG_LENGTH)
-    const deliveries: Delivery[] = []
-    const acknowledges = this.#writeAck(now, writer)
-    const before = writer.at
-    if (admitted) this.#fill(writer, deliveries)
-    else if (++this.#acksAlone % ACKS_PER_PING === 0) writer.ping()
-    if (writer.at === HEADER_LENGTH) return undefined
-    return this.#finish(now, writer, {
-      deliveries,
-      acknowledges,
-      eliciting: writer.at > before,
-      probe: false,
-    })
-  }
-
-  #writeAck(now: number, writer: FrameWriter): number {
-    const received = this.#received
-    if (!received.wanted) return -1
-    writer.ack(received.rangeCount, received.range, received.age(now))
-    received.acknowledged()
-    return received.highest
-  }
-
-  /** Fills a datagram: control frames, then datagrams of flows, then streams in their turn. */
-  #fill(writer: FrameWriter, deliveries: Delivery[]): void {
-    const start = writer.at
-    this.#controls.write(writer, deliveries)
-    const fresh = writer.at === start
-    const flows = this.#flows.waiting && this.#flows.write(writer, fresh && start === HEADER_LENGTH)
-    this.#streams.write(writer, deliveries)
-    if (this.#pingWanted && writer.at === start && writer.left > 0) writer.ping()
-    if (writer.at > start || flows) this.#pingWanted = false
-  }
-
-  #finish(
-    now: number,
-    writer: FrameWriter,
-    what: { deliveries: Delivery[]; acknowledges: number; eliciting: boolean; probe: boolean },
-  ): Buffer {
-    const least = LEAST_DATAGRAM - TAG_LENGTH
-    if (writer.at < least) {
-      writer.target.fill(0, writer.at, least)
-      writer.at = least
-    }
-    const size = writer.at + TAG_LENGTH
-    const datagram = this.#slab.take(size)
-    const packet = this.#takePacket(now)
-    this.#keys?.sealer.seal(datagram, packet)
-    this.counted.packetsOut++
-    this.counted.bytesOut += size
-    this.#lastSentAt = now
-    if (!what.eliciting) return datagram
-    if (this.#probes > 0) this.#probes--
-    this.#waitingSince = Math.min(this.#waitingSince, now)
-    const { deliveries, acknowledges, probe } = what
-    const state = this.#congestion.sent(now, size)
-    const links = { before: undefined, after: undefined, resent: false }
-    this.#ledger.add({ packet, size, sentAt: now, deliveries, acknowledges, probe, state, ...links })
-    return datagram
-  }
-
-  /** One datagram with a single frame that nobody repeats. */
-  #sendAlone(now: number, send: (data: Buffer) => void, write: (writer: FrameWriter) => void): void {
-    const buffer = this.#slab.room(BASE_DATAGRAM)
-    const writer = new FrameWriter(buffer, HEADER_LENGTH, BASE_DATAGRAM - TAG_LENGTH)
-    write(writer)
-    send(this.#finish(now, writer, { deliveries: [], acknowledges: -1, eliciting: false, probe: false }))
-  }
-
-  /** Tries a larger datagram, when it is time to. */
-  #sendProbe(now: number, send: Send): boolean {
-    const size = this.#rtt.measured === undefined ? undefined : this.#mtu.probe(now)
-    if (size === undefined) return false
-    const buffer = this.#slab.room(size)
-    const writer = new FrameWriter(buffer, HEADER_LENGTH, size - TAG_LENGTH)
-    writer.ping()
-    writer.pad()
-    this.#mtu.sent()
-    const delivery = {
-      acked: (at: number) => {
-        this.#mtu.acked(at, size)
-        this.#congestion.datagram = this.#mtu.size
-      },
-      lost: (at: number) => this.#mtu.lost(at),
-    }
-    send(
-      this.#finish(now, writer, { deliveries: [delivery], acknowledges: -1, eliciting: true, probe: true }),
-      this.#path.remote,
-    )
-    return true
-  }
-
-  #takePacket(now: number): number {
-    if (now - this.#generationAt > GENERATION_TIME) {
-      this.#generationAt = now
-      this.#nextPacket = (Math.floor(this.#nextPacket / GENERATION) + 1) * GENERATION
-    } else if (this.#nextPacket % GENERATION === 0) this.#generationAt = now
-    if (this.#nextPacket >= LAST_PACKET)
-      this.#end({ name: 'failed', sentence: 'The tunnel ran out of packet numbers.' })
-    return this.#nextPacket++
-  }
-
-  #transmitClose(now: number, send: Send): void {
-    const { state } = this
-    if (state.name !== 'closing' || now < state.nextAt) return
+  #repeatClose(now: number, state: ConnectionState & { name: 'closing' }): void {
+    if (now < state.nextAt) return
     if (state.tries === CLOSE_TRIES) {
       this.#end({ name: 'closed' })
       return
     }
     state.tries++
     state.nextAt = now + Math.min(this.#rtt.timeout, 250) * state.tries
-    this.#sendClose(now, send, state.sentence)
+    this.#sendClose(now, state.outbound, state.sentence.toString())
   }
 
-  #sendClose(now: number, send: Send, sentence: Buffer): void {
-    this.#sendAlone(
-      now,
-      (data) => send(data, this.#path.remote),
-      (writer) => writer.close(sentence),
-    )
+  #sendClose(now: number, outbound: Outbound, sentence: string): void {
+    const data = outbound.alone(now, (writer) => writer.close(fitSentence(sentence)))
+    this.#ready.push({ data, to: this.#path.remote })
   }
 
   #fail(now: number, sentence: string): void {
-    this.#closeAnswer = true
+    if (this.#state.name === 'open') this.#sendClose(now, this.#state.outbound, sentence)
     this.#end({ name: 'failed', sentence })
-    this.#lastTickAt = now
   }
 
   #end(ending: Ending): void {
-    if (this.#state.name === 'over') return
+    const state = this.#state
+    if (state.name === 'over') return
+    if (state.name === 'handshake') state.handshake.wipe()
+    else this.#last = { packets: state.outbound.packets, bytes: state.outbound.bytes }
     this.#state = { name: 'over', ending }
-    this.#handshake?.wipe()
-    this.#handshake = undefined
-    const sentence = 'sentence' in ending ? ending.sentence : ''
-    this.#streams.resetAll(sentence || 'The tunnel is over.')
-    this.#flows.closeAll()
+    this.#release(('sentence' in ending && ending.sentence) || 'The tunnel is over.')
     this.#events.push({ name: 'over', ending })
   }
+
+  #release(sentence: string): void {
+    this.streams.resetAll(sentence || 'The tunnel was closed.')
+    this.flows.closeAll()
+    this.#controls.clear()
+  }
+}
+
+/** Acknowledgements are not acknowledged, nor what ends everything. */
+function eliciting({ type }: Frame): boolean {
+  return type !== 'ack' && type !== 'close'
 }

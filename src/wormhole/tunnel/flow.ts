@@ -1,5 +1,4 @@
-import type { Connection } from './connection.js'
-import type { CoreFlow } from './flows.js'
+import type { CoreFlow, Flows } from './flows.js'
 
 /** A flow of datagrams through the tunnel: unreliable, in no order, each whole or not at all. */
 export interface TunnelFlow {
@@ -16,7 +15,7 @@ export interface TunnelFlow {
 
 export class ConnectedFlow implements TunnelFlow {
   readonly #core: CoreFlow
-  readonly #connection: Connection
+  readonly #flows: Flows
   readonly #wake: () => void
   #resolve: () => void = () => {}
   onmessage: ((data: Buffer) => void) | undefined
@@ -24,24 +23,24 @@ export class ConnectedFlow implements TunnelFlow {
     this.#resolve = resolve
   })
 
-  constructor(core: CoreFlow, connection: Connection, wake: () => void) {
+  constructor(core: CoreFlow, flows: Flows, wake: () => void) {
     this.#core = core
-    this.#connection = connection
+    this.#flows = flows
     this.#wake = wake
   }
 
   get maxPayload(): number {
-    return this.#connection.maxPayload(this.#core)
+    return this.#flows.maxPayload(this.#core)
   }
 
   send(data: Uint8Array): boolean {
-    const taken = this.#connection.sendDatagram(this.#core, data)
+    const taken = this.#flows.send(this.#core, data)
     if (taken) this.#wake()
     return taken
   }
 
   close(): void {
-    this.#connection.closeFlow(this.#core)
+    this.#flows.close(this.#core)
     this.#wake()
   }
 

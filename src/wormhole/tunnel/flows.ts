@@ -1,5 +1,7 @@
+import { OVERHEAD } from './cipher.js'
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, flowOverhead, MAX_HEADER } from './frame.js'
+import type { PathMtu } from './path-mtu.js'
 import { RangeSet } from './ranges.js'
 
 /** Flows at once that the peer may open. */
@@ -31,6 +33,7 @@ export type FlowEvent =
 /** The flows of a tunnel, and their datagrams that wait to be sent. */
 export class Flows {
   readonly #controls: ControlQueue
+  readonly #mtu: PathMtu
   readonly #emit: (event: FlowEvent) => void
   readonly #open = new Map<number, CoreFlow>()
   /** Flows of the peer that were there: a repeated opening opens nothing twice. */
@@ -39,9 +42,10 @@ export class Flows {
   #waiting: { flow: CoreFlow; data: Uint8Array }[] = []
   #waitingBytes = 0
 
-  constructor(initiator: boolean, controls: ControlQueue, emit: (event: FlowEvent) => void) {
+  constructor(initiator: boolean, controls: ControlQueue, mtu: PathMtu, emit: (event: FlowEvent) => void) {
     this.#next = initiator ? 0 : 1
     this.#controls = controls
+    this.#mtu = mtu
     this.#emit = emit
   }
 
@@ -66,9 +70,14 @@ export class Flows {
     return flow
   }
 
-  /** Queues a datagram. Returns false if the queue is full or the flow is closed. */
+  /** The largest datagram of a flow now, in bytes. */
+  maxPayload(flow: CoreFlow): number {
+    return this.#mtu.size - OVERHEAD - flowOverhead(flow.id)
+  }
+
+  /** Queues a datagram, which must not change any more. False if it is too large, there is no room, or it is closed. */
   send(flow: CoreFlow, data: Uint8Array): boolean {
-    if (flow.state === 'closed') return false
+    if (flow.state === 'closed' || data.length > this.maxPayload(flow)) return false
     if (this.#waiting.length >= MAX_WAITING || this.#waitingBytes + data.length > MAX_WAITING_BYTES)
       return false
     this.#waiting.push({ flow, data })

@@ -25,14 +25,10 @@ const STRANGER_INTERVAL = 100
 export type HandshakeOutcome =
   | { readonly name: 'nothing' }
   /** Keys, with where the peer is; `rtt` in ms if it could be measured; `payload`: the frames that came at once. */
-  | {
-      readonly name: 'done'
-      readonly keys: TunnelKeys
-      readonly from: Endpoint
-      readonly rtt?: number
-      readonly packet?: number
-      readonly payload?: Buffer
-    }
+  | ({ readonly name: 'done'; readonly keys: TunnelKeys; readonly from: Endpoint; readonly rtt?: number } & (
+      | { readonly payload?: undefined }
+      | { readonly packet: number; readonly payload: Buffer }
+    ))
 
 const NOTHING: HandshakeOutcome = { name: 'nothing' }
 

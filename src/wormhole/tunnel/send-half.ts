@@ -68,12 +68,10 @@ export class SendHalf {
 
   /** The next piece, of at most `most` bytes: what was lost before what is new. It counts as sent. */
   take(most: number): Piece | undefined {
-    while (this.#lost.size > 0) {
+    if (this.#lost.size > 0) {
       const start = this.#lost.start(0)
       const end = Math.min(this.#lost.end(0), start + most)
       this.#lost.remove(start, end)
-      // another copy may have arrived meanwhile
-      if (end <= this.#base || (this.#acked.has(start) && this.#acked.has(end - 1))) continue
       return this.#piece(start, end)
     }
     const end = Math.min(this.#end, this.#limit, this.#next + most)
@@ -103,9 +101,11 @@ export class SendHalf {
   acked(piece: Piece): void {
     if (piece.fin) this.#fin = 'acked'
     this.#acked.add(piece.offset, piece.offset + piece.length)
+    this.#lost.remove(piece.offset, piece.offset + piece.length)
     if (this.#acked.size === 0 || this.#acked.start(0) > this.#base) return
     this.#base = Math.max(this.#base, this.#acked.end(0))
     this.#acked.shift()
+    this.#lost.remove(0, this.#base) // another copy of it was lost, which does not matter
     let count = 0
     for (const chunk of this.#chunks) {
       if (chunk.offset + chunk.data.length > this.#base) break

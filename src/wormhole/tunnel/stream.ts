@@ -1,8 +1,8 @@
-import type { Connection } from './connection.js'
 import { MAX_HEADER } from './frame.js'
 import type { Delivery } from './ledger.js'
 import { INITIAL_WINDOW, ReceiveHalf, type WindowBudget } from './receive-half.js'
 import { type Piece, SendHalf } from './send-half.js'
+import type { Streams } from './streams.js'
 
 /** How a stream was broken off; on the wire the place in this list. */
 export const RESET_CODES = [
@@ -41,7 +41,7 @@ export class CoreStream {
   readonly id: number
   readonly send = new SendHalf(INITIAL_WINDOW)
   readonly receive: ReceiveHalf
-  readonly #connection: Connection
+  readonly #streams: Streams
   #state: StreamState
   /** It is in the queue of those that want to send. */
   queued = false
@@ -54,8 +54,8 @@ export class CoreStream {
   /** The header's bytes that came so far. */
   #head: Buffer | undefined
 
-  constructor(connection: Connection, id: number, budget: WindowBudget, opener: 'us' | 'peer') {
-    this.#connection = connection
+  constructor(streams: Streams, id: number, budget: WindowBudget, opener: 'us' | 'peer') {
+    this.#streams = streams
     this.id = id
     this.receive = new ReceiveHalf(budget)
     this.#state = { name: opener === 'us' ? 'open' : 'headed' }
@@ -82,21 +82,21 @@ export class CoreStream {
   write(data: Uint8Array): void {
     if (this.#state.name !== 'open' || this.send.ended) return
     this.send.write(data)
-    this.#connection.wants(this)
+    this.#streams.enqueue(this)
   }
 
   /** No more will be written. */
   end(): void {
     if (this.#state.name !== 'open') return
     this.send.end()
-    this.#connection.wants(this)
+    this.#streams.enqueue(this)
   }
 
   /** The next bytes that came; undefined if there is nothing. Reading makes room for more. */
   read(now: number): Buffer | undefined {
     this.announced = false
     const data = this.receive.read()
-    if (data) this.#connection.consumed(this, now)
+    if (data) this.#streams.consumed(this, now)
     return data
   }
 
@@ -107,7 +107,7 @@ export class CoreStream {
 
   /** Breaks the stream off; the peer hears why. */
   reset(code: StreamResetCode, sentence: string): void {
-    this.#connection.resetStream(this, code, sentence)
+    this.#streams.reset(this, code, sentence)
   }
 
   /**
@@ -138,25 +138,25 @@ export class CoreStream {
 
 /** A piece of a stream on its way. */
 export class StreamDelivery implements Delivery {
-  readonly #connection: Connection
+  readonly #streams: Streams
   readonly #stream: CoreStream
   readonly #piece: Piece
 
-  constructor(connection: Connection, stream: CoreStream, piece: Piece) {
-    this.#connection = connection
+  constructor(streams: Streams, stream: CoreStream, piece: Piece) {
+    this.#streams = streams
     this.#stream = stream
     this.#piece = piece
   }
 
   acked(): void {
     this.#stream.send.acked(this.#piece)
-    this.#connection.progressed(this.#stream)
+    this.#streams.closeMaybe(this.#stream)
   }
 
   lost(): void {
     const { name } = this.#stream.state
     if (name !== 'open' || this.#stream.send.done) return
     this.#stream.send.lose(this.#piece)
-    this.#connection.wants(this.#stream)
+    this.#streams.enqueue(this.#stream)
   }
 }

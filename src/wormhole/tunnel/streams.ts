@@ -1,8 +1,8 @@
-import type { Connection } from './connection.js'
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
 import type { Delivery } from './ledger.js'
 import { StreamViolation, WINDOW_BUDGET } from './receive-half.js'
+import type { RoundTrip } from './round-trip.js'
 import { CoreStream, RESET_CODES, StreamDelivery, type StreamResetCode } from './stream.js'
 
 /** Streams at once that the peer may open: beyond, they are refused. */
@@ -28,8 +28,8 @@ export type StreamEvent =
 
 /** The streams of a tunnel: who is open, and whose turn it is. */
 export class Streams {
-  readonly #connection: Connection
   readonly #controls: ControlQueue
+  readonly #rtt: RoundTrip
   readonly #emit: (event: StreamEvent) => void
   readonly #open = new Map<number, CoreStream>()
   readonly #budget = { left: WINDOW_BUDGET }
@@ -39,13 +39,13 @@ export class Streams {
   #nextPeer: number
 
   constructor(
-    connection: Connection,
     initiator: boolean,
     controls: ControlQueue,
+    rtt: RoundTrip,
     emit: (event: StreamEvent) => void,
   ) {
-    this.#connection = connection
     this.#controls = controls
+    this.#rtt = rtt
     this.#emit = emit
     this.#nextOwn = initiator ? 0 : 1
     this.#nextPeer = initiator ? 1 : 0
@@ -65,7 +65,7 @@ export class Streams {
   }
 
   open(header: Uint8Array): CoreStream {
-    const stream = new CoreStream(this.#connection, this.#nextOwn, this.#budget, 'us')
+    const stream = new CoreStream(this, this.#nextOwn, this.#budget, 'us')
     stream.writeHeader(header)
     this.#nextOwn += 2
     this.#open.set(stream.id, stream)
@@ -97,7 +97,7 @@ export class Streams {
       writer.stream(stream.id, piece.offset, piece.length, piece.fin)
       stream.send.copy(piece, writer.target, writer.at)
       writer.at += piece.length
-      deliveries.push(new StreamDelivery(this.#connection, stream, piece))
+      deliveries.push(new StreamDelivery(this, stream, piece))
       if (stream.hungry && stream.send.unsent < this.unsentLimit) {
         stream.hungry = false
         this.#emit({ name: 'writable', stream })
@@ -117,6 +117,7 @@ export class Streams {
       this.#emit({ name: 'stream', stream, header })
     }
     if (stream.receive.readable > 0 || stream.receive.done) this.#readable(stream)
+    this.closeMaybe(stream)
   }
 
   /** @throws StreamViolation */
@@ -148,8 +149,8 @@ export class Streams {
   }
 
   /** Something was read: the peer may hear of more room, and the stream may be at its end. */
-  consumed(stream: CoreStream, now: number, rtt: number): void {
-    if (stream.receive.grant(now, rtt) !== undefined && !stream.granting) {
+  consumed(stream: CoreStream, now: number): void {
+    if (stream.receive.grant(now, this.#rtt.smoothed) !== undefined && !stream.granting) {
       stream.granting = true
       this.#controls.add({
         length: 17,
@@ -195,7 +196,7 @@ export class Streams {
     // whoever opens a stream has opened those before: they may only be late
     let opened: CoreStream | undefined
     for (; this.#nextPeer <= id; this.#nextPeer += 2) {
-      opened = new CoreStream(this.#connection, this.#nextPeer, this.#budget, 'peer')
+      opened = new CoreStream(this, this.#nextPeer, this.#budget, 'peer')
       this.#open.set(opened.id, opened)
       if (this.#open.size > MAX_STREAMS) this.reset(opened, 'SERVICE_REFUSED', 'Too many streams at once.')
     }

@@ -8,7 +8,8 @@ import {
   sameEndpoint,
   type UdpPort,
 } from '../../net/index.js'
-import { Connection, type ConnectionEvent, type Ending } from './connection.js'
+import { Connection } from './connection.js'
+import type { ConnectionEvent, Ending } from './connection-state.js'
 import { CoreDuplex, type TunnelStream } from './duplex.js'
 import { ConnectedFlow, type TunnelFlow } from './flow.js'
 import type { CoreFlow } from './flows.js'
@@ -95,7 +96,7 @@ class RunningTunnel implements Tunnel {
   readonly #flows = new Map<CoreFlow, ConnectedFlow>()
   readonly #streamHost = {
     now: () => this.#options.clock.now(),
-    unsentLimit: () => this.#core.unsentLimit,
+    unsentLimit: () => this.#core.streams.unsentLimit,
     wake: () => this.#wake(),
   }
   readonly #stopListening: () => void
@@ -136,14 +137,14 @@ class RunningTunnel implements Tunnel {
 
   open(header: Uint8Array): TunnelStream {
     this.#assertOpen()
-    const core = this.#core.openStream(header)
+    const core = this.#core.streams.open(header)
     this.#wake()
     return this.#duplexOf(core)
   }
 
   openFlow(header: Uint8Array): TunnelFlow {
     this.#assertOpen()
-    const core = this.#core.openFlow(header)
+    const core = this.#core.flows.open(header)
     this.#wake()
     return this.#flowOf(core)
   }
@@ -183,7 +184,7 @@ class RunningTunnel implements Tunnel {
   }
 
   #assertOpen(): void {
-    if (this.#core.state.name === 'over' || this.#core.state.name === 'closing') {
+    if (this.#core.state === 'over' || this.#core.state === 'closing') {
       throw new PlexusError('TUNNEL_LOST', 'The tunnel is over.')
     }
   }
@@ -305,7 +306,7 @@ class RunningTunnel implements Tunnel {
   }
 
   #flowOf(core: CoreFlow): ConnectedFlow {
-    const flow = new ConnectedFlow(core, this.#core, () => this.#wake())
+    const flow = new ConnectedFlow(core, this.#core.flows, () => this.#wake())
     this.#flows.set(core, flow)
     return flow
   }

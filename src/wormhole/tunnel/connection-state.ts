@@ -1,0 +1,34 @@
+import type { Endpoint } from '../../net/index.js'
+import type { Opener } from './cipher.js'
+import type { FlowEvent } from './flows.js'
+import type { Handshake } from './handshake.js'
+import type { Outbound } from './outbound.js'
+import type { StreamEvent } from './streams.js'
+
+/** Why it is over. */
+export type Ending =
+  | { readonly name: 'closed' }
+  | { readonly name: 'peer-closed'; readonly sentence: string }
+  | { readonly name: 'silent' }
+  | { readonly name: 'dead' }
+  | { readonly name: 'failed'; readonly sentence: string }
+
+export type ConnectionState =
+  | { readonly name: 'handshake'; readonly handshake: Handshake; readonly since: number }
+  | { readonly name: 'open'; readonly opener: Opener; readonly outbound: Outbound }
+  | {
+      readonly name: 'closing'
+      readonly opener: Opener
+      readonly outbound: Outbound
+      readonly sentence: Buffer
+      tries: number
+      nextAt: number
+    }
+  | { readonly name: 'over'; readonly ending: Ending }
+
+export type ConnectionEvent =
+  | StreamEvent
+  | FlowEvent
+  | { readonly name: 'ready' }
+  | { readonly name: 'moved'; readonly from: Endpoint; readonly to: Endpoint }
+  | { readonly name: 'over'; readonly ending: Ending }
