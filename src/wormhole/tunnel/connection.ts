@@ -15,6 +15,9 @@ import { Received } from './received.js'
 import { RoundTrip } from './round-trip.js'
 import { Streams } from './streams.js'
 
+/** The side that did not begin waits this much longer, in ms, so that one question and one answer do for both. */
+const KEEP_ALIVE_APART = 500
+
 /** The peer has to prove itself within this, in ms: it may start some seconds later. */
 export const SILENT_AFTER = 10_000
 
@@ -30,8 +33,9 @@ export const DEAD_AFTER = 9_500
 /** A tick this late tells that the whole process stood still, in ms: that time does not count as silence. */
 const STALL = 2_500
 
-/** A closing side repeats itself so often before it leaves without an answer. */
+/** A closing side repeats itself so often before it leaves without an answer: after 100, 200, 300, 400 ms at most. */
 const CLOSE_TRIES = 4
+const CLOSE_REPEAT = 100
 
 /** Answers to challenges that wait at once: an honest peer asks for one at a time. */
 const MAX_RESPONSES = 8
@@ -64,6 +68,7 @@ export class Connection {
   /** Datagrams that are to go out as they are. */
   #ready: { readonly data: Buffer; readonly to: Endpoint }[] = []
   #responses = 0
+  readonly #keepAlive: number
   #lastTickAt: number
   /** Datagrams and bytes that were the peer's, and datagrams that were not. */
   readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
@@ -71,6 +76,7 @@ export class Connection {
   constructor(options: ConnectionOptions, now: number) {
     this.#path = new Path(options.remote, options.random)
     this.#lastTickAt = now
+    this.#keepAlive = options.initiator ? KEEP_ALIVE : KEEP_ALIVE + KEEP_ALIVE_APART
     this.#state = { name: 'handshake', handshake: new Handshake(options, now), since: now }
     const emit = (event: ConnectionEvent) => this.#events.push(event)
     this.streams = new Streams(options.initiator, this.#controls, this.#rtt, emit)
@@ -140,7 +146,7 @@ export class Connection {
       case 'open': {
         const { outbound } = state
         const { lastSentAt, waitingSince } = outbound
-        return Math.min(outbound.deadline(now), lastSentAt + KEEP_ALIVE, waitingSince + DEAD_AFTER)
+        return Math.min(outbound.deadline(now), lastSentAt + this.#keepAlive, waitingSince + DEAD_AFTER)
       }
     }
   }
@@ -160,7 +166,7 @@ export class Connection {
       this.#end({ name: 'dead' })
       return
     }
-    if (now >= outbound.lastSentAt + KEEP_ALIVE) outbound.pingWanted = true
+    if (now >= outbound.lastSentAt + this.#keepAlive) outbound.pingWanted = true
     if (this.#ledger.tick(now)) outbound.timedOut(now)
   }
 
@@ -263,7 +269,8 @@ export class Connection {
 
   #handle(now: number, frame: Frame, from: Endpoint): void {
     if (frame.type === 'close') {
-      if (this.#state.name === 'open') this.#sendClose(now, this.#state.outbound, '')
+      // both may have closed at once: each answers the other
+      if ('outbound' in this.#state) this.#sendClose(now, this.#state.outbound, '')
       this.#end(
         this.#state.name === 'closing'
           ? { name: 'closed' }
@@ -349,7 +356,7 @@ export class Connection {
       return
     }
     state.tries++
-    state.nextAt = now + Math.min(this.#rtt.timeout, 250) * state.tries
+    state.nextAt = now + Math.min(this.#rtt.timeout, CLOSE_REPEAT) * state.tries
     this.#sendClose(now, state.outbound, state.sentence.toString())
   }
 

@@ -67,6 +67,10 @@ export class CoreDuplex extends Duplex implements TunnelStream {
   broken(): void {
     const { state } = this.#core
     if (state.name !== 'reset' || this.destroyed) return
+    if (this.#ended && this.writableEnded) {
+      this.destroy() // it was at its end in both directions: nothing is missing
+      return
+    }
     this.destroy(new PlexusError(state.code, state.sentence || 'The other side broke the connection off.'))
   }
 

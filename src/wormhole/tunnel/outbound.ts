@@ -166,14 +166,12 @@ export class Outbound {
   #fill(writer: FrameWriter, deliveries: Delivery[]): void {
     const { controls, flows, streams } = this.#sources
     const start = writer.at
-    if (this.#turn === 'flows') {
-      flows.write(writer, true)
-      this.#turn = 'streams'
-    }
+    const turn = this.#turn
+    if (turn === 'flows') flows.write(writer, true)
     controls.write(writer, deliveries)
-    if (!streams.waiting && flows.waiting) flows.write(writer, writer.at === HEADER_LENGTH)
+    if (turn === 'streams' && !streams.waiting) flows.write(writer, writer.at === HEADER_LENGTH)
     streams.write(writer, deliveries)
-    if (flows.waiting) this.#turn = 'flows'
+    this.#turn = flows.waiting && (turn === 'streams' || !streams.waiting) ? 'flows' : 'streams'
     if (this.pingWanted && writer.at === start && writer.left > 0) writer.ping()
     if (writer.at > start) this.pingWanted = false
   }
