@@ -2,8 +2,12 @@
  * What the tunnel carries, without anything around it: two processes on the loopback, all of it encrypted.
  *
  *     node dist/bench/tunnel.js [--streams=1] [--seconds=3] [--delay=ms one way] [--loss=0.01] [--reordering=0.01]
+ *     node dist/bench/tunnel.js --crowd=1000 --bytes=1000000     so many streams at once, each echoing so much
+ *     node dist/bench/tunnel.js --short=10000                    so many streams in a row, each echoing 100 bytes
+ *     node dist/bench/tunnel.js --volume=1000000000 --loss=0.01 --reordering=0.01     one stream, with its checksum
  */
 import { type ChildProcess, fork } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { silent, UdpPort } from '../src/net/index.js'
@@ -34,7 +38,10 @@ async function serve(): Promise<void> {
   tunnel.onstream((stream, header) => {
     stream.on('error', () => {})
     if (header.toString() === 'e') stream.pipe(stream)
-    else stream.on('data', (data: Buffer) => (bytes += data.length)).on('end', () => stream.end())
+    else if (header.toString() === 'h') {
+      const hash = createHash('sha256')
+      stream.on('data', (data: Buffer) => hash.update(data)).on('end', () => stream.end(hash.digest('hex')))
+    } else stream.on('data', (data: Buffer) => (bytes += data.length)).on('end', () => stream.end())
   })
   process.on('message', () => {
     process.send?.({ bytes, cpu: process.cpuUsage(), rss: process.memoryUsage.rss(), stats: tunnel.stats() })
@@ -67,9 +74,25 @@ async function measure(): Promise<void> {
   const tunnel = start(port, relay?.near ?? childPort, true)
   await tunnel.ready
 
+  const crowd = option('crowd', 0)
+  const short = option('short', 0)
+  const volume = option('volume', 0)
+  if (crowd > 0) await echoes(tunnel, child, crowd, option('bytes', 1_000_000))
+  else if (short > 0) await inARow(tunnel, child, short)
+  else if (volume > 0) await checksum(tunnel, volume)
+  else {
+    await latency(tunnel, delay > 0 ? 20 : 1000)
+    await throughput(tunnel, child, streams, seconds)
+  }
+  child.kill()
+  relay?.close()
+  process.exit()
+}
+
+async function latency(tunnel: Tunnel, count: number): Promise<void> {
   const echo = tunnel.open(Buffer.from('e'))
   const times: number[] = []
-  for (let i = 0; i < (delay > 0 ? 20 : 1000); i++) {
+  for (let i = 0; i < count; i++) {
     const at = performance.now()
     echo.write(Buffer.alloc(64))
     await once(echo, 'data')
@@ -79,7 +102,14 @@ async function measure(): Promise<void> {
   console.log(
     `echo of 64 bytes: median ${times[times.length >> 1]?.toFixed(3)} ms, 99% ${times[Math.floor(times.length * 0.99)]?.toFixed(3)} ms`,
   )
+}
 
+async function throughput(
+  tunnel: Tunnel,
+  child: ChildProcess,
+  streams: number,
+  seconds: number,
+): Promise<void> {
   const chunk = Buffer.alloc(64 * 1024, 1)
   const open = Array.from({ length: streams }, () => tunnel.open(Buffer.from('s')))
   const before = await ask(child)
@@ -106,10 +136,78 @@ async function measure(): Promise<void> {
   console.log(
     `${streams} streams: ${(((after.bytes - before.bytes) * 8) / ms / 1000).toFixed(0)} Mbit/s; cpu ${share(used)} and ${share(theirs)}; resident ${process.memoryUsage.rss() >> 20} and ${after.rss >> 20} MB; lost ${tunnel.stats().retransmitted}`,
   )
-  if (process.argv.includes('--figures')) console.log((tunnel as unknown as { figures: unknown }).figures)
-  child.kill()
-  relay?.close()
-  process.exit()
+}
+
+function megabytes(): number {
+  return process.memoryUsage.rss() >> 20
+}
+
+async function echoes(tunnel: Tunnel, child: ChildProcess, count: number, bytes: number): Promise<void> {
+  const before = { own: megabytes(), peer: (await ask(child)).rss >> 20 }
+  const data = randomBytes(bytes)
+  let most = 0
+  let peerMost = 0
+  const watch = setInterval(async () => {
+    most = Math.max(most, megabytes())
+    peerMost = Math.max(peerMost, (await ask(child)).rss >> 20)
+  }, 100)
+  const from = performance.now()
+  let wrong = 0
+  await Promise.all(
+    Array.from({ length: count }, async () => {
+      const stream = tunnel.open(Buffer.from('e'))
+      let at = 0
+      stream.on('data', (piece: Buffer) => {
+        if (piece.compare(data, at, at + piece.length) !== 0) wrong++
+        at += piece.length
+      })
+      stream.end(data)
+      await once(stream, 'end')
+      if (at !== bytes) wrong++
+    }),
+  )
+  const ms = performance.now() - from
+  clearInterval(watch)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  const after = await ask(child)
+  console.log(
+    `${count} streams each echo ${bytes} bytes: ${(ms / 1000).toFixed(1)} s, ${((count * bytes * 8) / ms / 1000).toFixed(0)} Mbit/s each way, ${wrong} wrong; resident ${before.own} and ${before.peer} MB before, at most ${most} and ${peerMost}, ${megabytes()} and ${after.rss >> 20} after; ${tunnel.stats().streams + after.stats.streams} streams left`,
+  )
+}
+
+async function inARow(tunnel: Tunnel, child: ChildProcess, count: number): Promise<void> {
+  const data = randomBytes(100)
+  const from = performance.now()
+  for (let number = 0; number < count; number++) {
+    const stream = tunnel.open(Buffer.from('e'))
+    stream.resume().end(data)
+    await once(stream, 'end')
+    if ((number + 1) % (count / 5) === 0) {
+      global.gc?.()
+      const { rss, stats } = await ask(child)
+      console.log(
+        `${number + 1} streams in a row: ${((performance.now() - from) / (number + 1)).toFixed(3)} ms each; resident ${megabytes()} and ${rss >> 20} MB, heap ${process.memoryUsage().heapUsed >> 20} MB; ${tunnel.stats().streams + stats.streams} left`,
+      )
+    }
+  }
+}
+
+async function checksum(tunnel: Tunnel, bytes: number): Promise<void> {
+  const stream = tunnel.open(Buffer.from('h'))
+  const hash = createHash('sha256')
+  const from = performance.now()
+  for (let left = bytes; left > 0; ) {
+    const piece = randomBytes(Math.min(left, 64 * 1024))
+    hash.update(piece)
+    left -= piece.length
+    if (!stream.write(piece)) await once(stream, 'drain')
+  }
+  stream.end()
+  const [answer] = (await once(stream, 'data')) as [Buffer]
+  const ms = performance.now() - from
+  console.log(
+    `${bytes} bytes: ${(ms / 1000).toFixed(1)} s, ${((bytes * 8) / ms / 1000).toFixed(0)} Mbit/s, ${tunnel.stats().retransmitted} datagrams lost; checksum ${answer.toString() === hash.digest('hex') ? 'right' : 'WRONG'}`,
+  )
 }
 
 if (process.argv[2] === 'serve') void serve()
