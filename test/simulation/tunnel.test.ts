@@ -165,6 +165,24 @@ test('a process that stood still for a minute does not take that for silence of 
   assert.equal(world.a.core.state, 'open')
 })
 
+test('a peer that was started again is noticed within seconds, and only then', () => {
+  for (const again of ['a', 'b'] as const) {
+    const world = new TunnelWorld(new Prng(20), { delay: 10 })
+    assert.ok(world.ready())
+    world.run(2_000)
+    const other = world[again === 'a' ? 'b' : 'a']
+    const remote = ADDRESS[other.name]
+    // kill -9: the new process knows nothing of the old tunnel
+    world[again].core = new Connection(
+      { initiator: again === 'a', key: KEY, remote, random: new Prng(21).bytes },
+      world.now,
+    )
+    world.pump(world[again])
+    assert.ok(world.run(5_000, () => other.has('over')))
+    assert.deepEqual(other.events.at(-1), { name: 'over', ending: { name: 'dead' } })
+  }
+})
+
 test('half-close: one direction ends, the other goes on', () => {
   const world = new TunnelWorld(new Prng(11), { delay: 10 })
   const served = sinks(world, world.b, () => {})
@@ -347,6 +365,28 @@ test('keys change with time, and nothing is lost by it', () => {
   assert.ok(packets.size >= 4, `${packets.size} generations`)
 })
 
+for (const [name, weather, share] of [
+  ['20 ms', { delay: 10, rate: 12_500, queue: 125_000 }, 0.85],
+  ['100 ms', { delay: 50, rate: 12_500, queue: 500_000 }, 0.7],
+  ['20 ms with 1% loss', { delay: 10, rate: 12_500, queue: 125_000, loss: 0.01 }, 0.8],
+  ['20 ms with 1% reordered', { delay: 10, rate: 12_500, queue: 125_000, duplication: 0.01, jitter: 2 }, 0.8],
+] as const) {
+  test(`one stream fills a link of 100 Mbit/s and ${name}`, () => {
+    const world = new TunnelWorld(new Prng(22), weather)
+    const read = { bytes: 0 }
+    world.b.onevent = (event) => {
+      if (event.name !== 'stream' && event.name !== 'readable') return
+      for (let data = event.stream.read(world.now); data; data = event.stream.read(world.now))
+        read.bytes += data.length
+    }
+    assert.ok(world.ready())
+    world.a.core.streams.open(HEADER).write(Buffer.alloc(64 * MIB))
+    world.pump(world.a)
+    world.run(4_000)
+    assert.ok(read.bytes > share * 12_500 * 4_000, `${Math.round((read.bytes * 8) / 4_000_000)} Mbit/s`)
+  })
+}
+
 test('the same key serves two tunnels in a row, and nothing of the first counts in the second', () => {
   const first = new TunnelWorld(new Prng(18))
   const recorded: Buffer[] = []
@@ -368,7 +408,7 @@ test('the same key serves two tunnels in a row, and nothing of the first counts 
   for (const data of recorded) second.inject(second.b, data, ADDRESS.a)
   assert.ok(second.ready(), 'a replay before the peer is no hindrance')
   for (const data of recorded) second.inject(second.b, data, ADDRESS.a)
-  second.run(1_000)
-  assert.ok(!second.b.has('stream'))
+  second.run(20_000)
+  assert.ok(!second.b.has('stream') && !second.b.has('over'))
   assert.deepEqual(KEY, Buffer.alloc(32, 0x5a), 'the key of the caller is left alone')
 })

@@ -1,4 +1,4 @@
-import type { Endpoint } from '../../net/index.js'
+import type { Endpoint, Random } from '../../net/index.js'
 import type { Opener } from './cipher.js'
 import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
@@ -32,3 +32,12 @@ export type ConnectionEvent =
   | { readonly name: 'ready' }
   | { readonly name: 'moved'; readonly from: Endpoint; readonly to: Endpoint }
   | { readonly name: 'over'; readonly ending: Ending }
+
+export interface ConnectionOptions {
+  readonly initiator: boolean
+  /** 32 bytes that both sides know, and nobody else. They may have served before. */
+  readonly key: Uint8Array
+  /** Where the peer is at first. */
+  readonly remote: Endpoint
+  readonly random: Random
+}

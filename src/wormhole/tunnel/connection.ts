@@ -1,10 +1,11 @@
-import type { Endpoint, Random } from '../../net/index.js'
+import type { Endpoint } from '../../net/index.js'
 import { Opener } from './cipher.js'
 import { Congestion } from './congestion.js'
-import type { ConnectionEvent, ConnectionState, Ending } from './connection-state.js'
+import type { ConnectionEvent, ConnectionOptions, ConnectionState, Ending } from './connection-state.js'
 import { ControlQueue } from './control.js'
 import { Flows } from './flows.js'
 import { type Frame, fitSentence, parseFrames } from './frame.js'
+import { Greeter } from './greeting.js'
 import { Handshake, type HandshakeOutcome } from './handshake.js'
 import { Ledger } from './ledger.js'
 import { Outbound, type Send } from './outbound.js'
@@ -30,6 +31,12 @@ export const KEEP_ALIVE = 8_000
 /** The path is dead when this long nothing answered what wants an answer, in ms. */
 export const DEAD_AFTER = 9_500
 
+/**
+ * A greeting of the peer while the tunnel stands: it may have been started again, and then it does not know the tunnel.
+ * As it may also be a recorded one, the peer is asked, and has this long to answer, in ms.
+ */
+const DOUBT = 3_000
+
 /** A tick this late tells that the whole process stood still, in ms: that time does not count as silence. */
 const STALL = 2_500
 
@@ -39,15 +46,6 @@ const CLOSE_REPEAT = 100
 
 /** Answers to challenges that wait at once: an honest peer asks for one at a time. */
 const MAX_RESPONSES = 8
-
-export interface ConnectionOptions {
-  readonly initiator: boolean
-  /** 32 bytes that both sides know, and nobody else. They may have served before. */
-  readonly key: Uint8Array
-  /** Where the peer is at first. */
-  readonly remote: Endpoint
-  readonly random: Random
-}
 
 /**
  * One side of a tunnel as a state machine without a socket or a timer: it takes the time (ms, monotonic), datagrams and
@@ -68,7 +66,11 @@ export class Connection {
   /** Datagrams that are to go out as they are. */
   #ready: { readonly data: Buffer; readonly to: Endpoint }[] = []
   #responses = 0
+  #sent = { packetsOut: 0, bytesOut: 0 }
   readonly #keepAlive: number
+  readonly #greeter: Greeter
+  /** When it is over unless the peer is heard before; Infinity while nothing speaks against it. */
+  #doubtEnds = Number.POSITIVE_INFINITY
   #lastTickAt: number
   /** Datagrams and bytes that were the peer's, and datagrams that were not. */
   readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
@@ -77,7 +79,8 @@ export class Connection {
     this.#path = new Path(options.remote, options.random)
     this.#lastTickAt = now
     this.#keepAlive = options.initiator ? KEEP_ALIVE : KEEP_ALIVE + KEEP_ALIVE_APART
-    this.#state = { name: 'handshake', handshake: new Handshake(options, now), since: now }
+    this.#greeter = new Greeter(options.initiator, options.key, options.random)
+    this.#state = { name: 'handshake', handshake: new Handshake(options, this.#greeter, now), since: now }
     const emit = (event: ConnectionEvent) => this.#events.push(event)
     this.streams = new Streams(options.initiator, this.#controls, this.#rtt, emit)
     this.flows = new Flows(options.initiator, this.#controls, this.#mtu, emit)
@@ -95,11 +98,9 @@ export class Connection {
   /** For the log, a report and the benchmarks. Times in ms, rates in bytes per ms. */
   get figures() {
     const { rate, window, inflight, state } = this.#congestion
-    const { packets: packetsOut, bytes: bytesOut } = this.#sent
     return {
       ...this.#counted,
-      packetsOut,
-      bytesOut,
+      ...('outbound' in this.#state ? this.#state.outbound.counted : this.#sent),
       rtt: this.#rtt.measured,
       streams: this.streams.size,
       flows: this.flows.size,
@@ -146,7 +147,8 @@ export class Connection {
       case 'open': {
         const { outbound } = state
         const { lastSentAt, waitingSince } = outbound
-        return Math.min(outbound.deadline(now), lastSentAt + this.#keepAlive, waitingSince + DEAD_AFTER)
+        const silence = Math.min(waitingSince + DEAD_AFTER, this.#doubtEnds)
+        return Math.min(outbound.deadline(now), lastSentAt + this.#keepAlive, silence)
       }
     }
   }
@@ -161,8 +163,11 @@ export class Connection {
     }
     if (state.name !== 'open') return
     const { outbound } = state
-    if (asleep > STALL) outbound.waitingSince += asleep
-    if (now >= outbound.waitingSince + DEAD_AFTER) {
+    if (asleep > STALL) {
+      outbound.waitingSince += asleep
+      this.#doubtEnds += asleep
+    }
+    if (now >= Math.min(outbound.waitingSince + DEAD_AFTER, this.#doubtEnds)) {
       this.#end({ name: 'dead' })
       return
     }
@@ -184,6 +189,7 @@ export class Connection {
     const payload = fresh ? state.opener.open(data, packet) : undefined
     if (!fresh || !payload) {
       this.#counted.dropped++
+      if (Greeter.isGreeting(data)) this.#doubt(now, data)
       return false
     }
     this.#accept(now, packet, payload, from)
@@ -207,26 +213,11 @@ export class Connection {
     return state.outbound.transmit(now, this.#path.remote, send, most)
   }
 
-  get #sent(): { readonly packets: number; readonly bytes: number } {
-    return 'outbound' in this.#state ? this.#state.outbound : this.#last
-  }
-
-  #last = { packets: 0, bytes: 0 }
-
   #begin(now: number, handshake: Handshake, outcome: HandshakeOutcome & { name: 'done' }): void {
     handshake.wipe()
-    const sources = {
-      received: this.#received,
-      controls: this.#controls,
-      flows: this.flows,
-      streams: this.streams,
-    }
-    const governors = {
-      rtt: this.#rtt,
-      mtu: this.#mtu,
-      congestion: this.#congestion,
-      ledger: this.#ledger,
-    }
+    const { streams, flows } = this
+    const sources = { received: this.#received, controls: this.#controls, flows, streams }
+    const governors = { rtt: this.#rtt, mtu: this.#mtu, congestion: this.#congestion, ledger: this.#ledger }
     const { sealer, opener } = outcome.keys
     const outbound = new Outbound(sources, governors, sealer, now)
     this.#state = { name: 'open', opener, outbound }
@@ -241,6 +232,13 @@ export class Connection {
     else this.#heard(now, outcome.from)
   }
 
+  #doubt(now: number, data: Buffer): void {
+    if (this.#state.name !== 'open' || this.#doubtEnds !== Number.POSITIVE_INFINITY) return
+    if (!this.#greeter.open(data)) return
+    this.#doubtEnds = now + DOUBT
+    this.#state.outbound.pingWanted = true
+  }
+
   /** The newest datagram came from there. */
   #heard(now: number, from: Endpoint): void {
     const challenge = this.#path.heard(now, from)
@@ -252,6 +250,7 @@ export class Connection {
   #accept(now: number, packet: number, payload: Buffer, from: Endpoint): void {
     this.#counted.packetsIn++
     if (this.#state.name === 'open') this.#state.outbound.waitingSince = Number.POSITIVE_INFINITY
+    this.#doubtEnds = Number.POSITIVE_INFINITY
     const frames = parseFrames(payload)
     if (!frames) {
       this.#fail(now, 'The peer sent a datagram that means nothing.')
@@ -373,8 +372,9 @@ export class Connection {
   #end(ending: Ending): void {
     const state = this.#state
     if (state.name === 'over') return
+    this.#greeter.wipe()
     if (state.name === 'handshake') state.handshake.wipe()
-    else this.#last = { packets: state.outbound.packets, bytes: state.outbound.bytes }
+    else this.#sent = state.outbound.counted
     this.#state = { name: 'over', ending }
     this.#release(('sentence' in ending && ending.sentence) || 'The tunnel is over.')
     this.#events.push({ name: 'over', ending })

@@ -57,11 +57,12 @@ export class Handshake {
   deadline: number
 
   constructor(
-    options: { initiator: boolean; key: Uint8Array; random: Random; remote: Endpoint },
+    options: { initiator: boolean; random: Random; remote: Endpoint },
+    greeter: Greeter,
     now: number,
   ) {
     this.#initiator = options.initiator
-    this.#greeter = new Greeter(options.initiator, options.key, options.random)
+    this.#greeter = greeter
     this.#ephemeral = new Ephemeral(options.random)
     this.#remote = options.remote
     this.deadline = now
@@ -89,10 +90,9 @@ export class Handshake {
     return this.#initiator ? NOTHING : this.#proven(data, from)
   }
 
-  /** Forgets every key. */
+  /** Forgets the ephemeral key. */
   wipe(): void {
     this.#ephemeral.wipe()
-    this.#greeter.wipe()
     this.#candidates.length = 0
   }
 

@@ -71,8 +71,7 @@ export class Outbound {
   lastSentAt: number
   /** Since when something waits for an answer of any kind; Infinity when nothing does. */
   waitingSince = Number.POSITIVE_INFINITY
-  packets = 0
-  bytes = 0
+  readonly counted = { packetsOut: 0, bytesOut: 0 }
 
   constructor(sources: Sources, governors: Governors, sealer: Sealer, now: number) {
     this.#sources = sources
@@ -190,8 +189,8 @@ export class Outbound {
     const datagram = this.#slab.take(size)
     const packet = this.#takePacket(now)
     this.#sealer.seal(datagram, packet)
-    this.packets++
-    this.bytes += size
+    this.counted.packetsOut++
+    this.counted.bytesOut += size
     this.lastSentAt = now
     if (!contents.eliciting) return datagram
     if (this.#probes > 0) this.#probes--
