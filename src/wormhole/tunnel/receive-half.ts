@@ -61,6 +61,11 @@ export class ReceiveHalf {
     return this.#end !== undefined && this.#next === this.#end
   }
 
+  /** Everything below this offset came. */
+  get next(): number {
+    return this.#next
+  }
+
   /** The peer may send bytes below this offset. */
   get limit(): number {
     return this.#limit
