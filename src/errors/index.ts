@@ -71,6 +71,8 @@ export const ERROR_CODES = {
   ALREADY_RUNNING: entry('usage', 'Stop that one first, or give this one another --app-id or --state-dir.'),
   STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
 
+  TUNNEL_KEY: entry('usage', 'Let plexus start it, or give --key-file a file that both sides have.'),
+
   NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),
 
   STUN_UNREACHABLE: entry(

@@ -1,0 +1,128 @@
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { DatagramService } from './datagram-service.js'
+import { dial } from './dial.js'
+import { decodeHeader } from './header.js'
+import { nearSocket } from './near.js'
+import type { Router } from './router.js'
+import { formatService } from './service.js'
+import { splice } from './splice.js'
+import { type Surroundings, warnOnce } from './surroundings.js'
+import type { StreamResetCode, Tunnel, TunnelFlow, TunnelStream } from './tunnel/index.js'
+
+/** How many connections one tunnel may have open at this side: each holds a descriptor and some buffers. */
+const MOST_CONNECTIONS = 4096
+
+/** One side of a tunnel as the one that is asked: dials a service for each stream and flow that the peer opens. */
+export class Exporter {
+  readonly #router: Router
+  readonly #peer: string
+  readonly #around: Surroundings
+  readonly #over = new AbortController()
+  readonly #datagrams: DatagramService
+  #open = 0
+
+  /** Takes what the peer opens from now on, until the tunnel is over. */
+  constructor(tunnel: Tunnel, peer: string, router: Router, around: Surroundings) {
+    this.#router = router
+    this.#peer = peer
+    this.#around = around
+    this.#datagrams = new DatagramService(around)
+    tunnel.onstream((stream, header) => void this.#serve(stream, header))
+    tunnel.onflow((flow, header) => void this.#serveFlow(flow, header))
+    void tunnel.over.then(() => {
+      this.#over.abort(new PlexusError('TUNNEL_LOST', 'The tunnel is over.'))
+      this.#datagrams.close()
+    })
+  }
+
+  async #serve(stream: TunnelStream, header: Uint8Array): Promise<void> {
+    stream.on('error', () => {}) // whoever joins it listens; before that its end is told by 'close'
+    const { ledger, log } = this.#around
+    const wanted = decodeHeader(header)
+    if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'That header is not understood.')
+    if (this.#open >= MOST_CONNECTIONS) {
+      warnOnce(
+        this.#around,
+        `more than ${MOST_CONNECTIONS} connections through one tunnel: the next ones are refused`,
+      )
+      return stream.reset('SERVICE_UNREACHABLE', `The tunnel has ${MOST_CONNECTIONS} connections already.`)
+    }
+    this.#open++
+    const ended = ledger.begin()
+    const { name } = wanted
+    try {
+      const route = await this.#router({ ...wanted, peer: this.#peer })
+      if (stream.destroyed) return
+      if (route.kind === 'refused') {
+        ledger.failed++
+        warnOnce(this.#around, `a connection to '${name}' is refused: ${route.sentence}`)
+        return stream.reset(route.code, route.sentence)
+      }
+      if (route.kind === 'handler') {
+        route.handle(stream)
+        if (!stream.closed) await new Promise((resolve) => stream.once('close', resolve))
+        return
+      }
+      const { service } = route
+      if (service.kind === 'udp') return stream.reset('SERVICE_UNKNOWN', 'It has datagrams, not connections.')
+      const socket = await this.#dial(service, stream, name)
+      if (socket === undefined) return
+      log.debug({ service: formatService(service) }, `a connection to '${name}'`)
+      const end = await splice(nearSocket(socket), stream)
+      if (end.kind === 'cut') log.debug({}, `a connection to '${name}' was cut off: ${end.error.message}`)
+    } catch (thrown) {
+      const error = asPlexusError(thrown)
+      log.error({ code: error.code }, `a connection to '${name}' failed: ${error.message}`)
+      stream.reset('SERVICE_UNREACHABLE', 'The other side failed.')
+    } finally {
+      this.#open--
+      ended()
+    }
+  }
+
+  /** The service's socket; undefined if it could not be had, and then the peer has been told. */
+  async #dial(service: Parameters<typeof dial>[0], stream: TunnelStream, name: string) {
+    const gone = new AbortController()
+    const onclose = () => gone.abort(new PlexusError('STREAM_RESET', 'The peer closed the stream.'))
+    stream.once('close', onclose)
+    const onover = () => gone.abort(this.#over.signal.reason)
+    this.#over.signal.addEventListener('abort', onover, { once: true })
+    try {
+      const socket = await dial(service, { clock: this.#around.clock, signal: gone.signal })
+      if (!stream.destroyed) return socket
+      socket.destroy()
+    } catch (thrown) {
+      if (gone.signal.aborted) return undefined
+      const { code, message } = asPlexusError(thrown, 'SERVICE_UNREACHABLE')
+      this.#around.ledger.failed++
+      warnOnce(this.#around, `'${name}' (${formatService(service)}): ${message}`)
+      stream.reset(resetCode(code), `The service '${name}': ${message}`)
+    } finally {
+      stream.off('close', onclose)
+      this.#over.signal.removeEventListener('abort', onover)
+    }
+    return undefined
+  }
+
+  async #serveFlow(flow: TunnelFlow, header: Uint8Array): Promise<void> {
+    const wanted = decodeHeader(header)
+    if (wanted?.carries !== 'datagrams') return flow.close()
+    const early = this.#datagrams.hold(flow)
+    try {
+      const route = await this.#router({ ...wanted, peer: this.#peer })
+      if (route.kind === 'service' && route.service.kind === 'udp') {
+        return await this.#datagrams.serve(flow, route.service, early)
+      }
+      const why = route.kind === 'refused' ? route.sentence : 'It has connections, not datagrams.'
+      warnOnce(this.#around, `datagrams to '${wanted.name}' are refused: ${why}`)
+    } catch (thrown) {
+      warnOnce(this.#around, `datagrams to '${wanted.name}' go nowhere: ${asPlexusError(thrown).message}`)
+    }
+    this.#around.ledger.failed++
+    flow.close()
+  }
+}
+
+function resetCode(code: string): StreamResetCode {
+  return code === 'SERVICE_REFUSED' ? code : 'SERVICE_UNREACHABLE'
+}

@@ -1,0 +1,15 @@
+export { type CarryEnd, Forwarding, type ForwardingPlan, type Import } from './forwarding.js'
+export { type Near, nearSocket } from './near.js'
+export { always, byName, type Route, type Router, type StreamRequest } from './router.js'
+export { formatService, parseService, type Service } from './service.js'
+export { parseShare, parseShareName, type Share } from './share.js'
+export { through } from './through.js'
+export {
+  openTunnel,
+  type Tunnel,
+  type TunnelFlow,
+  type TunnelOptions,
+  type TunnelOver,
+  type TunnelStats,
+  type TunnelStream,
+} from './tunnel/index.js'

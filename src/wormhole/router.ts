@@ -1,0 +1,56 @@
+import type { Duplex } from 'node:stream'
+import type { Header } from './header.js'
+import type { Service } from './service.js'
+import type { Share } from './share.js'
+
+/** What a peer asks for with a stream or a flow, over a tunnel that has proven who it is. */
+export interface StreamRequest extends Header {
+  /** `owner/pin`; empty where a tunnel was made by hand and nobody has a name. */
+  readonly peer: string
+}
+
+/** What becomes of it. A sentence is told to the peer. */
+export type Route =
+  | { readonly kind: 'service'; readonly service: Service }
+  | { readonly kind: 'handler'; readonly handle: (stream: Duplex) => void }
+  | {
+      readonly kind: 'refused'
+      readonly code: 'SERVICE_REFUSED' | 'SERVICE_UNKNOWN'
+      readonly sentence: string
+    }
+
+/** Decides on each stream and each flow that the peer opens; nothing is opened for it before. */
+export type Router = (request: StreamRequest) => Route | Promise<Route>
+
+const UNKNOWN: Route = {
+  kind: 'refused',
+  code: 'SERVICE_UNKNOWN',
+  sentence: 'No service of that name is exported to this peer.',
+}
+
+const OTHER_KIND: Route = {
+  kind: 'refused',
+  code: 'SERVICE_UNKNOWN',
+  sentence: 'The service of that name is of another kind: one side has it as udp:, the other not.',
+}
+
+/**
+ * The router of a list of exports: by name, for those peers that each is for. A peer that a service is not for is told
+ * the same as of one that does not exist.
+ */
+export function byName(exports: readonly Share[]): Router {
+  return ({ peer, name, carries }) => {
+    const allowed = exports.filter(({ peers }) => peers.length === 0 || peers.includes(peer))
+    const found = name === '' && allowed.length === 1 ? allowed[0] : allowed.find((one) => one.name === name)
+    return found ? ofKind(found.service, carries) : UNKNOWN
+  }
+}
+
+/** The router that has one service, whatever it is called. */
+export function always(service: Service): Router {
+  return ({ carries }) => ofKind(service, carries)
+}
+
+function ofKind(service: Service, carries: Header['carries']): Route {
+  return (service.kind === 'udp') === (carries === 'datagrams') ? { kind: 'service', service } : OTHER_KIND
+}

@@ -1,0 +1,17 @@
+import type { Clock, Logger } from '../net/index.js'
+import type { Hush } from './hush.js'
+import type { Ledger } from './ledger.js'
+
+/** What both ends of a tunnel work with. */
+export interface Surroundings {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly hush: Hush
+  readonly ledger: Ledger
+}
+
+/** A warning that somebody else can bring about as often as he likes: repeated only at `debug`. */
+export function warnOnce({ log, hush }: Pick<Surroundings, 'log' | 'hush'>, sentence: string): void {
+  if (hush.allows(sentence)) log.warn({}, sentence)
+  else log.debug({}, sentence)
+}
