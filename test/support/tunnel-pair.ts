@@ -138,14 +138,15 @@ export class MemoryTunnel implements Tunnel {
 
   openFlow(header: Uint8Array): TunnelFlow {
     const { other } = this
+    if (this.#isOver || !other) throw new PlexusError('TUNNEL_LOST', 'The tunnel is over.')
     const [here, there] = [new MemoryFlow(), new MemoryFlow()]
     here.other = there
     there.other = here
     this.flows.add(here)
-    other?.flows.add(there)
+    other.flows.add(there)
     void here.closed.then(() => this.flows.delete(here))
-    void there.closed.then(() => other?.flows.delete(there))
-    setImmediate(() => other?.#onflow(there, header))
+    void there.closed.then(() => other.flows.delete(there))
+    setImmediate(() => other.#onflow(there, header))
     return here
   }
 
