@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { systemClock } from '../../src/cli/clock.js'
 import { Forwarding, parseService, parseShare, type Service } from '../../src/wormhole/index.js'
@@ -14,6 +13,14 @@ import { type MemoryTunnel, tunnelPair } from '../support/tunnel-pair.js'
 
 const LAPTOP = 'alice@example.com/laptop'
 const SERVER = 'bob@example.com/server'
+
+/** All that a socket says until its end; the other direction goes on. */
+async function text(socket: Socket): Promise<string> {
+  const heard: Buffer[] = []
+  socket.on('data', (data) => heard.push(data))
+  await once(socket, 'end')
+  return Buffer.concat(heard).toString()
+}
 
 describe('forwarding', () => {
   const directory = mkdtempSync(join(tmpdir(), 'plexus-forwarding-'))
