@@ -1,7 +1,7 @@
 import yargs from 'yargs'
 import { PlexusError } from '../errors/index.js'
 import { joinWords, nearest } from './argv.js'
-import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
+import { type Flag, FORWARDING_FLAGS, type Given, PAIRING_FLAGS } from './flags.js'
 import { ID_FLAGS } from './id/flags.js'
 import { ID_ACTIONS } from './id.js'
 import { settled } from './settled.js'
@@ -97,6 +97,17 @@ export async function run(argv: readonly string[]): Promise<number> {
       done(
         import('./ping.js').then(({ pingCommand }) =>
           pingCommand(String(given.peer), settled(given, PING_FLAGS)),
+        ),
+      ),
+  )
+  program.command(
+    'wormhole',
+    'lead a service through a hole: started by plexus on a passage, or by hand with a key',
+    (command) => declare(command, WORMHOLE_FLAGS),
+    (given) =>
+      done(
+        import('./wormhole.js').then(({ wormholeCommand }) =>
+          wormholeCommand(settled(given, WORMHOLE_FLAGS)),
         ),
       ),
   )
@@ -204,6 +215,18 @@ const PING_FLAGS: readonly Flag[] = [
   },
 ]
 
+const WORMHOLE_FLAGS: readonly Flag[] = [
+  ...FORWARDING_FLAGS,
+  ...PAIRING_FLAGS.filter(({ name }) => name === 'wait'),
+  {
+    name: 'once',
+    arity: 'switch',
+    group: 'Script',
+    help: 'end with the tunnel, as it does when plexus started it',
+  },
+  ...LOG_FLAGS,
+]
+
 const STUN_FLAGS: readonly Flag[] = [
   { name: 'listen', arity: 'one', group: 'Network', value: 'ip:port', help: 'where to answer' },
   {
@@ -247,6 +270,7 @@ const ALL_FLAGS: readonly Flag[] = [
   ...DEMO_FLAGS,
   ...CHECK_FLAGS,
   ...PING_FLAGS,
+  ...WORMHOLE_FLAGS,
 ]
 
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */

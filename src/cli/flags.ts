@@ -5,7 +5,7 @@ export interface Flag {
   readonly name: string
   /** `switch` takes no value, `one` takes one, `many` may be repeated. */
   readonly arity: 'switch' | 'one' | 'many'
-  readonly group: 'Pairing' | 'Network' | 'Command' | 'Script' | 'Log'
+  readonly group: 'Pairing' | 'Network' | 'Command' | 'Forwarding' | 'Script' | 'Log'
   /** What stands for the value in the help. */
   readonly value?: string
   readonly help: string
@@ -153,6 +153,28 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'what',
     'replace',
   ),
+  flag(
+    'Forwarding',
+    'many',
+    'export',
+    'a service here for those who pair: [name=][host:]port, udp:…, unix:/path, and ,peer=… to narrow it; repeatable',
+    'service',
+  ),
+  flag(
+    'Forwarding',
+    'many',
+    'import',
+    "the peer's service of that name, here: as in --export, at 127.0.0.1 unless told otherwise; repeatable",
+    'service',
+  ),
+  flag(
+    'Forwarding',
+    'one',
+    'stdio',
+    "the peer's service of that name on standard input and output, once: for ssh's ProxyCommand",
+    'name',
+  ),
+  flag('Forwarding', 'one', 'wait', 'how long a connection waits for a tunnel, in seconds', 's', '30'),
   flag('Script', 'switch', 'keep', 'an inviter pairs again when its command ends or the pairing fails'),
   flag('Script', 'switch', 'once', 'an accepter ends after one pairing, with the exit code of its command'),
   flag('Script', 'one', 'result', 'a file that tells how it went, as JSON', 'file'),
@@ -169,6 +191,29 @@ export const PAIRING_FLAGS: readonly Flag[] = [
   flag('Log', 'one', 'log-format', 'text or json', 'form', 'text'),
   ...['smtps', 'imaps', 'login', 'password', 'cert', 'key', 'ca'].map(email),
   ...['port', 'network'].map(openDht),
+]
+
+/** What `plexus wormhole` takes: the flags of the wormhole of plexus 3, and a key. */
+export const FORWARDING_FLAGS: readonly Flag[] = [
+  flag('Forwarding', 'one', 'purpose', 'export a service of this side, or import that of the other', 'what'),
+  flag(
+    'Forwarding',
+    'one',
+    'service',
+    'export: where it is; import: where it is offered here; host:port, udp:…, unix:/path, or - for standard input and output',
+    'service',
+  ),
+  flag('Forwarding', 'one', 'gateway', 'the local end of the hole', 'ip:port', '$PLEXUS_INNER'),
+  flag('Forwarding', 'one', 'faraway', 'the far end of the hole', 'ip:port', '$PLEXUS_ALIEN'),
+  flag(
+    'Forwarding',
+    'one',
+    'key-file',
+    'a key that both sides have, 32 bytes as they are or in base64; for its owner alone',
+    'file',
+    '$PLEXUS_KEY',
+  ),
+  { name: 'obscure', arity: 'one', group: 'Forwarding', help: '', ignored: true },
 ]
 
 /** What was given on the command line, by the name of the flag. */

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { asPlexusError } from '../errors/index.js'
 
 /** The entry of the program. Each command is loaded when it is called for: most of the start-up is loading code. */
@@ -39,4 +40,10 @@ function show(thrown: unknown): number {
   return error.exitCode
 }
 
-process.exitCode = await main(process.argv.slice(2)).catch(show)
+/** By its other name the program is one of its commands: Debian has another wormhole. */
+const ALIASES: Readonly<Record<string, readonly string[]>> = { 'plexus-wormhole': ['wormhole'] }
+
+// without a listener it would open node's debugger to every user who may send a signal
+process.on('SIGUSR1', () => {})
+const command = ALIASES[basename(process.argv[1] ?? '')] ?? []
+process.exitCode = await main([...command, ...process.argv.slice(2)]).catch(show)

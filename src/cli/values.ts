@@ -94,7 +94,7 @@ export class Values {
     return number
   }
 
-  choice<T extends string>(name: string, choices: readonly T[], fallback: T): T {
+  choice<T extends string, F extends T | undefined>(name: string, choices: readonly T[], fallback: F): T | F {
     const value = this.text(name)
     if (value === undefined) return fallback
     const found = choices.find((choice) => choice === value)
@@ -142,6 +142,16 @@ export class Values {
     const [from, to] = [Number(low), Number(high)]
     if (from < 1 || to > 65_535 || from > to) throw this.wrong(name, 'two ports as from-to, 1 to 65535')
     return { from, to }
+  }
+
+  /** What a parser makes of the value. */
+  parsed<T>(name: string, expected: string, parse: (text: string) => T): T {
+    return this.#read(name, this.required(name), expected, parse)
+  }
+
+  /** What a parser makes of each of several values. */
+  each<T>(name: string, expected: string, parse: (text: string) => T): T[] {
+    return this.many(name).map((item) => this.#read(name, item, expected, parse))
   }
 
   /** The refusal of a flag's value. */
