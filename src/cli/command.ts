@@ -1,13 +1,35 @@
-import { statSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { PlexusError } from '../errors/index.js'
-import { type Command, parseCommand } from '../exec/index.js'
+import { type Command, type CommandSpec, parseCommand } from '../exec/index.js'
 import type { Logger } from '../net/index.js'
 import type { Values } from './values.js'
 import { refuseWritable } from './writable.js'
 
 /** What makes no sense without `--exec-command`. */
 const NEED_COMMAND = ['exec-args', 'exec-env', 'exec-pwd', 'exec-log', 'exec-detach']
+
+/**
+ * The name that means the wormhole of this program, and not one in PATH: Debian has a file transfer of that name, and the C++
+ * one, whose wire it does not share, is for peers of plexus 3 alone.
+ */
+const WORMHOLE = 'wormhole'
+
+/** How the wormhole of the very program that runs is started. @throws PlexusError BAD_FLAG if it could not do anything */
+function ownWormhole(values: Values): Pick<CommandSpec, 'command' | 'before' | 'plexus3'> {
+  if (!/--purpose\b/.test(values.text('exec-args', { empty: true }) ?? '')) {
+    throw new PlexusError(
+      'BAD_FLAG',
+      '--exec-command=wormhole needs --exec-args with --purpose and --service.',
+      {
+        advice:
+          'For example: --exec-args="--purpose=export --service=127.0.0.1:22". --export does without a command.',
+      },
+    )
+  }
+  const program = realpathSync(process.argv[1] ?? '')
+  return { command: process.execPath, before: [program, 'wormhole'], plexus3: WORMHOLE }
+}
 
 /**
  * The command that the flags describe, if any: what can be found wrong with it now, is.
@@ -25,7 +47,7 @@ export function commandOf(values: Values, log: Logger): Command | undefined {
   const output = values.path('exec-log')
   const command = parseCommand(
     {
-      command: file,
+      ...(file === WORMHOLE ? ownWormhole(values) : { command: file }),
       environment: values.many('exec-env'),
       ...(args === undefined ? {} : { args }),
       ...(pwd === undefined ? {} : { pwd }),

@@ -204,7 +204,9 @@ const NOT_FOR_PING: ReadonlySet<string> = new Set([
 
 /** Those of an inviter that starts no command. */
 const PING_FLAGS: readonly Flag[] = [
-  ...PAIRING_FLAGS.filter(({ name, group }) => group !== 'Command' && !NOT_FOR_PING.has(name)),
+  ...PAIRING_FLAGS.filter(
+    ({ name, group }) => group !== 'Command' && group !== 'Forwarding' && !NOT_FOR_PING.has(name),
+  ),
   {
     name: 'count',
     arity: 'one',

@@ -16,17 +16,22 @@ import { formatIdentity, type IdentityName, Repository } from '../identity/index
 import { type Logger, UdpPort } from '../net/index.js'
 import { lastWords, type PairingContext } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
+import { Forwarding } from '../wormhole/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
 import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
 import type { Values } from './flags.js'
+import { announceImports, type Forwards, forwardsOf, resolveForwards } from './forwarding.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
+import { OneConnection } from './one-connection.js'
 import { ownIdentity } from './own-identity.js'
+import { reportOn } from './reporting.js'
 import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { standardStreams } from './stdio.js'
 import { refuseShared, refuseWritable } from './writable.js'
 
 /** A password in the address of a rendezvous. */
@@ -57,9 +62,11 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   const peerText = values.text('peer-info')
   const { app, urls, bind, hops, timeout, stun, bootstrap } = meetingOf(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
-  const log = logOf(values)
+  const forwards = forwardsOf(values, { accept })
+  refuseOnce(once, accept, forwards)
+  const log = logOf(values, forwards?.stdio === undefined ? 'info' : 'warning')
   const command = commandOf(values, log)
-  if (keep && (command === undefined || command.detach)) {
+  if (keep && forwards === undefined && (command === undefined || command.detach)) {
     throw new PlexusError('BAD_FLAG', '--keep needs --exec-command, and that without --exec-detach.')
   }
   if (!accept && peerText === undefined) {
@@ -77,12 +84,18 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   refuseRepository(repository, hostName)
   const host = await repository.host(hostName)
   if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  const plan = forwards && (await resolveForwards(forwards, repository, peer))
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
   const unlock = accept
     ? lockDirectory(state, `An accepter of ${formatIdentity(hostName)} for '${app}'`, log)
     : () => {}
+  let forwarding: Forwarding | undefined
   try {
     await probe(bind)
+    // who comes early waits for the first tunnel, and a port that is taken is found before anything is sent
+    if (plan && forwards?.stdio === undefined)
+      forwarding = await Forwarding.open(plan, { clock: systemClock, log })
+    if (plan) announceImports(plan.imports, log)
     announce(values, log, { urls, stun, bootstrap })
     const rendezvous = await openRendezvous(urls.length > 0 ? urls : ['dht:'], {
       clock: systemClock,
@@ -105,26 +118,53 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       hops,
       timeout,
     }
+    const single =
+      forwards?.stdio === undefined ? undefined : new OneConnection(forwards.stdio, standardStreams)
+    const carrier = single ?? forwarding
     const settings: DaemonSettings = {
       context,
       command,
+      ...(carrier ? { carrier } : {}),
       environment: process.env,
       print: (lines: string) => void process.stdout.write(lines),
       report,
     }
     const peers = peer ? [peer] : undefined
+    const stopReporting = forwarding ? reportOn(forwarding, log) : () => {}
     return await untilEnded(log, async (signal) => {
       try {
-        if (!accept && peer) return await (keep ? keepInviting : runInviter)(settings, peer, { signal })
+        if (!accept && peer) {
+          const again = keep || (forwarding !== undefined && !once)
+          const code = await endedWell(
+            (again ? keepInviting : runInviter)(settings, peer, { signal }),
+            again && forwarding !== undefined ? signal : undefined,
+          )
+          if (single?.failure && !signal.aborted) throw single.failure
+          return code
+        }
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
       } finally {
+        await forwarding?.close()
+        stopReporting()
         await lastWords(rendezvous)
         await rendezvous.close()
       }
     })
   } finally {
+    await forwarding?.close()
     unlock()
+  }
+}
+
+/** A forwarding that goes on for ever is ended by a signal, and that is no failure. */
+async function endedWell(running: Promise<number>, signal: AbortSignal | undefined): Promise<number> {
+  try {
+    const code = await running
+    return signal?.aborted ? 0 : code
+  } catch (thrown) {
+    if (signal?.aborted) return 0
+    throw thrown
   }
 }
 
@@ -147,9 +187,13 @@ function modeOf(values: Values): { accept: boolean; keep: boolean; once: boolean
   const [accept, keep, once] = [values.switch('accept'), values.switch('keep'), values.switch('once')]
   if (accept && keep)
     throw new PlexusError('BAD_FLAG', '--keep is for an inviter: an accepter goes on by itself.')
-  if (once && !accept)
-    throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter pairs once anyway.')
+  if (keep && once) throw new PlexusError('BAD_FLAG', '--keep and --once contradict each other.')
   return { accept, keep, once }
+}
+
+function refuseOnce(once: boolean, accept: boolean, forwards: Forwards | undefined): void {
+  if (!once || accept || forwards) return
+  throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter pairs once anyway.')
 }
 
 /** Whether the address is this machine's and the port free, found out before anything is sent. */

@@ -11,6 +11,7 @@ import {
   through,
 } from '../wormhole/index.js'
 import { systemClock, systemRandom } from './clock.js'
+import { LONGEST_WAIT } from './forwarding.js'
 import { reportOn } from './reporting.js'
 import { logOf } from './servers.js'
 import { onEndingSignal } from './signals.js'
@@ -19,9 +20,6 @@ import { tunnelKey } from './tunnel-key.js'
 import { present, type Values } from './values.js'
 
 const PURPOSES = ['export', 'import'] as const
-
-/** The bound of `--wait`, in seconds. */
-export const LONGEST_WAIT = 3600
 
 /** At a tunnel between two commands nobody has a name: they are the only ones. */
 const NOBODY = ''

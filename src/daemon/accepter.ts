@@ -200,17 +200,17 @@ class Accepting {
     return this.#once.is === 'over' ? this.#once.exit : 0
   }
 
-  /** Runs the command; without one the passage is printed. */
+  /** Runs the command, or the tunnel of the carrier; without either the passage is printed. */
   async #run(passage: Passage): Promise<number | null> {
     const settings = this.#settings
-    if (settings.command === undefined) {
+    if (settings.command === undefined && settings.carrier === undefined) {
       await handOver(settings, passage)
       return null
     }
     // the port is held until an earlier command of the peer is gone, so that nobody else takes it
     const launch = async (signal: AbortSignal) => {
       const child = await handOver(settings, passage, signal)
-      if (child === undefined) throw new Error('a command is configured, so one was started')
+      if (child === undefined) throw new Error('a command or a carrier is configured, so one was started')
       return child
     }
     const log = settings.context.log.child({ session: shortSession(passage.session) })

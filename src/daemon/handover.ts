@@ -1,8 +1,23 @@
-import { type Child, type Command, commandEnvironment, start, type Wildcards } from '../exec/index.js'
+import {
+  type Child,
+  type Command,
+  commandEnvironment,
+  commandFor,
+  type Dialect,
+  type Running,
+  start,
+  type Wildcards,
+} from '../exec/index.js'
 import type { Repository } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
 import { type Passage, shortSession } from '../pairing/index.js'
 import type { DaemonSettings } from './settings.js'
+import { runTunnel } from './tunnelling.js'
+
+/** What the peer of a passage speaks: here belongs the one that a passage of plexus 3 will name. */
+function dialectOf(_passage: Passage): Dialect {
+  return 'plexus-4'
+}
 
 /** What a passage tells the command. */
 function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
@@ -30,15 +45,16 @@ function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
 /**
  * Hands a passage over to the command: closes the port, so that the command can bind it, and starts the command at
  * once, while the NAT's mapping is fresh. Without a command the passage is printed and undefined is returned.
- * The port is closed in any case.
+ * With a carrier the port stays open, for the tunnel that is opened on it. If it throws, the port is closed.
  * @throws PlexusError as `start` does, or the signal's reason
  */
 export async function handOver(
   settings: DaemonSettings,
   passage: Passage,
   signal?: AbortSignal,
-): Promise<Child | undefined> {
-  const { context, command, print } = settings
+): Promise<Running | undefined> {
+  const { context, command, carrier, print } = settings
+  if (carrier) return runTunnel(settings, carrier, passage, signal)
   const values = wildcardsOf(passage, context.repository)
   if (command === undefined) {
     await passage.port.close()
@@ -48,7 +64,7 @@ export async function handOver(
   // nobody else is given the port between its closing here and the command's bind
   const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
   try {
-    const child = await startOn(settings, command, passage, values, signal)
+    const child = await startOn(settings, commandFor(command, dialectOf(passage)), passage, values, signal)
     void child.exited.then(release)
     return child
   } catch (thrown) {

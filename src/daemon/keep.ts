@@ -1,8 +1,8 @@
 import { asPlexusError, type PlexusError } from '../errors/index.js'
 import type { IdentityName } from '../identity/index.js'
-import { type Random, sleep } from '../net/index.js'
+import { type Clock, type Random, sleep } from '../net/index.js'
 import { runInviter } from './inviter.js'
-import type { DaemonSettings } from './settings.js'
+import type { Carrier, DaemonSettings } from './settings.js'
 
 /** What the first wait and the longest one are about, in ms. */
 const FIRST_WAIT = 1000
@@ -10,6 +10,12 @@ const LONGEST_WAIT = 60_000
 
 /** A command that ran for this long, in ms, did its work: the waits begin anew after it. */
 const STEADY = 60_000
+
+/** The same of a tunnel, in ms: longer than one takes that never came about, or was lost at once. */
+const STEADY_TUNNEL = 15_000
+
+/** About how long an attempt is waited with at most while a connection waits for its tunnel, in ms. */
+const HURRY = 2000
 
 /**
  * Mistakes that nobody has made when the same pairing has worked before: the network has changed, a port is still held, or
@@ -49,8 +55,10 @@ export async function keepInviting(
   peer: IdentityName,
   options: { readonly signal: AbortSignal },
 ): Promise<number> {
+  const { carrier } = settings
   const { clock, log, random } = settings.context
   const { signal } = options
+  const steady = carrier ? STEADY_TUNNEL : STEADY
   let worked = false
   for (let failures = 1; ; failures++) {
     let began: number | undefined
@@ -61,7 +69,7 @@ export async function keepInviting(
     try {
       const code = await runInviter(settings, peer, { signal, onPassage })
       if (signal.aborted) return code
-      if (began !== undefined && clock.now() - began >= STEADY) failures = 1
+      if (began !== undefined && clock.now() - began >= steady) failures = 1
     } catch (thrown) {
       const error = asPlexusError(thrown)
       if (signal.aborted || endsIt(error, worked)) throw error
@@ -69,8 +77,36 @@ export async function keepInviting(
     }
     const wait = waitBefore(failures, random)
     log.info({}, `pairing again in ${(wait / 1000).toFixed(1)} s`)
-    await sleep(clock, wait, signal)
+    const hurry = Math.min(wait, waitBefore(2, random), HURRY)
+    if (carrier) await pause(carrier, { wait, hurry }, clock, signal)
+    else await sleep(clock, wait, signal)
   }
+}
+
+/** Waits, but not for long once somebody wants to go through. @throws the signal's reason */
+async function pause(
+  carrier: Carrier,
+  { wait, hurry }: { wait: number; hurry: number },
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const enough = new AbortController()
+  const onabort = () => enough.abort()
+  let cancel = () => {}
+  const hasten = () => {
+    cancel()
+    cancel = clock.timer(hurry, () => enough.abort())
+    carrier.ondemand = () => {}
+  }
+  signal.addEventListener('abort', onabort, { once: true })
+  if (signal.aborted) onabort()
+  carrier.ondemand = hasten
+  if (carrier.wanted) hasten()
+  await sleep(clock, wait, enough.signal).catch(() => {})
+  carrier.ondemand = () => {}
+  cancel()
+  signal.removeEventListener('abort', onabort)
+  signal.throwIfAborted()
 }
 
 function endsIt(error: PlexusError, worked: boolean): boolean {

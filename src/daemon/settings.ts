@@ -1,13 +1,27 @@
 import type { Command, Environment, RepeatPolicy } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
+import type { Logger } from '../net/index.js'
 import type { PairingContext } from '../pairing/index.js'
+import type { CarryEnd, Tunnel } from '../wormhole/index.js'
 import type { Outcome } from './outcome.js'
+
+/** What goes through a tunnel on the passage itself, in place of a command. */
+export interface Carrier {
+  /** Uses a tunnel that was just opened, until it is over. Never rejects. @param peer `owner/pin` */
+  carry(peer: string, tunnel: Tunnel, log: Logger): Promise<CarryEnd>
+  /** Whether somebody waits for a tunnel. */
+  readonly wanted: boolean
+  /** Calls back when somebody begins to. */
+  ondemand: () => void
+}
 
 /** What a daemon needs beyond what one pairing does. */
 export interface DaemonSettings {
   readonly context: PairingContext
   /** Started on every passage; without it `print` is given the passage. */
   readonly command: Command | undefined
+  /** Has every passage instead of a command: the port stays open, with a tunnel on it. */
+  readonly carrier?: Carrier
   /** The environment that a command inherits. */
   readonly environment: Environment
   /** Takes the passage as `KEY=value` lines when there is no command. */

@@ -1,4 +1,4 @@
-import { PlexusError } from '../errors/index.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
 import type { Environment } from './environment.js'
 import { findProgram } from './program.js'
@@ -22,7 +22,14 @@ export interface CommandSpec {
   readonly log?: string
   /** `--exec-detach`: started and let go. */
   readonly detach?: boolean
+  /** Words that stand before all others, as they are. */
+  readonly before?: readonly string[]
+  /** What is started in its place for a peer of plexus 3. */
+  readonly plexus3?: string
 }
+
+/** What a peer speaks. */
+export type Dialect = 'plexus-4' | 'plexus-3'
 
 /** A command that has been read: all that can be wrong with it before there are values has been found. */
 export interface Command {
@@ -33,6 +40,19 @@ export interface Command {
   readonly pwd: Template | undefined
   readonly log: Template | undefined
   readonly detach: boolean
+  /** What is started in its place for a peer of plexus 3, or why that cannot be; without it the same. */
+  readonly plexus3?: Command | PlexusError
+}
+
+/**
+ * The command for a peer that speaks this dialect.
+ * @throws PlexusError COMMAND_MISSING if there is none for it
+ */
+export function commandFor(command: Command, dialect: Dialect): Command {
+  const { plexus3 } = command
+  if (dialect !== 'plexus-3' || plexus3 === undefined) return command
+  if (plexus3 instanceof PlexusError) throw plexus3
+  return plexus3
 }
 
 /**
@@ -43,7 +63,9 @@ export interface Command {
  * @throws PlexusError BAD_EXEC_ARGS, COMMAND_MISSING
  */
 export function parseCommand(spec: CommandSpec, options: { env: Environment; log: Logger }): Command {
-  const words = splitWords(spec.args ?? DEFAULT_EXEC_ARGS).map((word) => parseTemplate(word, '--exec-args'))
+  const literal = (spec.before ?? []).map((word) => [{ literal: word }])
+  const given = splitWords(spec.args ?? DEFAULT_EXEC_ARGS).map((word) => parseTemplate(word, '--exec-args'))
+  const words = [...literal, ...given]
   const pwd = spec.pwd === undefined ? undefined : parseTemplate(spec.pwd, '--exec-pwd')
   const log = spec.log === undefined ? undefined : parseTemplate(spec.log, '--exec-log')
   const environment = parseVariables(spec.environment ?? [])
@@ -54,7 +76,22 @@ export function parseCommand(spec: CommandSpec, options: { env: Environment; log
       'Other users of this machine can see %secret% in arguments and paths; the command also finds it in PLEXUS_SECRET.',
     )
   }
-  return { file, words, environment, pwd, log, detach: spec.detach ?? false }
+  const plexus3 = spec.plexus3 === undefined ? {} : { plexus3: replacement(spec, spec.plexus3, options) }
+  return { file, words, environment, pwd, log, detach: spec.detach ?? false, ...plexus3 }
+}
+
+/** That it is missing matters only when it is needed. */
+function replacement(
+  spec: CommandSpec,
+  file: string,
+  options: Parameters<typeof parseCommand>[1],
+): Command | PlexusError {
+  const { before: _, plexus3: __, ...rest } = spec
+  try {
+    return parseCommand({ ...rest, command: file }, options)
+  } catch (thrown) {
+    return asPlexusError(thrown, 'COMMAND_MISSING')
+  }
 }
 
 /** A name that every shell can read. */

@@ -1,9 +1,16 @@
 export { type StartOptions, start } from './child.js'
-export { type Command, type CommandSpec, DEFAULT_EXEC_ARGS, parseCommand } from './command.js'
+export {
+  type Command,
+  type CommandSpec,
+  commandFor,
+  DEFAULT_EXEC_ARGS,
+  type Dialect,
+  parseCommand,
+} from './command.js'
 export { Ending, type EndingSignal } from './ending.js'
 export { commandEnvironment, type Environment } from './environment.js'
 export { checkProgram } from './program.js'
 export { type Launch, REPEAT_POLICIES, type RepeatPolicy, Roster } from './roster.js'
-export { type Child, type Exit, exitStatus, STOP_GRACE } from './supervision.js'
+export { type Child, type Exit, exitStatus, type Running, STOP_GRACE } from './supervision.js'
 export { type Identity, type Role, WILDCARDS, type Wildcards } from './wildcards.js'
 export { splitWords } from './words.js'

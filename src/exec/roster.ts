@@ -1,6 +1,6 @@
 import { PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
-import type { Child } from './supervision.js'
+import type { Running } from './supervision.js'
 import type { Identity } from './wildcards.js'
 
 /**
@@ -16,16 +16,16 @@ export type RepeatPolicy = 'replace' | 'parallel' | 'refuse'
 export const REPEAT_POLICIES: readonly RepeatPolicy[] = ['replace', 'parallel', 'refuse']
 
 /** Starts a command, and gives up when `signal` is aborted before. */
-export type Launch = (signal: AbortSignal) => Promise<Child>
+export type Launch<R extends Running = Running> = (signal: AbortSignal) => Promise<R>
 
 /** A command from the time somebody wants it to run until it is gone. */
-class Run {
+class Run<R extends Running = Running> {
   readonly #controller = new AbortController()
-  readonly started: Promise<Child>
+  readonly started: Promise<R>
   /** Resolves when the command has ended, or is not going to start. */
   readonly gone: Promise<void>
 
-  constructor(launch: Launch) {
+  constructor(launch: Launch<R>) {
     const { signal } = this.#controller
     this.started = launch(signal).then(async (child) => {
       if (!signal.aborted) return child
@@ -85,7 +85,7 @@ export class Roster {
    * before this one could start, or the roster was closed; whatever `launch` throws
    * @param log names the session that the command is for
    */
-  async run(peer: Identity, launch: Launch, log = this.#log): Promise<Child> {
+  async run<R extends Running>(peer: Identity, launch: Launch<R>, log = this.#log): Promise<R> {
     if (this.#closed) throw cancelled('The program is ending.')
     const runs = this.#runsOf(peer)
     const earlier = [...runs]

@@ -10,8 +10,16 @@ export type Exit =
   | { readonly code: number; readonly signal: null }
   | { readonly code: null; readonly signal: NodeJS.Signals }
 
+/** What runs on a passage: a command, or something within this program. */
+export interface Running {
+  /** Resolves when it has ended, and what it held is free; never rejects. */
+  readonly exited: Promise<Exit>
+  /** Asks it to end, and sees to it. Resolves when it has. */
+  stop(first?: EndingSignal): Promise<void>
+}
+
 /** A command that was started. */
-export interface Child {
+export interface Child extends Running {
   readonly pid: number
   /**
    * Resolves when the command has ended and its key file is gone, and, if it was asked to end, when its whole process

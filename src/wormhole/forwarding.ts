@@ -85,6 +85,11 @@ export class Forwarding {
     return this.#imports.map(({ service }) => service)
   }
 
+  /** Whether a local connection waits for a tunnel. */
+  get wanted(): boolean {
+    return [...this.#conduits.values()].some(({ waiting }) => waiting > 0)
+  }
+
   /** Calls back when a local connection begins to wait for a tunnel. */
   set ondemand(callback: () => void) {
     for (const conduit of this.#conduits.values()) conduit.ondemand = callback

@@ -92,6 +92,32 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ['keeping on an accepter', ['--accept', '--keep'], /--keep is for an inviter/],
   ['keeping without a command', ['--keep'], /--keep needs --exec-command/],
   ['once on an inviter', ['--once'], /--once is for an accepter/],
+  ['keeping and once', ['--keep', '--once', '--import=0'], /--keep and --once/],
+  ['an export that is none', ['--export=ssh'], /--export is 'ssh'/, /\[name=\]\[host:\]port/],
+  ['an export at no port', ['--export=ssh=0'], /'ssh' at port 0/],
+  ['an export with a stray option', ['--export=ssh=22,user=x'], /--export is 'ssh=22,user=x'/],
+  ['an import that is none', ['--import=unix:here'], /--import is 'unix:here'/],
+  ['two exports of one name', ['--export=a=22', '--export=a=23'], /the name 'a' twice/, /22 and .*23/],
+  [
+    'two exports of one name, both for one peer',
+    ['--accept', '--export=a=22,peer=bob', '--export=a=23,peer=bob'],
+    /the name 'a' twice/,
+  ],
+  ['a peer for an inviter', ['--import=ssh=0,peer=bob'], /--import has ,peer=/, /--peer-info/],
+  [
+    'an export for a peer that may not pair',
+    ['--accept', '--export=22,peer=alice'],
+    /--export is for alice@example.com\/laptop, but --peer-info lets bob/,
+  ],
+  ['an export for nobody known', ['--accept', '--export=22,peer=nobody'], /--export: No identity/],
+  ['a command beside an export', ['--export=22', '--exec-command=/bin/sh'], /--exec-command is given/],
+  ['standard streams on an accepter', ['--accept', '--stdio=ssh'], /--stdio is for an inviter/],
+  ['standard streams beside an import', ['--stdio=ssh', '--import=0'], /--import is given, but --stdio/],
+  ['standard streams under no name', ['--stdio=a/b'], /--stdio is 'a\/b'/],
+  ['waiting for no import', ['--wait=5'], /--wait is given, which needs --import/],
+  ['a wait that is none', ['--import=0', '--wait=long'], /--wait is 'long'/],
+  ['an address of another machine to import at', ['--import=x=192.0.2.77:80'], /192\.0\.2\.77:80/],
+  ['our wormhole without arguments', ['--exec-command=wormhole'], /--exec-args with --purpose/],
   ['a line break in a value', ['--log-level=a\nb'], /--log-level is 'a b'/],
 ]
 
@@ -165,6 +191,34 @@ describe('bad input ends the program with code 2 and one line, before anything i
 
   test('an address to serve at that is none', () =>
     refused(['stun-server', '--listen=1'], [/--listen is '1'/, /ip:port/]))
+
+  test('an import of an accepter from nobody in particular', () =>
+    refused([...without('--peer-info'), '--accept', '--import=ssh=0'], [/'ssh' of no peer/, /,peer=/]))
+
+  const wormhole = ['wormhole', '--service=22', '--gateway=127.0.0.1:0', '--faraway=127.0.0.1:9']
+
+  test('a wormhole without a purpose', () => refused(wormhole, [/--purpose is missing/]))
+
+  test('a wormhole without a key', () =>
+    refused([...wormhole, '--purpose=export'], [/There is no key/, /TUNNEL_KEY/]))
+
+  test('a wormhole with a key that others can read', () => {
+    writeFileSync(join(directory, 'open-key'), Buffer.alloc(32, 7), { mode: 0o644 })
+    const args = [...wormhole, '--purpose=export', `--key-file=${join(directory, 'open-key')}`]
+    return refused(args, [/which others can read/, /chmod 600/, /TUNNEL_KEY/])
+  })
+
+  test('a wormhole with a key that is none', () => {
+    writeFileSync(join(directory, 'short-key'), 'short\n', { mode: 0o600 })
+    const args = [...wormhole, '--purpose=export', `--key-file=${join(directory, 'short-key')}`]
+    return refused(args, [/no key of 32 bytes/, /TUNNEL_KEY/])
+  })
+
+  test('a wormhole that exports standard streams', () =>
+    refused(
+      ['wormhole', '--purpose=export', '--service=-', '--gateway=127.0.0.1:0', '--faraway=127.0.0.1:9'],
+      [/--service is '-'/],
+    ))
 
   test('an action that is none', () => refused(['id', 'frob'], [/frob/, /new/]))
 })
