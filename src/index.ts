@@ -31,11 +31,15 @@ export {
   type InviteOptions,
   invite,
   openRendezvous,
+  openTunnel,
   type PairingOptions,
   type Passage,
   type Refusal,
   type RendezvousOptions,
+  type StreamDecision,
   type Surroundings,
+  type Tunnel,
+  type TunnelOptions,
 } from './library/index.js'
 export {
   type Clock,
@@ -71,3 +75,4 @@ export {
   StunServer,
   type StunServerOptions,
 } from './stun/index.js'
+export type { StreamRequest, TunnelOver, TunnelStats } from './wormhole/index.js'

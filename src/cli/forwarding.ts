@@ -112,7 +112,7 @@ export async function resolveForwards(
       throw new PlexusError(
         'BAD_FLAG',
         `--import has '${name}' of ${more.length > 0 ? 'several peers' : 'no peer'}, but an import is of one.`,
-        { advice: 'Name it behind the service: --import ssh=2222,peer=alice.' },
+        { advice: 'Name it behind the service: --import ssh=2222,peer=laptop.' },
       )
     }
     wanted.push({ name, service, peer: from })

@@ -1,4 +1,5 @@
 export { type CarryEnd, Forwarding, type ForwardingPlan, type Import } from './forwarding.js'
+export { Link, type Listening } from './link.js'
 export { type Near, nearSocket } from './near.js'
 export { always, byName, type Route, type Router, type StreamRequest } from './router.js'
 export { formatService, parseService, type Service } from './service.js'

@@ -106,7 +106,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ['a peer for an inviter', ['--import=ssh=0,peer=bob'], /--import has ,peer=/, /--peer-info/],
   [
     'an export for a peer that may not pair',
-    ['--accept', '--export=22,peer=alice'],
+    ['--accept', '--export=22,peer=laptop'],
     /--export is for alice@example.com\/laptop, but --peer-info lets bob/,
   ],
   ['an export for nobody known', ['--accept', '--export=22,peer=nobody'], /--export: No identity/],
