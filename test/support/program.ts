@@ -8,6 +8,8 @@ const MAIN = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
 export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** Its standard input is a pipe of the test's; without it there is none. */
+  readonly input?: 'pipe'
 }
 
 /** How a run of the program ended, and all that it said. */
@@ -25,11 +27,11 @@ export class Program {
   stderr = ''
   readonly #looks = new Set<() => void>()
 
-  constructor(args: readonly string[], { env = {}, cwd }: ProgramOptions = {}) {
+  constructor(args: readonly string[], { env = {}, cwd, input }: ProgramOptions = {}) {
     // nothing of the tests' own environment decides what the flags are
     const inherited = Object.entries(process.env).filter(([name]) => !/^PLEXUS_|^XDG_/.test(name))
     this.process = spawn(process.execPath, [MAIN, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input ?? 'ignore', 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
       ...(cwd === undefined ? {} : { cwd }),
     })
