@@ -144,8 +144,9 @@ describe('services through a pairing', () => {
       for (let sent = 0; going; sent++) {
         for (const { host, port: to } of targets) {
           const data = randomBytes(1 + (sent % 1400))
-          await new Promise((resolve) => (host.includes(':') ? noise6 : noise).send(data, to, host, resolve))
+          ;(host.includes(':') ? noise6 : noise).send(data, to, host)
         }
+        await new Promise((resolve) => setImmediate(resolve))
       }
     })()
     const data = randomBytes(20_000_000)
