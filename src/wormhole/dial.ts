@@ -17,6 +17,9 @@ export const SOCKET_OPTIONS = {
   keepAliveInitialDelay: KEEP_ALIVE,
 } as const
 
+/** Nothing is read before it is wanted. (The declarations of `connect` leave out what it hands on to the stream.) */
+const UNBUFFERED: object = { readableHighWaterMark: 0 }
+
 /** What the system says when there is nobody at an address: a port that is shut, a socket that is not there or that nobody has open. */
 const REFUSALS: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT', 'ECONNRESET', 'ENOTSOCK'])
 
@@ -32,7 +35,7 @@ export function dial(
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason)
     const at = service.kind === 'unix' ? { path: service.path } : { host: service.host, port: service.port }
-    const socket = connect({ ...at, ...SOCKET_OPTIONS })
+    const socket = connect({ ...at, ...SOCKET_OPTIONS, ...UNBUFFERED })
     const fail = (reason: unknown) => {
       settle()
       socket.destroy()

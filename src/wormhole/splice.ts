@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Near } from './near.js'
+import { pump } from './pump.js'
 import type { TunnelStream } from './tunnel/index.js'
 
 /** How a connection came to its end: both sides had said all, or one of them cut it off. */
@@ -64,8 +65,8 @@ export function splice(near: Near, far: TunnelStream): Promise<SpliceEnd> {
     })
     if (isGone(far)) return cutFar(new PlexusError('STREAM_RESET', 'The stream was cut off.'))
     if (readable.destroyed || writable.destroyed) return cutNear()
-    readable.pipe(far)
-    far.pipe(writable)
+    pump(readable, far)
+    pump(far, writable)
   })
 }
 

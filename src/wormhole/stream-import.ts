@@ -52,7 +52,7 @@ export class StreamImport {
     around: Surroundings,
   ): Promise<StreamImport> {
     if (service.kind === 'unix') await removeStale(service.path)
-    const server = createServer({ ...SOCKET_OPTIONS, pauseOnConnect: true })
+    const server = createServer({ ...SOCKET_OPTIONS, pauseOnConnect: true, highWaterMark: 0 })
     await listening(server, service)
     const bound = server.address()
     const at =
