@@ -11,9 +11,9 @@ export interface ReadmeCommand {
   readonly line: string
 }
 
-/** The commands in the README's `sh` blocks, in order, without their comments. */
-export function readmeCommands(): ReadmeCommand[] {
-  const text = readFileSync(`${ROOT}README.md`, 'utf8')
+/** The commands in the `sh` blocks of the README, or of another document, in order, without their comments. */
+export function readmeCommands(document = 'README.md'): ReadmeCommand[] {
+  const text = readFileSync(`${ROOT}${document}`, 'utf8')
   return [...text.matchAll(/^ *```sh\n([\s\S]*?)\n *```$/gm)].flatMap(([, block = '']) => {
     const where = /^ *# on the (server|laptop)$/m.exec(block)?.[1] ?? 'anywhere'
     const lines = block.split('\n').map((line) => line.replace(/(^|\s)#.*$/, '').trim())
@@ -28,7 +28,7 @@ export function plexusScript(flags: readonly string[]): string {
   const program = `${ROOT}dist/bin/cli/main.js`
   return `#!/bin/sh
 case $1 in
-id) exec '${process.execPath}' '${program}' "$@" ;;
+id|wormhole) exec '${process.execPath}' '${program}' "$@" ;;
 *) exec '${process.execPath}' '${program}' "$@" ${flags.join(' ')} ;;
 esac
 `

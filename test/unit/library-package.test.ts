@@ -13,6 +13,31 @@ function examples(): string[] {
   return [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, program]) => program ?? '')
 }
 
+/** The two sides of docs/library.md's example of tunnels, joined by a pairing. */
+function tunnelExample(): string {
+  const text = readFileSync(`${ROOT}docs/library.md`, 'utf8')
+  const example = /^```ts tunnel\n(.*?)^```/ms.exec(text)?.[1] ?? ''
+  return `${example}
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { accept, createIdentity, invite } from 'plexus'
+
+const scratch = await mkdtemp(join(tmpdir(), 'tunnel-'))
+const repository = join(scratch, 'repository')
+for (const name of ['alice@example.com/laptop', 'bob@example.com/server'])
+  await createIdentity(repository, name, { key: 'ec' })
+const common = { repository, rendezvous: \`dir:\${join(scratch, 'meeting')}\`, timeout: 20_000 }
+const accepting = accept({ ...common, host: 'bob@example.com/server' })
+const serving = accepting.next().then(({ value }) => serve(value))
+const passage = await invite({ ...common, host: 'alice@example.com/laptop', peer: 'bob@example.com/server' })
+process.stdout.write(await ask(passage))
+await (await serving).over
+await accepting.return?.()
+await rm(scratch, { recursive: true, force: true })
+`
+}
+
 /** Uses each export by its type, so that a declaration that is missing or is `any` does not compile. */
 const CONSUMER = `
 import {
@@ -133,5 +158,12 @@ describe('the packed package', () => {
       'server: alice@example.com/laptop says hello',
     ])
     assert.equal(code, 0)
+  })
+
+  test('does what its documentation shows of tunnels', async () => {
+    const compiled = await consumer.compile('tunnel.ts', tunnelExample())
+    assert.deepEqual([compiled.code, compiled.stdout], [0, ''])
+    const { code, stdout, stderr } = await consumer.run('tunnel.js')
+    assert.deepEqual([code, stdout, stderr], [0, 'hello', ''])
   })
 })
