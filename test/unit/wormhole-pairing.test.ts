@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { type HostPort, parseHostPort } from '../../src/net/index.js'
@@ -188,6 +189,47 @@ describe('services through a pairing', () => {
     )
     assert.ok(resident < 250_000, `${resident} kB`)
     for (const socket of sleepers) socket.destroy()
+  })
+
+  test('many connections at once are all right, and leave nothing behind', async () => {
+    const accepter = await programs.accepter('--export', `echo=${echo.port}`)
+    const importer = programs.inviter('--import', 'echo=0')
+    const port = await importedAt(importer, 'echo')
+    const words = 'x'.repeat(200_000)
+    await ask(port, 'warm')
+    const descriptors = () =>
+      [accepter, importer].map(({ process: { pid } }) => readdirSync(`/proc/${pid}/fd`).length)
+    const before = descriptors()
+    const crowd = await Promise.all(Array.from({ length: 100 }, () => ask(port, words)))
+    assert.ok(crowd.every((answer) => answer === words))
+    for (let at = 0; at < 300; at++) assert.equal(await ask(port, `short ${at}`), `short ${at}`)
+    const settled = () => descriptors().every((count, index) => count <= (before[index] ?? 0))
+    while (!settled()) await ask(port, 'another one')
+    importer.process.kill('SIGUSR2')
+    await importer.said(/connections? open, \d+ since the start, 0 failed/)
+    assert.match(importer.stderr, /[01] connections? open/)
+  })
+
+  test('no more descriptors end nothing: those that are there go on, and later ones come through', async () => {
+    await programs.accepter('--export', `echo=${echo.port}`)
+    const importer = programs.inviter('--import', 'echo=0')
+    const port = await importedAt(importer, 'echo')
+    await importer.said(/the tunnel stands/)
+    const first = connect(port, '127.0.0.1')
+    first.write('here')
+    await once(first, 'data')
+    const { pid } = importer.process
+    const used = readdirSync(`/proc/${pid}/fd`).length
+    execFileSync('prlimit', [`--pid=${pid}`, `--nofile=${used + 2}:`])
+    const more = Array.from({ length: 20 }, () => connect(port, '127.0.0.1').on('error', () => {}))
+    // those for which there is no room are shut at once
+    await Promise.any(more.map((socket) => once(socket.resume(), 'close')))
+    first.write('still here')
+    assert.equal(String((await once(first, 'data'))[0]), 'still here')
+    for (const socket of more) socket.destroy()
+    execFileSync('prlimit', [`--pid=${pid}`, '--nofile=1024:'])
+    for (let answer = ''; answer !== 'later'; ) answer = await ask(port, 'later').catch(() => '')
+    first.destroy()
   })
 
   test("the ancestor's two command lines work as they are written, and need no wormhole in PATH", async () => {

@@ -41,6 +41,12 @@ export async function checkCommand(values: Values): Promise<Finding[]> {
   } catch (thrown) {
     return [found(what, thrown)]
   }
+  if (
+    command === undefined &&
+    ['export', 'import', 'stdio'].some((name) => values.label(name) !== undefined)
+  ) {
+    return [ok(what, 'There is none: the passage is for the tunnel.')]
+  }
   if (command === undefined) return [ok(what, 'There is none: the passage is printed.')]
   return findings.length > 0 ? findings : [ok(what, `${command.file} can be run.`)]
 }
