@@ -37,13 +37,19 @@ export async function pairCommand(values: Values): Promise<number> {
   // a reader that has gone away must not end a daemon
   process.stdout.on('error', () => {})
   const result = ResultFile.of(values)
-  const report = (outcome: Outcome) => result?.write(outcome)
+  let told: Logger | undefined
+  const report = (outcome: Outcome) => result?.write(outcome, told)
   let reported = false
   try {
-    return await pair(values, (outcome) => {
+    const code = await pair(values, (outcome, log) => {
       reported = true
+      told = log
       report(outcome)
     })
+    if (!reported && values.switch('once')) {
+      report(failedOutcome(new PlexusError('CANCELLED', 'Ended by a signal before anybody paired.'), {}))
+    }
+    return code
   } catch (thrown) {
     // what went wrong before there was a pairing: nobody else has told of it
     if (!reported) report(failedOutcome(asPlexusError(thrown), {}))
@@ -51,7 +57,7 @@ export async function pairCommand(values: Values): Promise<number> {
   }
 }
 
-async function pair(values: Values, report: (outcome: Outcome) => void): Promise<number> {
+async function pair(values: Values, report: (outcome: Outcome, log: Logger) => void): Promise<number> {
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
@@ -110,7 +116,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       command,
       environment: process.env,
       print: (lines: string) => void process.stdout.write(lines),
-      report,
+      report: (outcome) => report(outcome, log),
     }
     const peers = peer ? [peer] : undefined
     return await untilEnded(log, async (signal) => {
