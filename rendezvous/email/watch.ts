@@ -201,24 +201,25 @@ export class Watch {
   async #round(client: ImapFlow, folder: Folder, others: OtherFolders): Promise<void> {
     const { clock } = this.#context
     const { junk, copies } = await others.of(client)
+    const visit = async (other: Folder, tend: () => Promise<void>) => {
+      if (other.path === folder.path || !(await others.changed(client, other))) return
+      await select(client, other.path)
+      await tend()
+    }
+    for (const other of junk) await visit(other, () => this.#take(client, other))
+    // what was junk a moment ago may have copies too
     const untidy = this.#untidy && !this.#account.keep
     this.#untidy = false
-    let moved = false
-    for (const other of [...junk, ...(untidy ? copies : [])]) {
-      if (other.path === folder.path || !(await others.changed(client, other))) continue
-      await select(client, other.path)
-      moved = true
-      if (junk.includes(other)) {
-        await this.#take(client, other)
-        continue
-      }
-      await other.look(client, clock.date())
-      const ours = other.which(
-        ({ mailbox, expires }) => this.#done.has(mailbox) || expires + GRACE < clock.date(),
-      )
-      await other.remove(client, ours)
+    for (const other of untidy ? copies : []) {
+      await visit(other, async () => {
+        await other.look(client, clock.date())
+        const ours = other.which(
+          ({ mailbox, expires }) => this.#done.has(mailbox) || expires + GRACE < clock.date(),
+        )
+        await other.remove(client, ours)
+      })
     }
-    if (moved) await select(client, folder.path)
+    if (client.mailbox && client.mailbox.path !== folder.path) await select(client, folder.path)
   }
 
   async #save(path: string, folder: Folder): Promise<void> {

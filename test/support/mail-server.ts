@@ -110,6 +110,11 @@ export class MailServer {
     if (status !== 0) throw new Error(`doveadm: ${stderr}`)
   }
 
+  /** Cuts every IMAP connection of a user. */
+  kick(user: string): void {
+    execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), 'kick', user], { stdio: 'ignore' })
+  }
+
   async startDovecot(): Promise<void> {
     this.#dovecot = spawn('/usr/sbin/dovecot', ['-F', '-c', this.#conf('dovecot.conf')], { stdio: 'ignore' })
     await listening(this.ports.imaps, this.#dovecot)

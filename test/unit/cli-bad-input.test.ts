@@ -100,7 +100,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
       '--email-smtps=http://a',
       '--email-imaps=a',
       '--email-login=me',
-      '--email-password=x',
+      '--email-password-file=/nowhere',
     ],
     /--email-smtps is 'http:\/\/a'/,
     /STARTTLS/,
