@@ -10,6 +10,8 @@ const FIRST_LOOK = 32
 const LONGEST_LOOK = 8192
 /** UIDs whose subjects are fetched in one go. */
 const BATCH = 1000
+/** The highest UID that there can be (RFC 9051, 2.3.1.1). */
+const LAST_UID = '4294967295'
 /** Octets of the largest mail that is opened: four times what the DHT takes, in base64. */
 const MAX_MAIL = 131_072
 /** A mail that has expired is removed this much later, in ms: clocks may be off by it. */
@@ -47,9 +49,8 @@ export class Folder {
     }
     for (;;) {
       const next: number = this.#position.next
-      // the last mail answers to `*` even where it is below `next`
-      const to: string = next + BATCH < mailbox.uidNext ? String(next + BATCH - 1) : '*'
-      if (mailbox.exists === 0) return
+      // not `*`: to that the last mail answers even where it is below `next`
+      const to: string = next + BATCH < mailbox.uidNext ? String(next + BATCH - 1) : LAST_UID
       let highest = next - 1
       for await (const { uid, headers } of client.fetch(
         `${next}:${to}`,
@@ -61,8 +62,8 @@ export class Folder {
         const label = labelOf(headers?.toString('latin1') ?? '')
         if (label) this.#waiting.set(uid, label)
       }
-      this.#position = { validity, next: to === '*' ? highest + 1 : next + BATCH }
-      if (to === '*') return
+      this.#position = { validity, next: to === LAST_UID ? highest + 1 : next + BATCH }
+      if (to === LAST_UID) return
     }
   }
 
