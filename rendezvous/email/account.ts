@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import type { SecureContextOptions } from 'node:tls'
 import { PlexusError } from '../../src/errors/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { type Credential, credentialOf } from './credential.js'
+import { Trust } from './trust.js'
 
 /** A mail server as a flag names it. */
 export interface Server {
@@ -19,8 +18,7 @@ export interface Account {
   readonly mailbox: Server
   readonly login: string
   readonly credential: Credential
-  /** Whom the servers' certificates must chain to, and the certificate of a client. */
-  readonly tls: SecureContextOptions
+  readonly trust: Trust
   /** The folder that messages come to. */
   readonly folder: string
   /** Whether consumed and stale messages are left where they are. */
@@ -34,19 +32,17 @@ const SUBMISSION = { scheme: 'smtp', implicit: 465, starttls: 587 } as const
 const MAILBOX = { scheme: 'imap', implicit: 993, starttls: 143 } as const
 
 /** The account that the flags describe. @throws PlexusError BAD_FLAG, KEY_READABLE */
-export function accountOf(options: Options): Account {
+export function accountOf({ options, environment }: RendezvousContext): Account {
   const login = required(options, 'email-login')
   return {
     submission: serverOf(options, 'email-smtps', SUBMISSION),
     mailbox: serverOf(options, 'email-imaps', MAILBOX),
     login,
     credential: credentialOf(options),
-    tls: {
-      minVersion: 'TLSv1.2',
-      ...fileOf(options, 'email-ca', 'ca'),
-      ...fileOf(options, 'email-cert', 'cert'),
-      ...fileOf(options, 'email-key', 'key'),
-    },
+    trust: new Trust(
+      { ca: text(options, 'email-ca'), cert: text(options, 'email-cert'), key: text(options, 'email-key') },
+      environment,
+    ),
     folder: text(options, 'email-folder') ?? 'INBOX',
     keep: text(options, 'email-keep') !== undefined,
   }
@@ -95,15 +91,4 @@ function serverOf(options: Options, name: string, kind: typeof SUBMISSION | type
   const more = username + search + hash + pathname.replace(/^\/$/, '')
   if (tls === undefined || hostname === '' || port === '0' || more !== '') throw wrong
   return { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? kind[tls] : Number(port), tls }
-}
-
-function fileOf(options: Options, name: string, as: 'ca' | 'cert' | 'key'): SecureContextOptions {
-  const path = text(options, name)
-  if (path === undefined) return {}
-  try {
-    return { [as]: readFileSync(path) }
-  } catch (cause) {
-    const why = (cause as { code?: unknown }).code
-    throw new PlexusError('BAD_FLAG', `--${name} is '${path}', but should be a PEM file (${why}).`, { cause })
-  }
 }

@@ -1,4 +1,4 @@
-import type { ImapFlow } from 'imapflow'
+import type { FetchMessageObject, FetchQueryObject, ImapFlow } from 'imapflow'
 import { PlexusError } from '../../src/errors/index.js'
 import { abortable } from '../scope.js'
 import type { Account } from './account.js'
@@ -15,7 +15,7 @@ const IDLE = 9 * 60_000
  * @throws PlexusError EMAIL_LOGIN, EMAIL_CERTIFICATE, RENDEZVOUS_UNREACHABLE, or the signal's reason
  */
 export async function connect(account: Account, signal: AbortSignal, closed: () => void): Promise<ImapFlow> {
-  const { mailbox, login, credential, tls } = account
+  const { mailbox, login, credential, trust } = account
   // kept out of what starts the program: most meet over something else
   const [{ ImapFlow }, secret] = await Promise.all([import('imapflow'), credential.get(signal)])
   const client = new ImapFlow({
@@ -27,7 +27,7 @@ export async function connect(account: Account, signal: AbortSignal, closed: () 
       user: login,
       ...(secret.is === 'password' ? { pass: secret.value } : { accessToken: secret.value }),
     },
-    tls: { ...tls, rejectUnauthorized: true },
+    tls: { secureContext: trust.context(), rejectUnauthorized: true },
     logger: false,
     disableAutoIdle: true,
     maxIdleTime: IDLE,
@@ -55,4 +55,23 @@ export async function select(client: ImapFlow, path: string): Promise<void> {
       advice: 'Check --email-folder.',
     })
   })
+}
+
+/** Any part of a mail may be missing: what others do to a mail is told in between, often without its UID (RFC 9051, 7.5.2). */
+export type Row = Partial<Pick<FetchMessageObject, 'uid' | 'headers' | 'source' | 'internalDate'>>
+
+/**
+ * What is known of mails of the selected folder. Ending means that it was all: imapflow by itself ends also when the folder is closed.
+ * @param range of UIDs, or of sequence numbers with `uid: false`
+ * @throws PlexusError RENDEZVOUS_UNREACHABLE, or imapflow's error
+ */
+export async function* fetchRows(
+  client: ImapFlow,
+  range: string,
+  query: FetchQueryObject,
+  { uid }: { uid: boolean } = { uid: true },
+): AsyncGenerator<Row> {
+  yield* client.fetch(range, query, { uid })
+  if (!client.usable || !client.mailbox)
+    throw new PlexusError('RENDEZVOUS_UNREACHABLE', 'The connection to the mailbox was lost.')
 }

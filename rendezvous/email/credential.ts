@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { PlexusError } from '../../src/errors/index.js'
 import type { RendezvousContext } from '../interface.js'
+import { readSecretFile } from './secret-file.js'
 
 /** What proves to the servers who logs in: a password, or an OAuth 2 token by XOAUTH2. */
 export type Secret =
@@ -11,7 +11,7 @@ export type Secret =
 
 /** Where the secret is got from, anew at each login. */
 export interface Credential {
-  /** @throws PlexusError EMAIL_LOGIN if there is none, or the signal's reason */
+  /** @throws PlexusError EMAIL_LOGIN if there is none, KEY_READABLE if others can read it, or the signal's reason */
   get(signal: AbortSignal): Promise<Secret>
 }
 
@@ -47,6 +47,7 @@ export function credentialOf(options: RendezvousContext['options']): Credential 
       signal.throwIfAborted()
       const text = await read(from, words, signal).catch((cause: unknown) => {
         signal.throwIfAborted()
+        if (cause instanceof PlexusError) throw cause
         throw missing(name, String((cause as { code?: unknown }).code ?? cause), cause)
       })
       // the line end is that of the file, not of the secret
@@ -65,7 +66,7 @@ async function read(
 ): Promise<string> {
   const [first = '', ...args] = words
   if (from === 'value') return first
-  if (from === 'file') return await readFile(first, { encoding: 'utf8', signal })
+  if (from === 'file') return readSecretFile(first).toString('utf8')
   const { stdout } = await promisify(execFile)(first, args, {
     signal,
     timeout: COMMAND_TIME,

@@ -1,4 +1,5 @@
 import type { ImapFlow } from 'imapflow'
+import { fetchRows } from './connection.js'
 import { type Label, labelOf, readMail } from './message.js'
 import type { Position } from './position.js'
 
@@ -14,6 +15,8 @@ const BATCH = 1000
 const LAST_UID = '4294967295'
 /** Octets of the largest mail that is opened: four times what the DHT takes, in base64. */
 const MAX_MAIL = 131_072
+/** Mails of ours that are kept in mind; whoever fills a mailbox with more makes the oldest be forgotten. */
+const MAX_WAITING = 4096
 /** A mail that has expired is removed this much later, in ms: clocks may be off by it. */
 export const GRACE = 3_600_000
 
@@ -21,6 +24,8 @@ export const GRACE = 3_600_000
 export class Folder {
   readonly path: string
   readonly #waiting = new Map<number, Label>()
+  /** What is to be removed, and was not yet for certain: a lost connection may have taken the command along. */
+  readonly #spent = new Set<number>()
   #position: Position | undefined
 
   constructor(path: string, position: Position | undefined) {
@@ -28,10 +33,10 @@ export class Folder {
     this.#position = position
   }
 
-  /** From where a later program has to look: everything that still waits is above it. */
+  /** From where a later program has to look: everything that still waits, or is still to be removed, is above it. */
   get position(): Position | undefined {
     if (!this.#position) return undefined
-    const next = Math.min(this.#position.next, ...this.#waiting.keys())
+    const next = Math.min(this.#position.next, ...this.#waiting.keys(), ...this.#spent)
     return { ...this.#position, next }
   }
 
@@ -45,6 +50,7 @@ export class Folder {
     const validity = String(mailbox.uidValidity)
     if (this.#position?.validity !== validity) {
       this.#waiting.clear()
+      this.#spent.clear()
       this.#position = { validity, next: await recent(client, mailbox.exists, date) }
     }
     for (;;) {
@@ -52,19 +58,22 @@ export class Folder {
       // not `*`: to that the last mail answers even where it is below `next`
       const to: string = next + BATCH < mailbox.uidNext ? String(next + BATCH - 1) : LAST_UID
       let highest = next - 1
-      for await (const { uid, headers } of client.fetch(
-        `${next}:${to}`,
-        { uid: true, headers: ['subject'] },
-        { uid: true },
-      )) {
-        if (uid < next) continue
+      const query = { uid: true, headers: ['subject'] }
+      for await (const { uid, headers } of fetchRows(client, `${next}:${to}`, query)) {
+        if (uid === undefined || uid < next || !headers) continue
         highest = Math.max(highest, uid)
-        const label = labelOf(headers?.toString('latin1') ?? '')
-        if (label) this.#waiting.set(uid, label)
+        const label = labelOf(headers.toString('latin1'))
+        if (label) this.#wait(uid, label)
       }
       this.#position = { validity, next: to === LAST_UID ? highest + 1 : next + BATCH }
       if (to === LAST_UID) return
     }
+  }
+
+  #wait(uid: number, label: Label): void {
+    this.#waiting.set(uid, label)
+    const [oldest] = this.#waiting.keys()
+    if (oldest !== undefined && this.#waiting.size > MAX_WAITING) this.#waiting.delete(oldest)
   }
 
   /** The UIDs of what waits for which this holds. */
@@ -80,22 +89,30 @@ export class Folder {
     if (uids.length === 0) return []
     const found: { uid: number; label: Label; sealed?: Buffer }[] = []
     const query = { uid: true, source: { maxLength: MAX_MAIL } }
-    for await (const { uid, source } of client.fetch(uids.join(','), query, { uid: true })) {
+    for await (const { uid, source } of fetchRows(client, uids.join(','), query)) {
+      if (uid === undefined || !source) continue
       const label = this.#waiting.get(uid)
-      const sealed = readMail(source?.toString('latin1') ?? '')
-      if (label) found.push({ uid, label, ...(sealed ? { sealed } : {}) })
+      if (!label) continue
+      const sealed = readMail(source.toString('latin1'))
+      found.push({ uid, label, ...(sealed ? { sealed } : {}) })
     }
     for (const uid of uids) this.#waiting.delete(uid)
     return found
   }
 
-  /** Removes mails of ours; other mail that somebody has marked for removal stays. */
+  /** Removes mails of ours, with those that could not be before; other mail that somebody has marked for removal stays. */
   async remove(client: ImapFlow, uids: readonly number[]): Promise<void> {
-    for (const uid of uids) this.#waiting.delete(uid)
-    if (uids.length === 0) return
+    for (const uid of uids) {
+      this.#waiting.delete(uid)
+      this.#spent.add(uid)
+    }
+    if (this.#spent.size === 0) return
+    const range = [...this.#spent].join(',')
     // without UID EXPUNGE (RFC 4315) an EXPUNGE would take what others have marked
-    if (client.capabilities.has('UIDPLUS')) await client.messageDelete(uids.join(','), { uid: true })
-    else await client.messageFlagsAdd(uids.join(','), ['\\Deleted'], { uid: true })
+    if (client.capabilities.has('UIDPLUS')) await client.messageDelete(range, { uid: true })
+    else await client.messageFlagsAdd(range, ['\\Deleted'], { uid: true })
+    // a server that refuses will do so again; a connection that is lost is made again
+    if (client.usable) this.#spent.clear()
   }
 }
 
@@ -106,9 +123,11 @@ async function recent(client: ImapFlow, exists: number, date: number): Promise<n
   for (let end = exists; end > 0 && exists - end < LONGEST_LOOK; chunk *= 2) {
     const dates: number[] = []
     const range = `${Math.max(1, end - chunk + 1)}:${end}`
-    for await (const { uid, internalDate } of client.fetch(range, { uid: true, internalDate: true })) {
+    const query = { uid: true, internalDate: true }
+    for await (const { uid, internalDate } of fetchRows(client, range, query, { uid: false })) {
+      if (uid === undefined || !internalDate) continue
       first = Math.min(first, uid)
-      dates.push(new Date(internalDate ?? 0).getTime())
+      dates.push(new Date(internalDate).getTime())
     }
     if (dates.length === 0 || Math.max(...dates) < date - RECENT) break
     end -= chunk

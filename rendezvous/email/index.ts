@@ -160,5 +160,5 @@ export const open: OpenRendezvous = (url, context) => {
     throw new PlexusError('BAD_RENDEZVOUS', `'${url.href}' names no mailbox.`, {
       advice: 'Write email:, or email:box@example.com if both sides read that one.',
     })
-  return new EmailRendezvous(shared, accountOf(context.options), context)
+  return new EmailRendezvous(shared, accountOf(context), context)
 }

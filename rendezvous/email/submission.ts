@@ -50,7 +50,7 @@ export class Submission {
   }
 
   async #attempt(mail: Mail, signal: AbortSignal): Promise<void> {
-    const { submission, login, credential, tls } = this.#account
+    const { submission, login, credential, trust } = this.#account
     const limit = deadline(
       this.#context.clock,
       ATTEMPT,
@@ -71,7 +71,7 @@ export class Submission {
       port: submission.port,
       secure: submission.tls === 'implicit',
       requireTLS: true,
-      tls: { ...tls, rejectUnauthorized: true },
+      tls: { secureContext: trust.context(), rejectUnauthorized: true },
       connectionTimeout: ATTEMPT,
       logger: false,
     })

@@ -23,6 +23,8 @@ const WAITING_POLL = 3000
 const POLL = 20_000
 /** What may yet be removed once the end is asked for, in ms. */
 const LAST_MANNERS = 1000
+/** Mails that are opened in one go: what they hold is in memory together. */
+const OPENED = 16
 /** Mailboxes remembered that messages went to or came from. */
 const MAX_REMEMBERED = 1024
 
@@ -182,19 +184,29 @@ export class Watch {
   async #take(client: ImapFlow, folder: Folder): Promise<void> {
     const { clock, log } = this.#context
     await folder.look(client, clock.date())
-    const opened = await folder.open(
-      client,
-      folder.which(({ mailbox }) => this.#receivers.has(mailbox)),
-    )
-    for (const { label, sealed } of opened) {
-      this.remember(label.mailbox)
-      if (sealed) this.#receivers.deliver(label.mailbox, sealed)
-      else
-        log.warn({ mailbox: label.mailbox.slice(0, 8) }, 'a mail with our subject holds no message: dropped')
+    const wanted = () => folder.which(({ mailbox }) => this.#receivers.has(mailbox)).slice(0, OPENED)
+    for (let uids = wanted(); uids.length > 0; uids = wanted()) {
+      const opened = await folder.open(client, uids)
+      for (const { label, sealed } of opened) {
+        this.remember(label.mailbox)
+        if (sealed) this.#receivers.deliver(label.mailbox, sealed)
+        else
+          log.warn(
+            { mailbox: label.mailbox.slice(0, 8) },
+            'a mail with our subject holds no message: dropped',
+          )
+      }
+      if (!this.#account.keep)
+        await folder.remove(
+          client,
+          opened.map(({ uid }) => uid),
+        )
     }
     if (this.#account.keep) return
-    const stale = folder.which(({ expires }) => expires + GRACE < clock.date())
-    await folder.remove(client, [...opened.map(({ uid }) => uid), ...stale])
+    await folder.remove(
+      client,
+      folder.which(({ expires }) => expires + GRACE < clock.date()),
+    )
   }
 
   /** Looks into the folder of junk, and tidies up where servers leave copies. */
@@ -220,6 +232,7 @@ export class Watch {
       })
     }
     if (client.mailbox && client.mailbox.path !== folder.path) await select(client, folder.path)
+    else await client.noop() // the server shows us what it has not told (RFC 9051, 6.1.2): a push may have been lost
   }
 
   async #save(path: string, folder: Folder): Promise<void> {
