@@ -110,7 +110,7 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
       'email-password': undefined,
     }
     const file = join(temporaryDirectory(t), 'password')
-    writeFileSync(file, 'secret\n')
+    writeFileSync(file, 'secret\n', { mode: 0o600 })
     const alice = await open(t, ALICE, { ...starttls, 'email-password-command': '/usr/bin/whoami' })
     await assert.rejects(post(alice, mailboxOf(BOB), systemRandom(10)), { code: 'EMAIL_LOGIN' })
     const bob = await open(t, BOB, { ...starttls, 'email-password-file': file })

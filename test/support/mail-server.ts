@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -7,12 +7,22 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import {
+  dovecotConf,
+  identity,
+  type MailFormat,
+  type MailSettings,
+  mainCf,
+  masterCf,
+  NOBODY,
+} from './mail-settings.js'
 
 /** Why mail servers cannot be started here, if they cannot. */
 export function mailServerMissing(): string | false {
@@ -23,10 +33,21 @@ export function mailServerMissing(): string | false {
   return missing.length > 0 ? `${missing.join(' and ')} missing` : false
 }
 
-/** Whom mail belongs to on disk. */
-const NOBODY = 65_534
 /** How long a server may take to listen, in ms. */
 const START = 20_000
+
+/** Where the servers run, and what is not as usual with them. */
+export interface MailServerOptions {
+  /** Where they are started, if not here, and the address that they listen at, with the usual ports. */
+  readonly at?: {
+    readonly address: string
+    spawn(command: string, args: readonly string[], options: SpawnOptions): ChildProcess
+  }
+  readonly format?: MailFormat
+  /** More lines of dovecot.conf and of main.cf. */
+  readonly dovecot?: string
+  readonly postfix?: readonly string[]
+}
 
 /**
  * A Postfix and a stock Dovecot of their own in a temporary directory, on loopback ports, with certificates of an own
@@ -36,21 +57,27 @@ export class MailServer {
   readonly directory: string
   readonly users: readonly string[]
   /** The ports: implicit TLS, then STARTTLS. */
-  ports = { smtps: 0, submission: 0, imaps: 0, imap: 0 }
+  ports = { smtps: 465, submission: 587, imaps: 993, imap: 143 }
+  readonly address: string
+  readonly #options: MailServerOptions
   #postfix: ChildProcess | undefined
   #dovecot: ChildProcess | undefined
 
-  private constructor(users: readonly string[]) {
+  private constructor(users: readonly string[], options: MailServerOptions) {
+    this.#options = options
+    this.address = options.at?.address ?? '127.0.0.1'
     this.directory = mkdtempSync(join(tmpdir(), 'plexus-mail-'))
     this.users = users
   }
 
   /** Starts both. @param users addresses at example.com */
-  static async start(users: readonly string[]): Promise<MailServer> {
-    const server = new MailServer(users)
+  static async start(users: readonly string[], options: MailServerOptions = {}): Promise<MailServer> {
+    const server = new MailServer(users, options)
     try {
-      const [smtps, submission, imaps, imap] = await freePorts(4)
-      server.ports = { smtps, submission, imaps, imap } as MailServer['ports']
+      if (!options.at) {
+        const [smtps, submission, imaps, imap] = await freePorts(4)
+        server.ports = { smtps, submission, imaps, imap } as MailServer['ports']
+      }
       chmodSync(server.directory, 0o755)
       server.#certificates()
       mkdirSync(join(server.directory, 'mail'))
@@ -66,6 +93,11 @@ export class MailServer {
     }
   }
 
+  /** A name that is in their certificate. */
+  get host(): string {
+    return this.#options.at ? this.address : 'localhost'
+  }
+
   get ca(): string {
     return join(this.directory, 'ca.pem')
   }
@@ -76,8 +108,8 @@ export class MailServer {
     changes: Readonly<Record<string, string | undefined>> = {},
   ): Record<string, string | undefined> {
     return {
-      'email-smtps': `localhost:${this.ports.smtps}`,
-      'email-imaps': `localhost:${this.ports.imaps}`,
+      'email-smtps': `${this.host}:${this.ports.smtps}`,
+      'email-imaps': `${this.host}:${this.ports.imaps}`,
       'email-login': user,
       'email-password': 'secret',
       'email-ca': this.ca,
@@ -110,13 +142,18 @@ export class MailServer {
     if (status !== 0) throw new Error(`doveadm: ${stderr}`)
   }
 
+  /** Runs doveadm for the server, and gives what it prints. */
+  doveadm(...args: readonly string[]): string {
+    return execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), ...args], { encoding: 'utf8' })
+  }
+
   /** Cuts every IMAP connection of a user. */
   kick(user: string): void {
     execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), 'kick', user], { stdio: 'ignore' })
   }
 
   async startDovecot(): Promise<void> {
-    this.#dovecot = spawn('/usr/sbin/dovecot', ['-F', '-c', this.#conf('dovecot.conf')], { stdio: 'ignore' })
+    this.#dovecot = this.#spawn('/usr/sbin/dovecot', ['-F', '-c', this.#conf('dovecot.conf')])
     await listening(this.ports.imaps, this.#dovecot)
   }
 
@@ -125,9 +162,7 @@ export class MailServer {
   }
 
   async startPostfix(): Promise<void> {
-    this.#postfix = spawn('/usr/sbin/postfix', ['-c', join(this.directory, 'postfix'), 'start-fg'], {
-      stdio: 'ignore',
-    })
+    this.#postfix = this.#spawn('/usr/sbin/postfix', ['-c', this.#conf('postfix'), 'start-fg'])
     await listening(this.ports.smtps, this.#postfix)
   }
 
@@ -146,6 +181,11 @@ export class MailServer {
   async stop(): Promise<void> {
     await Promise.all([this.stopPostfix(), this.stopDovecot()])
     rmSync(this.directory, { recursive: true, force: true })
+  }
+
+  #spawn(command: string, args: readonly string[]): ChildProcess {
+    const options: SpawnOptions = { stdio: 'ignore' }
+    return this.#options.at?.spawn(command, args, options) ?? spawn(command, args, options)
   }
 
   #conf(name: string): string {
@@ -170,136 +210,32 @@ export class MailServer {
       '2',
     )
     openssl('req', ...fresh, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=localhost')
-    writeFileSync(this.#conf('san'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
+    writeFileSync(this.#conf('san'), `subjectAltName=DNS:localhost,DNS:mail.example.com,IP:${this.address}\n`)
     const signing = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
     openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.pem', ...signing)
+    chmodSync(this.#conf('server.key'), 0o644) // whoever delivers for Dovecot reads its configuration whole
+  }
+
+  #settings(postfix: readonly string[] = this.#options.postfix ?? []): MailSettings {
+    const { directory, users, address, ports } = this
+    const { format = 'maildir', dovecot = '' } = this.#options
+    return { directory, users, address, ports, format, dovecot, postfix }
   }
 
   #configureDovecot(): void {
-    const { imaps, imap } = this.ports
     writeFileSync(this.#conf('users'), this.users.map((user) => `${user}:{PLAIN}secret\n`).join(''))
-    const box = (name: string) => `mailbox ${name} {\n auto = create\n special_use = \\${name}\n }`
-    writeFileSync(
-      this.#conf('dovecot.conf'),
-      `base_dir = ${this.directory}/run
-state_dir = ${this.directory}/run
-log_path = ${this.directory}/dovecot.log
-protocols = imap
-listen = 127.0.0.1
-ssl = required
-ssl_cert = <${this.directory}/server.pem
-ssl_key = <${this.directory}/server.key
-first_valid_uid = 1
-mail_location = maildir:${this.directory}/mail/%u
-mail_max_userip_connections = 100
-auth_failure_delay = 0
-passdb {
- driver = passwd-file
- args = ${this.directory}/users
-}
-userdb {
- driver = static
- args = uid=${NOBODY} gid=${NOBODY} home=${this.directory}/mail/%u
-}
-namespace inbox {
- inbox = yes
- separator = .
- ${['Junk', 'Sent', 'Trash'].map(box).join('\n ')}
-}
-service imap-login {
- chroot =
- inet_listener imap {
-  port = ${imap}
- }
- inet_listener imaps {
-  port = ${imaps}
-  ssl = yes
- }
-}
-service auth {
- unix_listener ${this.directory}/auth {
-  mode = 0666
- }
-}
-`,
-    )
+    writeFileSync(this.#conf('dovecot.conf'), dovecotConf(this.#settings()))
   }
 
-  #configurePostfix(more: readonly string[] = []): void {
-    const { smtps, submission } = this.ports
-    const path = join(this.directory, 'postfix')
-    const queue = join(this.directory, 'queue')
-    const data = join(this.directory, 'data')
-    for (const each of [path, queue, data]) mkdirSync(each, { recursive: true })
+  #configurePostfix(more?: readonly string[]): void {
+    for (const name of ['postfix', 'queue', 'data']) mkdirSync(this.#conf(name), { recursive: true })
     const { uid, gid } = identity('postfix')
-    chownSync(data, uid, gid)
-    writeFileSync(join(path, 'mailboxes'), this.users.map((user) => `${user} ${user}/\n`).join(''))
-    writeFileSync(
-      join(path, 'main.cf'),
-      [
-        'compatibility_level = 3.6',
-        `queue_directory = ${queue}`,
-        `data_directory = ${data}`,
-        'inet_interfaces = loopback-only',
-        'inet_protocols = ipv4',
-        'myhostname = mail.example.com',
-        'mydestination =',
-        'mynetworks =',
-        'alias_maps =',
-        'local_recipient_maps =',
-        'virtual_mailbox_domains = example.com',
-        `virtual_mailbox_maps = texthash:${path}/mailboxes`,
-        `virtual_mailbox_base = ${this.directory}/mail`,
-        `virtual_uid_maps = static:${NOBODY}`,
-        `virtual_gid_maps = static:${NOBODY}`,
-        'virtual_minimum_uid = 1',
-        'smtpd_sasl_auth_enable = yes',
-        'smtpd_sasl_type = dovecot',
-        `smtpd_sasl_path = ${this.directory}/auth`,
-        'smtpd_tls_auth_only = yes',
-        'smtpd_tls_security_level = may',
-        `smtpd_tls_cert_file = ${this.directory}/server.pem`,
-        `smtpd_tls_key_file = ${this.directory}/server.key`,
-        'smtpd_relay_restrictions = permit_sasl_authenticated, reject',
-        `maillog_file = ${this.directory}/postfix.log`,
-        `maillog_file_prefixes = ${this.directory}`,
-        ...more,
-        '',
-      ].join('\n'),
-    )
-    writeFileSync(
-      join(path, 'master.cf'),
-      [
-        `127.0.0.1:${smtps} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes`,
-        `127.0.0.1:${submission} inet n - n - - smtpd`,
-        ...['pickup unix n - n 60 1 pickup', 'cleanup unix n - n - 0 cleanup', 'qmgr unix n - n 300 1 qmgr'],
-        'tlsmgr unix - - n 1000? 1 tlsmgr',
-        ...['rewrite', 'proxymap', 'anvil', 'scache'].map((name) =>
-          name === 'rewrite' ? 'rewrite unix - - n - - trivial-rewrite' : `${name} unix - - n - 1 ${name}`,
-        ),
-        ...['bounce', 'defer', 'trace'].map((name) => `${name} unix - - n - 0 bounce`),
-        ...[
-          'verify unix - - n - 1 verify',
-          'flush unix n - n 1000? 0 flush',
-          'proxywrite unix - - n - 1 proxymap',
-        ],
-        ...[
-          'smtp unix - - n - - smtp',
-          'relay unix - - n - - smtp',
-          'error unix - - n - - error',
-          'retry unix - - n - - error',
-        ],
-        ...['discard unix - - n - - discard', 'local unix - n n - - local', 'virtual unix - n n - - virtual'],
-        'postlog unix-dgram n - n - 1 postlogd',
-        '',
-      ].join('\n'),
-    )
+    chownSync(this.#conf('data'), uid, gid)
+    const settings = this.#settings(more && [...(this.#options.postfix ?? []), ...more])
+    writeFileSync(this.#conf('postfix/mailboxes'), this.users.map((user) => `${user} ${user}/\n`).join(''))
+    writeFileSync(this.#conf('postfix/main.cf'), mainCf(settings))
+    writeFileSync(this.#conf('postfix/master.cf'), masterCf(settings))
   }
-}
-
-function identity(user: string): { uid: number; gid: number } {
-  const id = (flag: string) => Number(execFileSync('id', [flag, user], { encoding: 'utf8' }))
-  return { uid: id('-u'), gid: id('-g') }
 }
 
 async function freePorts(count: number): Promise<number[]> {
@@ -310,17 +246,14 @@ async function freePorts(count: number): Promise<number[]> {
   return ports
 }
 
-/** Resolves when something listens at a port; rejects if the process that should has ended. */
+/** Resolves when something listens at a port where the process runs; rejects if it has ended. */
 async function listening(port: number, child: ChildProcess): Promise<void> {
   const until = Date.now() + START
+  const wanted = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} [0-9A-F]+:0000 0A `)
   for (;;) {
-    const socket = connect(port, '127.0.0.1')
-    const open = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    socket.destroy()
-    if (open) return
+    if (existsSync(`/proc/${child.pid}/net/tcp`)) {
+      if (wanted.test(readFileSync(`/proc/${child.pid}/net/tcp`, 'latin1'))) return
+    }
     if (child.exitCode !== null || Date.now() > until) throw new Error(`${child.spawnfile} does not listen`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
