@@ -118,6 +118,7 @@ describe('bad input ends the program with code 2 and one line, before anything i
       await createIdentity(repository, parseIdentity(name), options)
     }
     mkdirSync(join(directory, 'empty'))
+    mkdirSync(join(directory, 'post'))
     writeFileSync(join(directory, 'file'), '')
   })
   after(() => rmSync(directory, { recursive: true, force: true }))
