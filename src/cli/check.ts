@@ -40,12 +40,12 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
   const repository = await checkRepository(values.path('app-repo') ?? defaultRepository())
   const own = await checkOwn(values, repository.repository)
   const hostName = own.name
-  const { app, urls, bind, stun, bootstrap } = meetingOf(values)
+  const { app, urls, bind, stun, options } = meetingOf(values)
   const identity = hostName ? formatIdentity(hostName) : 'check/check'
   const state = stateDirectoryOf(values, `${app}\0${identity}`)
   // the findings say it all; whoever wants to hear more asks for it
   const log = values.switch('verbose') ? logOf(values) : silent
-  const meeting = { identity, app, stateDirectory: state, bootstrap, log, signal }
+  const meeting = { identity, app, stateDirectory: state, options, log, signal }
   const found = await Promise.all([
     checkIdentities(values, repository, own),
     checkStateDirectory(state),
@@ -54,7 +54,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
       log,
       signal,
     }),
-    ...(urls.length > 0 ? [...new Set(urls)] : ['dht:']).map((url) => checkRendezvous(url, meeting)),
+    ...[...new Set(urls)].map((url) => checkRendezvous(url, meeting)),
   ])
   return found.flat()
 }

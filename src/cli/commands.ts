@@ -1,7 +1,7 @@
 import yargs from 'yargs'
 import { PlexusError } from '../errors/index.js'
 import { joinWords, nearest } from './argv.js'
-import { type Flag, FORWARDING_FLAGS, type Given, PAIRING_FLAGS } from './flags.js'
+import { EMAIL_FLAGS, type Flag, FORWARDING_FLAGS, type Given, PAIRING_FLAGS } from './flags.js'
 import { ID_FLAGS } from './id/flags.js'
 import { ID_ACTIONS } from './id.js'
 import { settled } from './settled.js'
@@ -173,12 +173,12 @@ function withDash(given: Given, argv: readonly string[]): Given {
 type Program = ReturnType<typeof yargs>
 
 function declare(program: Program, flags: readonly Flag[]): Program {
-  for (const { name, arity, group, help, fallback, aliases, unavailable, ignored } of flags) {
+  for (const { name, arity, group, help, fallback, aliases, ignored } of flags) {
     program.option(name, {
       describe: help,
       group: `${group}:`,
       type: arity === 'switch' ? 'boolean' : 'string',
-      hidden: unavailable !== undefined || ignored === true,
+      hidden: ignored === true,
       ...(aliases === undefined ? {} : { alias: aliases }),
       ...(fallback === undefined ? {} : { defaultDescription: fallback }),
     })
@@ -255,6 +255,7 @@ const DHT_FLAGS: readonly Flag[] = [
 
 const RENDEZVOUS_FLAGS: readonly Flag[] = [
   ...PAIRING_FLAGS.filter(({ name }) => name === 'dht-bootstrap'),
+  ...EMAIL_FLAGS,
   ...LOG_FLAGS,
 ]
 
@@ -288,7 +289,7 @@ function refusal(message: string, argv: readonly string[]): PlexusError {
   if (word === undefined) {
     return new PlexusError('BAD_FLAG', `'${name}' is no command, and no flag that begins with --.`)
   }
-  const visible = ALL_FLAGS.filter(({ unavailable, ignored }) => unavailable === undefined && !ignored)
+  const visible = ALL_FLAGS.filter(({ ignored }) => !ignored)
   const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
   // a value may be a secret, and is not repeated
   const shown = word.split('=')[0]

@@ -26,6 +26,7 @@ import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
 import { OneConnection } from './one-connection.js'
 import { ownIdentity } from './own-identity.js'
+import { announceEmail } from './rendezvous-options.js'
 import { reportOn } from './reporting.js'
 import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
@@ -42,13 +43,19 @@ export async function pairCommand(values: Values): Promise<number> {
   // a reader that has gone away must not end a daemon
   process.stdout.on('error', () => {})
   const result = ResultFile.of(values)
-  const report = (outcome: Outcome) => result?.write(outcome)
+  let told: Logger | undefined
+  const report = (outcome: Outcome) => result?.write(outcome, told)
   let reported = false
   try {
-    return await pair(values, (outcome) => {
+    const code = await pair(values, (outcome, log) => {
       reported = true
+      told = log
       report(outcome)
     })
+    if (!reported && values.switch('once')) {
+      report(failedOutcome(new PlexusError('CANCELLED', 'Ended by a signal before anybody paired.'), {}))
+    }
+    return code
   } catch (thrown) {
     // what went wrong before there was a pairing: nobody else has told of it
     if (!reported) report(failedOutcome(asPlexusError(thrown), {}))
@@ -56,11 +63,11 @@ export async function pairCommand(values: Values): Promise<number> {
   }
 }
 
-async function pair(values: Values, report: (outcome: Outcome) => void): Promise<number> {
+async function pair(values: Values, report: (outcome: Outcome, log: Logger) => void): Promise<number> {
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const { app, urls, bind, hops, timeout, stun, bootstrap } = meetingOf(values)
+  const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const forwards = forwardsOf(values, { accept })
   refuseOnce(once, accept, forwards)
@@ -96,13 +103,14 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
     if (plan && forwards?.stdio === undefined)
       forwarding = await Forwarding.open(plan, { clock: systemClock, log })
     if (plan) announceImports(plan.imports, log)
-    announce(values, log, { urls, stun, bootstrap })
-    const rendezvous = await openRendezvous(urls.length > 0 ? urls : ['dht:'], {
+    announce(values, log, { urls, stun, bootstrap: options['dht-bootstrap'] !== undefined })
+    announceEmail(values, urls, log)
+    const rendezvous = await openRendezvous(urls, {
       clock: systemClock,
       random: systemRandom,
       log,
       stateDirectory: state,
-      options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+      options,
       environment: process.env,
     })
     const context: PairingContext = {
@@ -127,7 +135,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       ...(carrier ? { carrier } : {}),
       environment: process.env,
       print: (lines: string) => void process.stdout.write(lines),
-      report,
+      report: (outcome) => report(outcome, log),
     }
     const peers = peer ? [peer] : undefined
     const stopReporting = forwarding ? reportOn(forwarding, log) : () => {}
@@ -222,7 +230,8 @@ function refuseRepository(repository: Repository, host: IdentityName): void {
 interface Contacts {
   readonly urls: readonly string[]
   readonly stun: readonly string[]
-  readonly bootstrap: readonly string[]
+  /** Whether nodes of the DHT are named. */
+  readonly bootstrap: boolean
 }
 
 /** Says what a person may not expect of the flags: public servers that nobody named, flags without effect, secrets. */
@@ -230,7 +239,7 @@ function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contac
   if (stun.length === 0) {
     log.info({}, `public STUN servers ${DEFAULT_STUN_SERVERS.join(', ')}, unless --stun-server names others`)
   }
-  if ((urls.length === 0 || urls.includes('dht:')) && bootstrap.length === 0) {
+  if (urls.includes('dht:') && !bootstrap) {
     log.info(
       {},
       `public HyperDHT network by ${PUBLIC_BOOTSTRAP.join(', ')}, unless --dht-bootstrap names others`,

@@ -53,7 +53,7 @@ async function contextOf(
   oncarried: (name: string) => void,
 ): Promise<PairingContext> {
   const named = values.text('host-info')
-  const { app, urls, bind, hops, timeout, stun, bootstrap } = meetingOf(values)
+  const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
   const hostName =
     named === undefined
       ? await ownIdentity(repository)
@@ -62,11 +62,11 @@ async function contextOf(
   await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const outside = { clock: systemClock, random: systemRandom, log }
   const rendezvous = await openRendezvous(
-    urls.length > 0 ? urls : ['dht:'],
+    urls,
     {
       ...outside,
       stateDirectory: await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`),
-      options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+      options,
       environment: process.env,
     },
     { each: (inner) => new Carrier(inner, oncarried) },

@@ -14,6 +14,13 @@ export {
 } from './endpoint.js'
 export { type OwnAddress, ownAddresses } from './interfaces.js'
 export { type Logger, silent } from './log.js'
+export {
+  type Filtering,
+  type Mapping,
+  type NatBehaviour,
+  type PortAllocation,
+  UNKNOWN_NAT,
+} from './nat-behaviour.js'
 export { type Datagram, type DatagramListener, MAX_DATAGRAM, UdpPort } from './port.js'
 export { PortRange } from './port-range.js'
 export { sourceAddress } from './source.js'

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Endpoint, sameEndpoint } from '../../src/net/index.js'
+import { HEADER_LENGTH, type Sealer, TAG_LENGTH } from '../../src/wormhole/tunnel/cipher.js'
+import { Connection } from '../../src/wormhole/tunnel/connection.js'
+import { FrameWriter } from '../../src/wormhole/tunnel/frame.js'
+import { Greeter } from '../../src/wormhole/tunnel/greeting.js'
+import { Handshake } from '../../src/wormhole/tunnel/handshake.js'
 import { Prng } from './prng.js'
-import { ADDRESS, type Passing, sinks, TunnelWorld } from './tunnel.js'
+import { ADDRESS, KEY, type Passing, sinks, TunnelWorld } from './tunnel.js'
 
 const HEADER = Buffer.from('a service')
 const VICTIM: Endpoint = { address: '198.51.100.9', port: 53 }
@@ -110,7 +115,7 @@ test('a peer whose address changes is followed after a challenge; the stream goe
   for (const moving of ['a', 'b'] as const) {
     const prng = new Prng(4)
     const world = new TunnelWorld(prng, { delay: 10 })
-    const { complete, right } = transfer(world, prng, 16 * MIB)
+    const { complete, right } = transfer(world, prng, 8 * MIB)
     world.run(100)
     const elsewhere = { address: '203.0.113.7', port: 40_000 }
     world[moving].address = elsewhere
@@ -193,4 +198,65 @@ test('an authentic peer that breaks the protocol ends its tunnel, and nothing el
   assert.ok(world.run(5_000, () => world.b.has('over') && world.a.has('over')))
   const last = world.b.events.at(-1)
   assert.ok(last?.name === 'over' && last.ending.name === 'failed')
+})
+
+/** A responder, and the sealer of an initiator that has its key and means no good. */
+function captured(prng: Prng): { victim: Connection; sealer: Sealer } {
+  const { bytes: random } = prng
+  const victim = new Connection({ initiator: false, key: KEY, remote: ADDRESS.a, random }, 0)
+  const options = { initiator: true, random, remote: ADDRESS.b }
+  const handshake = new Handshake(options, new Greeter(true, KEY, random), 0)
+  handshake.tick(0)
+  for (const { data } of handshake.transmits()) victim.receive(0, data, ADDRESS.a)
+  const answers: Buffer[] = []
+  victim.transmit(0, (data) => answers.push(data))
+  for (const data of answers) {
+    const outcome = handshake.receive(0, data, ADDRESS.b)
+    if (outcome.name === 'done') return { victim, sealer: outcome.keys.sealer }
+  }
+  return assert.fail('no welcome')
+}
+
+test('whatever an authentic peer sends, nothing is thrown, and what is held stays bounded', () => {
+  const prng = new Prng(10)
+  const id = () => prng.integer(0, prng.chance(0.9) ? 8 : 40_000)
+  const number = () => (prng.chance(0.9) ? prng.integer(0, 70_000) : prng.integer(0, 2 ** 50))
+  const frames: ((writer: FrameWriter) => void)[] = [
+    (writer) => writer.ping(),
+    (writer) => writer.ack(1, () => [prng.integer(3, 9), prng.integer(0, 3)], 1),
+    (writer) => writer.challenge(prng.bytes(8)),
+    (writer) => writer.response(prng.bytes(8)),
+    (writer) => writer.reset(id(), prng.integer(0, 255), prng.bytes(9)),
+    (writer) => writer.window(id(), number()),
+    (writer) => writer.flowOpen(id(), prng.bytes(prng.integer(0, 100))),
+    (writer) => writer.flowData(id(), prng.bytes(prng.integer(0, 100))),
+    (writer) => writer.flowClose(id()),
+    (writer) => {
+      const length = prng.integer(0, 100)
+      writer.stream(id(), prng.chance(0.5) ? 0 : number(), length, prng.chance(0.2))
+      writer.at += length
+    },
+    (writer) => {
+      writer.target[writer.at++] = prng.integer(0, 255)
+    },
+  ]
+  const seen = new Set<string>()
+  for (let run = 0; run < 1_000; run++) {
+    const { victim, sealer } = captured(prng)
+    for (let packet = 0; packet < 40 && victim.state !== 'over'; packet++) {
+      const datagram = Buffer.alloc(1_200)
+      const writer = new FrameWriter(datagram, HEADER_LENGTH, datagram.length - TAG_LENGTH)
+      const kinds = run % 2 === 0 ? frames.length - 1 : frames.length
+      const count = prng.integer(1, 4)
+      for (let frame = 0; frame < count; frame++) frames[prng.integer(0, kinds - 1)]?.(writer)
+      sealer.seal(datagram, packet)
+      victim.receive(packet, datagram, ADDRESS.a)
+      victim.tick(packet)
+      while (victim.transmit(packet, () => {}));
+      for (const event of victim.events()) seen.add(event.name)
+      assert.ok(victim.figures.streams <= 4_096 && victim.figures.flows <= 4_096)
+    }
+  }
+  for (const name of ['ready', 'over', 'flow', 'flow-closed', 'readable', 'reset'])
+    assert.ok(seen.has(name), name)
 })

@@ -369,6 +369,11 @@ for (const [name, weather, share] of [
   ['20 ms', { delay: 10, rate: 12_500, queue: 125_000 }, 0.85],
   ['100 ms', { delay: 50, rate: 12_500, queue: 500_000 }, 0.7],
   ['20 ms with 1% loss', { delay: 10, rate: 12_500, queue: 125_000, loss: 0.01 }, 0.8],
+  [
+    '20 ms, between machines so busy that a process gets a turn each 20 ms',
+    { delay: 10, rate: 12_500, queue: 500_000, turns: 20 },
+    0.75,
+  ],
   ['20 ms with 1% reordered', { delay: 10, rate: 12_500, queue: 125_000, duplication: 0.01, jitter: 2 }, 0.8],
 ] as const) {
   test(`one stream fills a link of 100 Mbit/s and ${name}`, () => {

@@ -17,6 +17,8 @@ export interface TunnelWeather {
   readonly queue?: number
   /** Larger datagrams are lost. */
   readonly mtu?: number
+  /** The machines are busy: each process gets a turn only so often, and meanwhile datagrams wait in its socket. */
+  readonly turns?: number
 }
 
 export const KEY = Buffer.alloc(32, 0x5a)
@@ -41,6 +43,8 @@ export class TunnelSide {
   onevent: ((event: ConnectionEvent) => void) | undefined
   /** Since when it takes part; before, datagrams meet a closed port. */
   started: boolean
+  /** What waits for the next turn of its process. */
+  readonly waiting: { readonly data: Buffer; readonly from: Endpoint }[] = []
 
   constructor(name: 'a' | 'b', core: Connection, started: boolean) {
     this.name = name
@@ -157,8 +161,19 @@ export class TunnelWorld {
     this.at(at, () => {
       if (this.#wakes.get(side) !== at) return
       this.#wakes.delete(side)
-      this.pump(side)
+      this.#turn(side, at)
     })
+  }
+
+  /** The process of a side gets a turn, now or when the machine lets it. */
+  #turn(side: TunnelSide, at: number): void {
+    const { turns = 0 } = this.weather
+    const run = () => {
+      for (const { data, from } of side.waiting.splice(0)) side.core.receive(this.now, data, from)
+      this.pump(side)
+    }
+    if (turns === 0) run()
+    else this.at((Math.floor(at / turns) + 1) * turns, run)
   }
 
   #report(side: TunnelSide): void {
@@ -199,8 +214,8 @@ export class TunnelWorld {
         // a NAT that lost its mapping drops what is sent to the old one
         if (!target.started || target.address.address !== to.address || target.address.port !== to.port)
           return
-        target.core.receive(this.now, bytes, source)
-        this.pump(target)
+        target.waiting.push({ data: bytes, from: source })
+        this.#turn(target, this.now)
       })
     }
   }

@@ -2,6 +2,7 @@ import { type Mailbox, openRendezvous, type Rendezvous } from '../../../rendezvo
 import { ERROR_CODES, type ErrorCode, PlexusError } from '../../errors/index.js'
 import { deadline, type Logger } from '../../net/index.js'
 import { systemClock, systemRandom } from '../clock.js'
+import type { RendezvousOptions } from '../rendezvous-options.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /**
@@ -23,7 +24,8 @@ export async function checkRendezvous(
     readonly identity: string
     readonly app: string
     readonly stateDirectory: string
-    readonly bootstrap: readonly string[]
+    /** What the flags say to the rendezvous that they configure. */
+    readonly options: RendezvousOptions
     readonly log: Logger
     readonly signal: AbortSignal
   },
@@ -36,7 +38,7 @@ export async function checkRendezvous(
       random: systemRandom,
       log: ear.log,
       stateDirectory: options.stateDirectory,
-      options: options.bootstrap.length > 0 ? { 'dht-bootstrap': options.bootstrap } : {},
+      options: options.options,
       environment: process.env,
     })
   } catch (thrown) {

@@ -49,9 +49,21 @@ const PROBE_RTT_TIME = 100
 const LOSS_LIMIT = 0.04
 const LOSS_SAMPLE = 200
 
-/** Bursts of at most this long at the present rate, in ms: timers wake us each millisecond, or a little later. */
+/**
+ * Bursts of at most this long at the present rate, in ms: timers wake us each millisecond, or a little later. On a busy
+ * machine they wake us much later: a burst is then as long as that, or what was not sent meanwhile never would be.
+ */
 const BURST = 3
 const MIN_BURST = 10
+const MAX_LATENESS = 50
+/** How fast lateness is forgotten: half of it in this many ms. */
+const LATENESS_HALF_LIFE = 500
+
+/** What batches of acknowledgements bring beyond the rate counts for this many round trips, at least 200 ms. */
+const AGGREGATION_ROUNDS = 5
+const AGGREGATION_LIFE = 200
+/** And at most what the path carries in so many ms. */
+const MAX_AGGREGATION = 50
 
 export class Congestion {
   state: CongestionState = 'startup'
@@ -83,6 +95,16 @@ export class Congestion {
   #sampleDelivered = 0
   #tokens: number
   #tokensAt = 0
+  /** When the pacing will let the next datagram go, and how late we were of late when it had. */
+  #dueAt = Number.POSITIVE_INFINITY
+  #lateness = 0
+  #latenessAt = 0
+  /** The present run of acknowledgements faster than the rate, and the most that one brought: now and before. */
+  #runAt = 0
+  #runAcked = 0
+  #aggregation: [number, number] = [0, 0]
+  #aggregationEnd = 0
+  #batch = 0
 
   constructor(datagram: number) {
     this.datagram = datagram
@@ -104,7 +126,9 @@ export class Congestion {
     const least = MIN_WINDOW * this.datagram
     if (this.rate === 0) return INITIAL_WINDOW * this.datagram
     const product = this.rate * this.#minRtt
-    const spare = this.rate * HOST_ALLOWANCE + 3 * this.datagram
+    // in startup the rate is not yet known to which batches could be compared
+    const aggregated = this.state === 'startup' ? 0 : Math.max(...this.#aggregation)
+    const spare = this.rate * HOST_ALLOWANCE + aggregated + 3 * this.datagram
     if (this.state === 'probe-rtt') return Math.max(least, 0.5 * product + spare)
     const gain = this.state === 'startup' ? STARTUP_GAIN : WINDOW_GAIN
     const started = this.state === 'startup' ? INITIAL_WINDOW * this.datagram : least
@@ -129,7 +153,9 @@ export class Congestion {
   admits(now: number, size: number): boolean {
     if (this.inflight + size > this.window) return false
     this.#refill(now)
-    return this.#tokens >= 0
+    if (this.#tokens >= 0) return true
+    this.#dueAt = now - this.#tokens / this.pace
+    return false
   }
 
   /** When the pacing lets the next datagram go, in ms; Infinity while the window is full. */
@@ -174,6 +200,7 @@ export class Congestion {
     this.#delivered += sent.size
     this.#deliveredAt = now
     this.#sampleAcked++
+    this.#batch += sent.size
     if (!this.#newest || sent.state.delivered >= this.#newest.state.delivered) this.#newest = sent
     if (this.#appLimitedUntil > 0 && this.#delivered > this.#appLimitedUntil) this.#appLimitedUntil = 0
   }
@@ -188,6 +215,7 @@ export class Congestion {
     const sent = this.#newest
     this.#newest = undefined
     if (sent) {
+      this.#aggregate(now)
       this.#sample(now, sent)
       this.#firstSentAt = sent.sentAt
       if (sent.state.delivered >= this.#roundEnd) {
@@ -215,14 +243,41 @@ export class Congestion {
   }
 
   #refill(now: number): void {
-    const most = Math.max(MIN_BURST * this.datagram, this.pace * BURST)
-    if (now > this.#tokensAt) {
-      this.#tokens = Math.min(
-        Math.max(most, this.#rate === 0 ? INITIAL_WINDOW * this.datagram : 0),
-        this.#tokens + (now - this.#tokensAt) * this.pace,
-      )
-      this.#tokensAt = now
+    if (now <= this.#tokensAt) return
+    if (now > this.#dueAt) this.#late(now, now - this.#dueAt)
+    this.#dueAt = Number.POSITIVE_INFINITY
+    const burst = BURST + this.#lateness * 0.5 ** ((now - this.#latenessAt) / LATENESS_HALF_LIFE)
+    const least = (this.#rate === 0 ? INITIAL_WINDOW : MIN_BURST) * this.datagram
+    this.#tokens += (now - this.#tokensAt) * this.pace
+    this.#tokens = Math.min(Math.max(least, this.pace * burst), this.#tokens)
+    this.#tokensAt = now
+  }
+
+  /** We were woken this late although something waited for the pacing. */
+  #late(now: number, ms: number): void {
+    const left = this.#lateness * 0.5 ** ((now - this.#latenessAt) / LATENESS_HALF_LIFE)
+    this.#lateness = Math.min(MAX_LATENESS, Math.max(ms, left))
+    this.#latenessAt = now
+  }
+
+  /**
+   * A busy peer, or a radio link, acknowledges in batches: what one brings beyond the rate must be under way besides,
+   * or the rate falls to what the window allows (draft-ietf-ccwg-bbr section 5.5.9, extra_acked).
+   */
+  #aggregate(now: number): void {
+    const batch = this.#batch
+    this.#batch = 0
+    if (this.#runAcked <= this.rate * (now - this.#runAt)) {
+      this.#runAt = now
+      this.#runAcked = 0
     }
+    this.#runAcked += batch
+    if (now >= this.#aggregationEnd) {
+      this.#aggregation = [0, this.#aggregation[0]]
+      this.#aggregationEnd = now + Math.max(AGGREGATION_LIFE, AGGREGATION_ROUNDS * this.#minRtt)
+    }
+    const extra = Math.min(this.#runAcked - this.rate * (now - this.#runAt), this.rate * MAX_AGGREGATION)
+    this.#aggregation[0] = Math.max(this.#aggregation[0], extra)
   }
 
   /** draft-cheng-iccrg-delivery-rate-estimation, section 3.3. */

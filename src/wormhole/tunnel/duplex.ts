@@ -42,6 +42,7 @@ export class CoreDuplex extends Duplex implements TunnelStream {
 
   /** Hands on what came, until the reader has enough. */
   deliver(): void {
+    this.#core.announced = false
     while (this.#reading && !this.destroyed) {
       const data = this.#core.read(this.#host.now())
       if (data === undefined) break

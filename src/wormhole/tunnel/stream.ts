@@ -47,7 +47,7 @@ export class CoreStream {
   queued = false
   /** Its writer waits until it takes more. */
   hungry = false
-  /** It is known to be readable, and was not looked at since. */
+  /** It is known to be readable, and nobody came for it since. */
   announced = false
   /** A new limit waits to be told. */
   granting = false

@@ -246,7 +246,10 @@ class RunningTunnel implements Tunnel {
       case 'stream': {
         const duplex = this.#duplexOf(event.stream)
         if (this.#onstream) this.#onstream(duplex, event.header)
-        else this.#waitingStreams.push([duplex, event.header])
+        else {
+          duplex.on('error', () => {}) // a reset while nobody has it is nobody's error
+          this.#waitingStreams.push([duplex, event.header])
+        }
         return
       }
       case 'reset':

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { systemClock, systemRandom } from '../../src/cli/clock.js'
+import { createIdentity, parseIdentity } from '../../src/identity/index.js'
+import { formatEndpoint, silent } from '../../src/net/index.js'
+import { StunServer } from '../../src/stun/index.js'
+import { MailServer, mailServerMissing } from '../support/mail-server.js'
+import { Program } from '../support/program.js'
+
+const [ALICE, BOB] = ['alice@example.com', 'bob@example.com']
+const [INVITER, ACCEPTER] = [`${ALICE}/laptop`, `${BOB}/server`]
+const RUNS = 10
+
+describe('two processes over Postfix and Dovecot', { skip: mailServerMissing() }, () => {
+  let server: MailServer
+  let stun: StunServer
+  const directory = mkdtempSync(join(tmpdir(), 'plexus-email-'))
+  const repository = join(directory, 'repo')
+
+  before(async () => {
+    const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
+    for (const name of [INVITER, ACCEPTER]) await createIdentity(repository, parseIdentity(name), options)
+    server = await MailServer.start([ALICE, BOB])
+    stun = await StunServer.open({ listen: { address: '127.0.0.1', port: 0 }, log: silent })
+  })
+  after(async () => {
+    await stun?.close()
+    await server?.stop()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  const args = (host: string, user: string, changes: Readonly<Record<string, string | undefined>> = {}) => {
+    const [endpoint] = stun.endpoints
+    const { 'email-password': _, ...options } = server.options(user, changes)
+    return [
+      `--app-repo=${repository}`,
+      `--state-dir=${join(directory, user)}`,
+      `--host-info=${host}`,
+      `--stun-server=${endpoint ? formatEndpoint(endpoint) : ''}`,
+      '--rendezvous=email:',
+      ...Object.entries(options).flatMap(([name, value]) =>
+        value === undefined ? [] : [`--${name}=${value}`],
+      ),
+    ]
+  }
+  const env = { PLEXUS_OPT_EMAIL_PASSWORD: 'secret' }
+
+  test(`pair ${RUNS} times of ${RUNS}, and nothing of it stays in a mailbox`, async (t) => {
+    const accepter = new Program(['--accept', ...args(ACCEPTER, BOB)], { env })
+    try {
+      await accepter.said(/ready for invites/)
+      const times: number[] = []
+      for (let run = 0; run < RUNS; run++) {
+        const began = performance.now()
+        const inviter = new Program([`--peer-info=${ACCEPTER}`, ...args(INVITER, ALICE)], { env })
+        const { code, stderr } = await inviter.ended
+        assert.equal(code, 0, stderr)
+        times.push(performance.now() - began)
+        if (run === 0) t.diagnostic(stderr)
+      }
+      times.sort((a, b) => a - b)
+      t.diagnostic(
+        `start to end of the inviter, ms: median ${times[RUNS / 2]?.toFixed(0)}, all ${times.map((ms) => ms.toFixed(0)).join(' ')}`,
+      )
+    } finally {
+      const { stderr } = await accepter.end()
+      t.diagnostic(stderr.split('\n').slice(0, 12).join('\n'))
+    }
+    assert.deepEqual(server.mails(ALICE), [])
+    assert.deepEqual(server.mails(BOB), [])
+  })
+
+  test('a wrong password ends an inviter with 2; an accepter says so once and stays', async () => {
+    const wrong = { PLEXUS_OPT_EMAIL_PASSWORD: 'wrong' }
+    const inviter = new Program([`--peer-info=${ACCEPTER}`, ...args(INVITER, ALICE)], { env: wrong })
+    const { code, stderr } = await inviter.ended
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, /refuses the login.*\[EMAIL_LOGIN\]/)
+    assert.doesNotMatch(stderr, /wrong/)
+    const accepter = new Program(['--accept', ...args(ACCEPTER, BOB)], { env: wrong })
+    await accepter.said(/refuses the login/)
+    assert.equal(accepter.process.exitCode, null)
+    assert.equal(accepter.times(/refuses the login/), 1)
+    await accepter.end()
+  })
+
+  test('a certificate of an unknown authority ends an inviter with 2', async () => {
+    const words = args(INVITER, ALICE, { 'email-ca': undefined })
+    const { code, stderr } = await new Program([`--peer-info=${ACCEPTER}`, ...words], { env }).ended
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, /is not trusted.*\[EMAIL_CERTIFICATE\]/)
+  })
+})
