@@ -34,7 +34,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       code = value
     })
   const completing = argv[0] === '--get-yargs-completions'
-  const program = yargs(completing ? [...argv] : joinWords(argv, ALL_FLAGS))
+  const program = yargs(completing ? [...argv] : joinWords(argv, flagsOf(argv)))
     .scriptName('plexus')
     .usage(
       'plexus [command] [--flag=value …]\n\nLets two machines behind NATs reach each other directly, then starts your command.',
@@ -275,6 +275,11 @@ const ALL_FLAGS: readonly Flag[] = [
   ...PING_FLAGS,
   ...WORMHOLE_FLAGS,
 ]
+
+/** Those that a word may be; what the wormhole takes is for others a value, as in `--exec-args "--purpose=export"`. */
+function flagsOf([command]: readonly string[]): readonly Flag[] {
+  return command === 'wormhole' ? ALL_FLAGS : ALL_FLAGS.filter((flag) => !FORWARDING_FLAGS.includes(flag))
+}
 
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
 function refusal(message: string, argv: readonly string[]): PlexusError {

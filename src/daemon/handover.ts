@@ -1,3 +1,4 @@
+import { PlexusError } from '../errors/index.js'
 import {
   type Child,
   type Command,
@@ -14,9 +15,23 @@ import { type Passage, shortSession } from '../pairing/index.js'
 import type { DaemonSettings } from './settings.js'
 import { runTunnel } from './tunnelling.js'
 
-/** What the peer of a passage speaks: here belongs the one that a passage of plexus 3 will name. */
-function dialectOf(_passage: Passage): Dialect {
-  return 'plexus-4'
+/** What the peer of a passage speaks: one that came about in the plexus-3 dialect has no keys, only 64 bits. */
+function dialectOf(passage: Passage): Dialect {
+  return 'keys' in passage ? 'plexus-4' : 'plexus-3'
+}
+
+/** @throws PlexusError DIALECT for a peer that has no tunnel; then the port is closed */
+async function refuseOlder(passage: Passage): Promise<void> {
+  if (dialectOf(passage) === 'plexus-4') return
+  await passage.port.close()
+  throw new PlexusError(
+    'DIALECT',
+    'A plexus 3.x peer has no tunnel: only --exec-command=wormhole serves it.',
+    {
+      advice:
+        'Give this peer a plexus of its own, with --exec-command=wormhole in place of --export or --import.',
+    },
+  )
 }
 
 /** What a passage tells the command. */
@@ -54,7 +69,10 @@ export async function handOver(
   signal?: AbortSignal,
 ): Promise<Running | undefined> {
   const { context, command, carrier, print } = settings
-  if (carrier) return runTunnel(settings, carrier, passage, signal)
+  if (carrier) {
+    await refuseOlder(passage)
+    return runTunnel(settings, carrier, passage, signal)
+  }
   const values = wildcardsOf(passage, context.repository)
   if (command === undefined) {
     await passage.port.close()
