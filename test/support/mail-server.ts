@@ -98,6 +98,17 @@ export class MailServer {
     return this.#options.at ? this.address : 'localhost'
   }
 
+  /** The options of servers in a namespace, at its address; nobody there tells names by addresses. */
+  static inside(
+    machine: Pick<NonNullable<MailServerOptions['at']>, 'spawn'>,
+    address = '',
+    more: MailServerOptions = {},
+  ): MailServerOptions {
+    const spawn = machine.spawn.bind(machine)
+    const postfix = ['smtpd_peername_lookup = no', ...(more.postfix ?? [])]
+    return { ...more, at: { address, spawn }, postfix }
+  }
+
   get ca(): string {
     return join(this.directory, 'ca.pem')
   }
@@ -115,6 +126,20 @@ export class MailServer {
       'email-ca': this.ca,
       ...changes,
     }
+  }
+
+  /** The flags of the program for a user, with the password in a file. */
+  flags(user: string, changes: Parameters<MailServer['options']>[1] = {}): string[] {
+    const password = this.#conf('password')
+    writeFileSync(password, 'secret\n', { mode: 0o600 })
+    const options = this.options(user, {
+      'email-password': undefined,
+      'email-password-file': password,
+      ...changes,
+    })
+    return Object.entries(options).flatMap(([name, value]) =>
+      value === undefined ? [] : [`--${name}=${value}`],
+    )
   }
 
   /** The files of a user's mail: one for each message of a folder, INBOX by default. */
@@ -144,7 +169,10 @@ export class MailServer {
 
   /** Runs doveadm for the server, and gives what it prints. */
   doveadm(...args: readonly string[]): string {
-    return execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), ...args], { encoding: 'utf8' })
+    return execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), ...args], {
+      encoding: 'utf8',
+      maxBuffer: 64 << 20, // a line for each of many mails
+    })
   }
 
   /** Cuts every IMAP connection of a user. */
@@ -166,8 +194,12 @@ export class MailServer {
     await listening(this.ports.smtps, this.#postfix)
   }
 
+  /** The script that was started waits for the master, which it does not pass signals on to. */
   async stopPostfix(): Promise<void> {
-    await ended(this.#postfix)
+    if (!this.#postfix || this.#postfix.exitCode !== null || this.#postfix.signalCode !== null) return
+    const gone = once(this.#postfix, 'exit')
+    process.kill(Number(readFileSync(this.#conf('queue/pid/master.pid'), 'utf8')))
+    await gone
   }
 
   /** Makes Postfix answer 451 to every recipient, or no longer. */
