@@ -59,7 +59,7 @@ export class MailServer {
   /** The ports: implicit TLS, then STARTTLS. */
   ports = { smtps: 465, submission: 587, imaps: 993, imap: 143 }
   readonly address: string
-  readonly #options: MailServerOptions
+  #options: MailServerOptions
   #postfix: ChildProcess | undefined
   #dovecot: ChildProcess | undefined
 
@@ -155,10 +155,10 @@ export class MailServer {
   }
 
   /** Puts a mail into a folder as a delivery or another client would. */
-  append(user: string, folder: string, text: string): void {
+  append(user: string, folder: string, text: string, settings: readonly string[] = []): void {
     const { status, stderr } = spawnSync(
       '/usr/bin/doveadm',
-      ['-c', this.#conf('dovecot.conf'), 'save', '-u', user, '-m', folder],
+      ['-c', this.#conf('dovecot.conf'), ...settings, 'save', '-u', user, '-m', folder],
       {
         input: text,
         encoding: 'utf8',
@@ -200,6 +200,18 @@ export class MailServer {
     const gone = once(this.#postfix, 'exit')
     process.kill(Number(readFileSync(this.#conf('queue/pid/master.pid'), 'utf8')))
     await gone
+  }
+
+  /** Starts both again with other lines in their configuration. */
+  async reconfigure({
+    dovecot = '',
+    postfix = [],
+  }: Pick<MailServerOptions, 'dovecot' | 'postfix'>): Promise<void> {
+    this.#options = { ...this.#options, dovecot, postfix }
+    await Promise.all([this.stopDovecot(), this.stopPostfix()])
+    this.#configureDovecot()
+    this.#configurePostfix()
+    await Promise.all([this.startDovecot(), this.startPostfix()])
   }
 
   /** Makes Postfix answer 451 to every recipient, or no longer. */
@@ -245,6 +257,8 @@ export class MailServer {
     writeFileSync(this.#conf('san'), `subjectAltName=DNS:localhost,DNS:mail.example.com,IP:${this.address}\n`)
     const signing = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
     openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.pem', ...signing)
+    openssl('req', ...fresh, '-keyout', 'client.key', '-out', 'client.csr', '-subj', '/CN=client')
+    openssl('x509', '-req', '-in', 'client.csr', '-out', 'client.pem', ...signing.slice(0, -2))
     chmodSync(this.#conf('server.key'), 0o644) // whoever delivers for Dovecot reads its configuration whole
   }
 
@@ -270,7 +284,7 @@ export class MailServer {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   await Promise.all(servers.map((server) => once(server, 'listening')))
   const ports = servers.map((server) => (server.address() as { port: number }).port)

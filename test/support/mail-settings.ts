@@ -63,6 +63,11 @@ service imap-login {
   ssl = yes
  }
 }
+service anvil {
+ unix_listener anvil-auth-penalty {
+  mode = 0
+ }
+}
 service auth {
  unix_listener ${directory}/auth {
   mode = 0666
