@@ -271,6 +271,8 @@ export class MailServer {
   #configureDovecot(): void {
     writeFileSync(this.#conf('users'), this.users.map((user) => `${user}:{PLAIN}secret\n`).join(''))
     writeFileSync(this.#conf('dovecot.conf'), dovecotConf(this.#settings()))
+    writeFileSync(this.#conf('dovecot.log'), '', { flag: 'a' })
+    chmodSync(this.#conf('dovecot.log'), 0o666) // whoever delivers writes to it too
   }
 
   #configurePostfix(more?: readonly string[]): void {

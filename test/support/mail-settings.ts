@@ -68,6 +68,11 @@ service anvil {
   mode = 0
  }
 }
+service stats {
+ unix_listener stats-writer {
+  mode = 0666
+ }
+}
 service auth {
  unix_listener ${directory}/auth {
   mode = 0666
