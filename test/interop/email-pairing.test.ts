@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -10,6 +10,7 @@ import { formatEndpoint, silent } from '../../src/net/index.js'
 import { StunServer } from '../../src/stun/index.js'
 import { MailServer, mailServerMissing } from '../support/mail-server.js'
 import { Program } from '../support/program.js'
+import { ROOT } from '../support/readme.js'
 
 const [ALICE, BOB] = ['alice@example.com', 'bob@example.com']
 const [INVITER, ACCEPTER] = [`${ALICE}/laptop`, `${BOB}/server`]
@@ -94,6 +95,34 @@ describe('two processes over Postfix and Dovecot', { skip: mailServerMissing() }
     const { code, stderr } = await new Program([`--peer-info=${ACCEPTER}`, ...words], { env }).ended
     assert.equal(code, 2, stderr)
     assert.match(stderr, /is not trusted.*\[EMAIL_CERTIFICATE\]/)
+  })
+
+  test('the account of docs/email.md, with the servers here, carries a message', async () => {
+    const password = join(directory, 'password')
+    writeFileSync(password, 'secret\n', { mode: 0o600 })
+    const here = {
+      rendezvous: 'email:',
+      'email-smtps': `localhost:${server.ports.smtps}`,
+      'email-imaps': `localhost:${server.ports.imaps}`,
+      'email-login': BOB,
+      'email-password-file': password,
+    }
+    for (const page of ['docs/email.md', 'README.md']) {
+      const [, example = ''] =
+        /```ini\n(rendezvous[\s\S]*?)```/.exec(readFileSync(join(ROOT, page), 'utf8')) ?? []
+      const lines = example.trim().split('\n')
+      assert.deepEqual(lines.map((line) => line.split(' = ')[0]).sort(), Object.keys(here).sort(), page)
+      assert.ok(example.includes('rendezvous = email:') && example.includes(`email-login = ${BOB}`), page)
+    }
+    const config = join(directory, 'plexus.conf')
+    const lines = Object.entries(here).map(([name, value]) => `${name} = ${value}\n`)
+    writeFileSync(config, `${lines.join('')}email-ca = ${server.ca}\n`, { mode: 0o600 })
+    const [repo, state, host, stunServer] = args(ACCEPTER, BOB)
+    const words = ['check', repo, state, host, stunServer, `--config=${config}`].filter(
+      (word) => word !== undefined,
+    )
+    const { stdout, stderr } = await new Program(words).ended
+    assert.match(stdout + stderr, /email:bob@example\.com carried a message/)
   })
 
   test('names that cannot be resolved for a while keep nobody from pairing', {
