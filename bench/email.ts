@@ -245,7 +245,7 @@ async function full(): Promise<void> {
       server
         .doveadm('fetch', '-u', filled, 'uid flags', 'mailbox', 'INBOX', 'ALL')
         .replaceAll(' \\Recent', '')
-    const before = flags()
+    const before = flags() // a message of ours that is not removed yet comes after all of these
     const found = {
       [empty]: [] as Awaited<ReturnType<typeof receive>>[],
       [filled]: [] as Awaited<ReturnType<typeof receive>>[],
@@ -267,7 +267,7 @@ async function full(): Promise<void> {
           `message after ${ms(each.map(({ arrived }) => arrived))} ms more, in all ${ms(all)} ms; SELECT by hand ${ms(byHand[user] ?? [])} ms`,
       )
     }
-    say(`${format}: flags of the ${count} ${flags() === before ? 'unchanged' : 'CHANGED'}`)
+    say(`${format}: flags of the ${count} ${flags().startsWith(before) ? 'unchanged' : 'CHANGED'}`)
     await server.stop()
   }
 }

@@ -21,8 +21,8 @@ const ROUND = 55_000
 /** The pause between two looks in ms where the server has no IDLE, while somebody waits or not. */
 const WAITING_POLL = 3000
 const POLL = 20_000
-/** What may yet be removed once the end is asked for, in ms. */
-const LAST_MANNERS = 1000
+/** How long removing what was read may take once the end is asked for, in ms: a large Maildir takes more than one second. */
+const LAST_MANNERS = 1500
 /** Mails that are opened in one go: what they hold is in memory together. */
 const OPENED = 16
 /** Mailboxes remembered that messages went to or came from. */
