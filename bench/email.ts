@@ -275,7 +275,7 @@ async function full(): Promise<void> {
 async function deferred(): Promise<void> {
   const ground = await Ground.open()
   const accepter = await ground.accepter(['--rendezvous=email:'])
-  ground.mail.defer(true)
+  await ground.mail.defer(true)
   const given = setTimeout(DEFERRED).then(() => ground.mail.defer(false))
   await ground.pairings(`451 for ${DEFERRED / 1000} s`, 1, ['--rendezvous=email:'], accepter)
   await given

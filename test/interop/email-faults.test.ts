@@ -137,7 +137,7 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
   test('a server that takes nothing for a while is tried again', async (t) => {
     const [alice, bob, mailbox] = [await open(t, ALICE), await open(t, BOB), mailboxOf(BOB)]
     const messages = receive(bob, mailbox)
-    server.defer(true)
+    await server.defer(true)
     const [message, refused] = [systemRandom(500), systemRandom(500)]
     const given = AbortSignal.timeout(1000)
     await assert.rejects(post(alice, mailbox, refused, given), {
@@ -145,7 +145,7 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
       message: /451/,
     })
     const posted = post(alice, mailbox, message)
-    server.defer(false)
+    await server.defer(false)
     await posted
     assert.deepEqual((await messages.next()).value, message)
   })

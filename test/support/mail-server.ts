@@ -215,11 +215,12 @@ export class MailServer {
   }
 
   /** Makes Postfix answer 451 to every recipient, or no longer. */
-  defer(on: boolean): void {
+  async defer(on: boolean): Promise<void> {
+    await this.stopPostfix() // after a reload the next mail might still meet the old rules
     this.#configurePostfix(
       on ? ['smtpd_recipient_restrictions = check_recipient_access static:{451 4.3.0 later}'] : [],
     )
-    process.kill(this.#master, 'SIGHUP') // as `postfix reload` does, which would have to run in the same namespace
+    await this.startPostfix()
   }
 
   async stop(): Promise<void> {
