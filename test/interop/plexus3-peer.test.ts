@@ -43,7 +43,11 @@ before(async () => {
 after(() => rm(scratch, { recursive: true, force: true }))
 
 /** The Python peer, who is Alice. */
-function pythonPeer(directory: string, role: 'inviter' | 'accepter', options: readonly string[]): Plexus3Peer {
+function pythonPeer(
+  directory: string,
+  role: 'inviter' | 'accepter',
+  options: readonly string[],
+): Plexus3Peer {
   const names = ['--me', formatIdentity(ALICE), '--peer', formatIdentity(BOB), '--app', APP]
   const common = ['--repo', scratch, ...names, '--bind', '127.0.0.1:0', '--mail-dir', directory]
   return new Plexus3Peer(role, [...common, ...options])

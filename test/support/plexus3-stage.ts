@@ -63,7 +63,9 @@ export class Plexus3Stage {
 
   /** Starts the program. */
   program(more: readonly string[], host = OURS, state = 'state'): Program {
-    return new Program([...this.words(host, state), ...more], { env: { PLEXUS_OPT_EMAIL_PASSWORD: 'secret' } })
+    return new Program([...this.words(host, state), ...more], {
+      env: { PLEXUS_OPT_EMAIL_PASSWORD: 'secret' },
+    })
   }
 
   /** Starts an accepter, and waits until invites can come. */
