@@ -1,49 +1,165 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, afterEach, before, describe, test } from 'node:test'
+import { plexus3Peer } from '../support/plexus3-peer.js'
 import { OURS, Plexus3Stage, stageMissing, THEIRS } from '../support/plexus3-stage.js'
 
-/** What the passage says of the secret, as `PLEXUS_SECRET=…`. */
+const CAROL = 'carol@example.com/desk'
+const [OUR_BOX, THEIR_BOX] = ['bob@example.com', 'alice@example.com']
+const LINE = 'PLEXUS 3.0 127.0.0.1 40000'
+/** A test is over by then whatever happens, in ms: a plexus-3 peer gives up after 60 s. */
+const LIMIT = 90_000
+
+/** What was printed of a passage. */
 const secretIn = (text: string) => /^PLEXUS_SECRET=(\d+)$/m.exec(text)?.[1]
 
-describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing() }, () => {
+describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing(), timeout: LIMIT }, () => {
   let stage: Plexus3Stage
+  const ends: (() => Promise<unknown>)[] = []
   before(async () => {
-    stage = await Plexus3Stage.open()
+    stage = await Plexus3Stage.open([CAROL])
+  })
+  afterEach(async () => {
+    for (const end of ends.splice(0)) await end()
   })
   after(() => stage?.close())
 
-  test('an accepter with --dialect=auto answers its invite', async () => {
-    const accepter = await stage.accepter(['--dialect=auto'])
-    const peer = stage.peer('inviter')
-    try {
-      await peer.hears('posted')
-      const { secret } = await peer.hears('paired')
-      await accepter.said(/PLEXUS_SECRET=/)
-      assert.equal(secretIn(accepter.stdout), secret)
-      assert.doesNotMatch(accepter.stdout, /PLEXUS_KEY/)
-    } finally {
-      await peer.close()
-      const { stderr } = await accepter.end()
-      process.stdout.write(stderr)
-    }
-    assert.deepEqual(stage.mail.mails('bob@example.com'), [])
+  const accepter = async (more: readonly string[]) => {
+    const program = await stage.accepter(more)
+    ends.push(() => program.end())
+    return program
+  }
+  const peer = (...given: Parameters<Plexus3Stage['peer']>) => {
+    const other = stage.peer(...given)
+    ends.push(() => other.close())
+    return other
+  }
+  const sealed = (puzzle: number) => {
+    const names = ['--repo', stage.repository, '--me', THEIRS, '--peer', OURS, '--kind', 'invite']
+    return plexus3Peer(['seal', ...names, '--message', `${LINE} ${puzzle}`]).toString('latin1')
+  }
+
+  test('an accepter with --dialect=auto answers it, and a native inviter meanwhile', async () => {
+    const program = await accepter(['--dialect=auto'])
+    const other = peer('inviter')
+    const native = stage.program([`--peer-info=${OURS}`], CAROL, 'carol')
+    const { secret } = await other.hears('posted').then(() => other.hears('paired'))
+    const { code, stderr, stdout } = await native.ended
+    assert.equal(code, 0, stderr)
+    assert.match(stdout, /^PLEXUS_KEY=/m)
+    await program.said(new RegExp(`^PLEXUS_SECRET=${secret}$`, 'm'))
+    await program.said(new RegExp(`^PLEXUS_SECRET=${secretIn(stdout)}$`, 'm'))
+    assert.equal(program.stdout.match(/^PLEXUS_KEY=/gm)?.length, 1)
   })
 
-  test('an inviter with --dialect=plexus-3 is answered by it', async () => {
-    const peer = stage.peer('accepter')
-    try {
-      await peer.hears('waiting')
+  test('an accepter does so when the last datagram of the peer is lost', async () => {
+    const program = await accepter(['--dialect=plexus-3'])
+    const other = peer('inviter', ['--lose-last'])
+    const { secret } = await other.hears('posted').then(() => other.hears('paired'))
+    await program.said(/PLEXUS_SECRET=/)
+    assert.equal(secretIn(program.stdout), secret)
+    assert.match(program.stderr, /by the silence of a peer that was answered/)
+  })
+
+  for (const [how, more] of [
+    ['is answered by it', []],
+    ['is so when the last datagram of the peer is lost', ['--lose-last']],
+    ['is so by one that is done on the first valid datagram', ['--server']],
+  ] as const) {
+    test(`an inviter with --dialect=plexus-3 ${how}`, async () => {
+      const other = peer('accepter', more)
+      await other.hears('waiting')
       const inviter = stage.program(['--dialect=plexus-3', `--peer-info=${THEIRS}`])
-      await peer.hears('posted')
-      const { secret } = await peer.hears('paired')
+      await other.hears('posted')
+      const { secret } = await other.hears('paired')
       const { code, stdout, stderr } = await inviter.ended
-      process.stdout.write(stderr)
       assert.equal(code, 0, stderr)
       assert.equal(secretIn(stdout), secret)
-    } finally {
-      await peer.close()
+      assert.doesNotMatch(stdout, /PLEXUS_KEY/)
+    })
+  }
+
+  test('nothing of all that stays in our mailbox', () => {
+    assert.deepEqual(stage.mail.mails(OUR_BOX), [])
+  })
+
+  test('what we write arrives with exactly the headers that such a peer matches on, and opens with openssl', async () => {
+    const before = new Set(stage.mail.mails(THEIR_BOX))
+    const inviter = stage.program(['--dialect=plexus-3', `--peer-info=${THEIRS}`])
+    await inviter.said(/invite mailed/)
+    let file: string | undefined
+    while (file === undefined) {
+      file = stage.mail.mails(THEIR_BOX).find((each) => !before.has(each))
+      await new Promise((resolve) => setImmediate(resolve))
     }
-    assert.deepEqual(stage.mail.mails('bob@example.com'), [])
-    void OURS
+    await inviter.end()
+    const [head = '', body = ''] = readFileSync(file, 'latin1').split(/\r?\n\r?\n(.*)/s)
+    const lines = head.split(/\r?\n/)
+    const boundary = `----${Buffer.from(OUR_BOX).toString('hex')}`
+    for (const line of [
+      `From: server <${OUR_BOX}>`,
+      `To: laptop <${THEIR_BOX}>`,
+      'Subject: plexus invite',
+      'MIME-Version: 1.0',
+      `Content-Type: multipart/mixed; boundary=${boundary}`,
+    ]) {
+      assert.equal(lines.filter((each) => each === line).length, 1, `${line} in\n${head}`)
+    }
+    assert.equal(body.split(/\r?\n/)[0], `--${boundary}`)
+    const names = ['--repo', stage.repository, '--me', THEIRS, '--peer', OURS, '--kind', 'invite']
+    const message = plexus3Peer(['open', ...names], readFileSync(file, 'latin1')).toString()
+    assert.match(message, /^PLEXUS 3\.0 127\.0\.0\.1 \d+ \d+\n$/)
+  })
+
+  test('by the date of the server an invite is too old; the same words are taken once, across a restart', async () => {
+    const old = join(stage.mail.maildir(OUR_BOX), 'new', '1.old.test')
+    writeFileSync(old, sealed(1), { mode: 0o666 })
+    const then = Date.now() / 1000 - 11 * 60
+    utimesSync(old, then, then)
+    const first = await accepter(['--dialect=auto'])
+    await first.said(/was dropped: An invite was not answered: it arrived 11 minutes ago.*EXPIRED/)
+    const mail = sealed(2)
+    stage.mail.append(OUR_BOX, 'INBOX', mail)
+    await first.said(/invited by alice@example.com\/laptop in the plexus-3 dialect/)
+    await first.end()
+    const second = await accepter(['--dialect=auto'])
+    stage.mail.append(OUR_BOX, 'INBOX', mail)
+    await second.said(/was dropped: These words were said before.*REPLAYED/)
+    assert.equal(second.times(/invited by/), 0)
+  })
+
+  test('mail of others is left as it is, and so is an invite that is not to be answered', async () => {
+    const foreign = [
+      sealed(3).replace('Subject: plexus invite', 'Subject: plexus invites'),
+      sealed(3).replace('Subject: plexus invite', 'Subject: plexus accept'),
+      sealed(3).replace(`From: laptop <${THEIR_BOX}>`, 'From: laptop <mallory@example.com>'),
+      sealed(3).replace('To: server <', 'To: desk <'),
+    ]
+    for (const mail of foreign) stage.mail.append(OUR_BOX, 'INBOX', mail)
+    const native = await accepter([])
+    stage.mail.append(OUR_BOX, 'INBOX', sealed(4))
+    await native.said(/a mail that says it is from alice@example.com\/laptop.*--dialect=auto.*DIALECT/)
+    await native.end()
+    assert.equal(stage.mail.mails(OUR_BOX).length, foreign.length + 1)
+    const auto = await accepter(['--dialect=auto'])
+    await auto.said(/invited by alice@example.com\/laptop/)
+    await auto.end()
+    const left = stage.mail.mails(OUR_BOX)
+    assert.equal(left.length, foreign.length)
+    // in a Maildir the flags stand after the comma
+    for (const file of left) assert.match(file, /(:2,|\/new\/[^:]*)$/)
+  })
+
+  test('without email there is no such dialect, and a ping knows none', async () => {
+    const words = stage.words().filter((word) => !word.startsWith('--rendezvous'))
+    const { Program } = await import('../support/program.js')
+    const env = { PLEXUS_OPT_EMAIL_PASSWORD: 'secret' }
+    const elsewhere = new Program(['--accept', '--dialect=auto', ...words, '--rendezvous=dir:/tmp'], { env })
+    const { code, stderr } = await elsewhere.ended
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, /--dialect asks for 'auto', but no --rendezvous is email.*--rendezvous=email:/s)
+    const ping = new Program(['ping', THEIRS, '--dialect=plexus-3', ...stage.words()], { env })
+    assert.match((await ping.ended).stderr, /A plexus 3.x peer knows no ping.*DIALECT/)
   })
 })
