@@ -194,9 +194,10 @@ async function look(client: ImapFlow, next: number): Promise<Found[]> {
   const query = { uid: true, internalDate: true, size: true, headers: FIELDS }
   for await (const mail of client.fetch(`${next}:${LAST_UID}`, query, { uid: true })) {
     const { uid, headers, internalDate, size = 0 } = mail
-    if (uid < next) continue
-    const arrived = new Date(internalDate ?? 0).getTime()
-    found.push({ uid, header: size > MAX_LETTER ? '' : (headers?.toString('utf8') ?? ''), arrived })
+    // what the server says unasked of somebody's flags comes as a row too
+    if (!(uid >= next) || headers === undefined || internalDate === undefined) continue
+    const arrived = new Date(internalDate).getTime()
+    found.push({ uid, header: size > MAX_LETTER ? '' : headers.toString('utf8'), arrived })
   }
   return found
 }
