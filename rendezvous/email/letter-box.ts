@@ -4,6 +4,7 @@ import { Inbox } from '../inbox.js'
 import type { Letter, LetterHead, Letters, RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import type { Account } from './account.js'
+import { fetchRows } from './connection.js'
 import { type Folder, recent } from './folder.js'
 import { isAddress, type Mail } from './message.js'
 import type { Position } from './position.js'
@@ -168,12 +169,12 @@ export class LetterBox implements Letters {
     const uids = wanted.map(({ uid }) => uid)
     const fetched: number[] = []
     const query = { uid: true, bodyParts: ['TEXT'] } // as BODY.PEEK: no flag changes
-    for await (const { uid, bodyParts } of client.fetch(uids.join(','), query, { uid: true })) {
+    for await (const { uid, bodyParts } of fetchRows(client, uids.join(','), query)) {
       const head = wanted.find((each) => each.uid === uid)
       const body = bodyParts?.get('text')
       if (!head || !body) continue
       const { header, arrived } = head
-      fetched.push(uid)
+      fetched.push(head.uid)
       this.#remember(header)
       reader.inbox.push({ header, arrived, body, lay })
     }
@@ -192,10 +193,10 @@ export class LetterBox implements Letters {
 async function look(client: ImapFlow, next: number): Promise<Found[]> {
   const found: Found[] = []
   const query = { uid: true, internalDate: true, size: true, headers: FIELDS }
-  for await (const mail of client.fetch(`${next}:${LAST_UID}`, query, { uid: true })) {
-    const { uid, headers, internalDate, size = 0 } = mail
+  for await (const row of fetchRows(client, `${next}:${LAST_UID}`, query)) {
+    const { uid, headers, internalDate, size = 0 } = row
     // what the server says unasked of somebody's flags comes as a row too
-    if (!(uid >= next) || headers === undefined || internalDate === undefined) continue
+    if (uid === undefined || uid < next || !headers || internalDate === undefined) continue
     const arrived = new Date(internalDate).getTime()
     found.push({ uid, header: size > MAX_LETTER ? '' : headers.toString('utf8'), arrived })
   }

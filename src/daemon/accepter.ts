@@ -47,8 +47,14 @@ export async function runAccepter(
     ...(dialect ? { speaks: (peer) => speaksNative(dialect, peer) } : {}),
     onFailure: ({ peer, session, error }) => accepting.fail(peer, session, error),
   })
+  const older = await OlderDialect.open(settings, accepter, (passage) => accepting.begin(passage)).catch(
+    async (thrown: unknown) => {
+      signal.removeEventListener('abort', follow)
+      await seen.close()
+      throw thrown
+    },
+  )
   void watchExpulsion(context, roster, accepting.signal)
-  const older = await OlderDialect.open(settings, accepter, (passage) => accepting.begin(passage))
   const adopt = (changed: Host) => {
     accepter.adopt(changed)
     older?.adopt(changed)
@@ -57,7 +63,8 @@ export async function runAccepter(
   const told = tell(settings)
   announceReady(settings, accepting.signal)
   try {
-    await Promise.all([accepter.run(accepting.signal), older?.run(accepting.signal)])
+    older?.run(accepting.signal)
+    await accepter.run(accepting.signal)
   } finally {
     signal.removeEventListener('abort', follow)
     // whatever ended it, what watches beside it ends too

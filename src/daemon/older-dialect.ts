@@ -2,19 +2,24 @@ import { Digests, LetterAccepter, type Plexus3Passage } from '../dialect/index.j
 import { asPlexusError } from '../errors/index.js'
 import { keyless, wantsKey } from '../exec/index.js'
 import type { Host } from '../identity/index.js'
+import { sleep } from '../net/index.js'
 import type { Accepter, PairingContext, Refused } from '../pairing/index.js'
-import type { AccepterSettings, DialectSettings } from './settings.js'
+import type { AccepterSettings } from './settings.js'
+
+/** How long after mail could not be received it is tried again, in ms: the rendezvous itself bears every lost connection. */
+const RETRY = 30_000
 
 /** What an accepter hears of plexus 3.x peers, as far as its rendezvous carries their mail. */
 export class OlderDialect {
   readonly #accepter: LetterAccepter
   readonly #digests: Digests
-  readonly #log: PairingContext['log']
+  readonly #context: PairingContext
+  #running: Promise<void> = Promise.resolve()
 
-  private constructor(accepter: LetterAccepter, digests: Digests, log: PairingContext['log']) {
+  private constructor(accepter: LetterAccepter, digests: Digests, context: PairingContext) {
     this.#accepter = accepter
     this.#digests = digests
-    this.#log = log
+    this.#context = context
   }
 
   /**
@@ -23,7 +28,7 @@ export class OlderDialect {
    * @throws PlexusError STATE_DIRECTORY
    */
   static async open(
-    { context, dialect, command, peers }: AccepterSettings & { readonly dialect?: DialectSettings },
+    { context, dialect, command, peers }: AccepterSettings,
     accepter: Accepter,
     onPassage: (passage: Plexus3Passage) => void,
   ): Promise<OlderDialect | undefined> {
@@ -34,23 +39,34 @@ export class OlderDialect {
     const { choice, natives, allowPlain } = dialect
     const more = peers ? { peers } : {}
     const options = { accepter, choice, natives, digests, allowPlain, admit, onPassage, ...more }
-    return new OlderDialect(new LetterAccepter(context, options), digests, context.log)
+    return new OlderDialect(new LetterAccepter(context, options), digests, context)
   }
 
   adopt(host: Host): void {
     this.#accepter.adopt(host)
   }
 
-  /** Until the signal aborts. Never rejects: the native language is not to suffer. */
-  async run(signal: AbortSignal): Promise<void> {
-    await this.#accepter.run(signal).catch((thrown: unknown) => {
-      const { code, message } = asPlexusError(thrown)
-      this.#log.error({ code }, `plexus 3.x peers are not heard any more: ${message}`)
-    })
+  /** Receives until the signal aborts. What fails is told and tried again: the native language is not to suffer. */
+  run(signal: AbortSignal): void {
+    this.#running = this.#receive(signal)
   }
 
-  /** Once `run` has ended. */
+  async #receive(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#context
+    while (!signal.aborted) {
+      try {
+        await this.#accepter.run(signal)
+      } catch (thrown) {
+        const { code, message } = asPlexusError(thrown)
+        log.warn({ code }, `plexus 3.x peers are not heard for ${RETRY / 1000} s: ${message}`)
+      }
+      await sleep(clock, RETRY, signal).catch(() => {})
+    }
+  }
+
+  /** Waits until nothing is received any more, after the signal has aborted. */
   async close(): Promise<void> {
+    await this.#running
     await this.#digests.close()
   }
 }

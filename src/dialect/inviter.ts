@@ -164,6 +164,8 @@ class Attempt {
     over.addEventListener('abort', onover, { once: true })
     keepMapped(this.#context, gathering, mapped.signal, () => {})
     let onlimit = () => {}
+    let oncancel = () => {}
+    const { signal } = this.#options
     try {
       return await new Promise<Plexus3Passage>((resolve, reject) => {
         let handshakes = 0
@@ -172,6 +174,9 @@ class Attempt {
           // a peer that answered was not silent: the handshake ends by a time-out of its own
           if (this.#state.name !== 'shaking' || reason.code !== 'PEER_SILENT') reject(reason)
         }
+        // the limit may have passed already, and says no more then
+        oncancel = () => reject(signal.reason)
+        signal.addEventListener('abort', oncancel, { once: true })
         limit.addEventListener('abort', onlimit, { once: true })
         if (limit.aborted) onlimit()
         const answered = (letter: Letter) => {
@@ -200,6 +205,7 @@ class Attempt {
         )
       })
     } finally {
+      signal.removeEventListener('abort', oncancel)
       limit.removeEventListener('abort', onlimit)
       over.removeEventListener('abort', onover)
       onover()

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { plexus3Peer } from '../support/plexus3-peer.js'
 import { OURS, Plexus3Stage, stageMissing, THEIRS } from '../support/plexus3-stage.js'
+import { Program } from '../support/program.js'
 
 const CAROL = 'carol@example.com/desk'
 const [OUR_BOX, THEIR_BOX] = ['bob@example.com', 'alice@example.com']
@@ -64,8 +65,8 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
 
   for (const [how, more] of [
     ['is answered by it', []],
-    ['is so when the last datagram of the peer is lost', ['--lose-last']],
-    ['is so by one that is done on the first valid datagram', ['--server']],
+    ['is answered by it, when its last datagram is lost too', ['--lose-last']],
+    ['is answered by one that is done on the first valid datagram', ['--server']],
   ] as const) {
     test(`an inviter with --dialect=plexus-3 ${how}`, async () => {
       const other = peer('accepter', more)
@@ -153,9 +154,13 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
 
   test('without email there is no such dialect, and a ping knows none', async () => {
     const words = stage.words().filter((word) => !word.startsWith('--rendezvous'))
-    const { Program } = await import('../support/program.js')
     const env = { PLEXUS_OPT_EMAIL_PASSWORD: 'secret' }
-    const elsewhere = new Program(['--accept', '--dialect=auto', ...words, '--rendezvous=dir:/tmp'], { env })
+    const elsewhere = new Program(
+      ['--accept', '--dialect=auto', ...words, `--rendezvous=dir:${stage.directory}`],
+      {
+        env,
+      },
+    )
     const { code, stderr } = await elsewhere.ended
     assert.equal(code, 2, stderr)
     assert.match(stderr, /--dialect asks for 'auto', but no --rendezvous is email.*--rendezvous=email:/s)
