@@ -89,6 +89,15 @@ export class LetterAccepter {
       }
       return false
     }
+    if (host.certificate.keyKind !== 'rsa') {
+      if (current) {
+        this.#hint(
+          from,
+          `a mail that says it is from ${from} invites as plexus 3.x does, and is left alone: the own identity has an EC key, and such a peer needs an RSA one`,
+        )
+      }
+      return false
+    }
     if (await natives.has(read.from)) {
       if (current) {
         this.#hint(

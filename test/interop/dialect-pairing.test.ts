@@ -87,6 +87,13 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
 
   test('what we write arrives with exactly the headers that such a peer matches on, and opens with openssl', async () => {
     const before = new Set(stage.mail.mails(THEIR_BOX))
+    // what a server keeps of sent mail, and a mail of somebody else
+    const copy = sealed(9)
+      .replace(/^From: .*$/m, `From: server <${OUR_BOX}>`)
+      .replace(/^To: .*$/m, `To: laptop <${THEIR_BOX}>`)
+    for (const mail of [copy, copy.replace('plexus invite', 'a plexus')]) {
+      stage.mail.append(OUR_BOX, 'Sent', mail)
+    }
     const inviter = stage.program(['--dialect=plexus-3', `--peer-info=${THEIRS}`])
     await inviter.said(/invite mailed/)
     let file: string | undefined
@@ -95,6 +102,7 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
       await new Promise((resolve) => setImmediate(resolve))
     }
     await inviter.end()
+    assert.equal(stage.mail.mails(OUR_BOX, 'Sent').length, 1)
     const [head = '', body = ''] = readFileSync(file, 'latin1').split(/\r?\n\r?\n(.*)/s)
     const lines = head.split(/\r?\n/)
     const boundary = `----${Buffer.from(OUR_BOX).toString('hex')}`
