@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
@@ -23,9 +23,17 @@ export class Plexus3Peer {
   readonly #lines: AsyncIterator<string>
   readonly #exit: Promise<unknown>
 
-  /** @param words of its command `pair`, after the role */
-  constructor(role: 'inviter' | 'accepter', words: readonly string[], env: Record<string, string> = {}) {
-    this.#child = spawn('python3', [PEER, 'pair', '--role', role, ...words], {
+  /**
+   * @param words of its command `pair`, after the role
+   * @param start starts it somewhere else, in a namespace for instance
+   */
+  constructor(
+    role: 'inviter' | 'accepter',
+    words: readonly string[],
+    env: Record<string, string> = {},
+    start: (command: string, args: string[], options: SpawnOptions) => ChildProcess = spawn,
+  ) {
+    this.#child = start('python3', [PEER, 'pair', '--role', role, ...words], {
       stdio: ['ignore', 'pipe', 'inherit'],
       env: { ...process.env, ...env },
     })

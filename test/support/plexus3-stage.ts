@@ -30,12 +30,14 @@ export class Plexus3Stage {
     this.directory = directory
   }
 
-  /** @param names of further identities, with RSA keys too */
+  /** @param names of further identities, with EC keys: they speak native alone */
   static async open(names: readonly string[] = []): Promise<Plexus3Stage> {
     const directory = mkdtempSync(join(tmpdir(), 'plexus-dialect-'))
     const all = [OURS, THEIRS, ...names].map(parseIdentity)
-    const options = { key: 'rsa', random: systemRandom, date: systemClock.date() } as const
-    for (const name of all) await createIdentity(join(directory, 'repo'), name, options)
+    const making = { random: systemRandom, date: systemClock.date() }
+    for (const [index, name] of all.entries()) {
+      await createIdentity(join(directory, 'repo'), name, { ...making, key: index < 2 ? 'rsa' : 'ec' })
+    }
     const mail = await MailServer.start([...new Set(all.map(({ owner }) => owner))])
     const stun = await StunServer.open({ listen: { address: '127.0.0.1', port: 0 }, log: silent })
     return new Plexus3Stage(mail, stun, directory)
