@@ -11,6 +11,8 @@ import type { Position } from './position.js'
 
 /** Octets of the largest mail that is opened: a plexus 3.x peer writes some 4 kB, and the way adds headers. */
 const MAX_LETTER = 262_144
+/** Octets of the largest header that can be of a letter: three lines, each of which fits RFC 5322. */
+const MAX_HEADER = 4096
 /** The highest UID that there can be (RFC 9051, 2.3.1.1). */
 const LAST_UID = '4294967295'
 /** Outsides remembered of letters that were sent or taken. */
@@ -198,7 +200,8 @@ async function look(client: ImapFlow, next: number): Promise<Found[]> {
     // what the server says unasked of somebody's flags comes as a row too
     if (uid === undefined || uid < next || !headers || internalDate === undefined) continue
     const arrived = new Date(internalDate).getTime()
-    found.push({ uid, header: size > MAX_LETTER ? '' : headers.toString('utf8'), arrived })
+    const fits = size <= MAX_LETTER && headers.length <= MAX_HEADER
+    found.push({ uid, header: fits ? headers.toString('utf8') : '', arrived })
   }
   return found
 }

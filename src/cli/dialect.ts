@@ -37,6 +37,8 @@ export async function dialectOf(
     if (chosen === 'plexus-3') throw new PlexusError('DIALECT', sentence)
     if (accept) log.warn({ code: 'DIALECT' }, `${sentence} Such peers are answered once it has an RSA key.`)
   }
+  if (accept && general !== 'native')
+    log.info({}, `plexus 3.x peers are answered over email: --dialect=${general}`)
   const allowPlain = values.switch('allow-plain')
   if (allowPlain) {
     log.warn(

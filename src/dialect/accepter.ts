@@ -44,7 +44,7 @@ export class LetterAccepter {
   readonly #options: LetterAccepterOptions
   readonly #noise: Rate
   readonly #invites: Rate
-  /** Whom a hint was given about: once is enough, and anybody can write such a header. */
+  /** What was told already: once is enough, and anybody can write such a header. */
   readonly #hinted = new Set<string>()
 
   constructor(context: PairingContext, options: LetterAccepterOptions) {
@@ -78,42 +78,33 @@ export class LetterAccepter {
     if (from === undefined || to !== own || from === own) return false
     if (peers && !peers.some((peer) => formatIdentity(peer) === from)) return false
     if (!(await repository.has(read.from))) return false
-    const current = staleness(head, this.#context) === undefined
+    const mail = { from, current: staleness(head, this.#context) === undefined }
     if ((await choice.cautious(read.from)) === 'native') {
       const file = repository.paths(read.from).dialect
-      if (current) {
-        this.#hint(
-          from,
-          `a mail that says it is from ${from} invites as plexus 3.x does, and is left alone: to answer such invites give --dialect=auto, or for this peer alone write the word auto to ${file}`,
-        )
-      }
-      return false
+      const how = `give --dialect=auto, or for this peer alone write the word auto to ${file}`
+      return this.#hint(mail, `to answer such invites ${how}`)
     }
     if (host.certificate.keyKind !== 'rsa') {
-      if (current) {
-        this.#hint(
-          from,
-          `a mail that says it is from ${from} invites as plexus 3.x does, and is left alone: the own identity has an EC key, and such a peer needs an RSA one`,
-        )
-      }
-      return false
+      return this.#hint(mail, 'the own identity has an EC key, and such a peer needs an RSA one')
     }
     if (await natives.has(read.from)) {
-      if (current) {
-        this.#hint(
-          from,
-          `a mail that says it is from ${from} invites as plexus 3.x does, but this peer has spoken the native language before, and is not answered in an older one again: to allow it take its line out of ${natives.file}`,
-        )
-      }
-      return false
+      const lift = `to allow it take its line out of ${natives.file}`
+      return this.#hint(
+        mail,
+        `it has spoken the native language before, and is not answered in an older one again; ${lift}`,
+      )
     }
     return true
   }
 
-  #hint(peer: string, text: string): void {
-    if (this.#hinted.has(peer)) return
-    this.#hinted.add(peer)
-    this.#context.log.warn({ code: 'DIALECT' }, text)
+  /** Tells once for each peer why it is left alone, if the mail is of now. */
+  #hint({ from, current }: { from: string; current: boolean }, why: string): false {
+    const text = `a mail that says it is from ${from} invites as plexus 3.x does, and is left alone: ${why}`
+    if (current && !this.#hinted.has(text)) {
+      this.#hinted.add(text)
+      this.#context.log.warn({ code: 'DIALECT' }, text)
+    }
+    return false
   }
 
   /** One line: who, when, why. */

@@ -85,8 +85,7 @@ export class SeenSessions {
     const id = hex(session)
     const until = Math.min(Math.max(Math.ceil(expires), this.#sessions.get(id) ?? 0), MAX_EXPIRES)
     this.#sessions.set(id, until)
-    const [first] = this.#sessions.keys()
-    if (first !== undefined && this.#sessions.size > this.#most) this.#sessions.delete(first)
+    this.#trim()
     this.#writing = this.#writing.then(() => this.#append(id, until))
     return this.#writing
   }
@@ -97,6 +96,13 @@ export class SeenSessions {
     const handle = this.#handle
     this.#handle = undefined
     await handle?.close()
+  }
+
+  #trim(): void {
+    for (const first of this.#sessions.keys()) {
+      if (this.#sessions.size <= this.#most) return
+      this.#sessions.delete(first)
+    }
   }
 
   async #append(id: string, expires: number): Promise<void> {
@@ -129,6 +135,7 @@ export class SeenSessions {
       if (id && expires) this.#sessions.set(id, Math.max(Number(expires), this.#sessions.get(id) ?? 0))
       else if (record !== '') unreadable++
     }
+    this.#trim()
     this.#tail = torn ? 'torn' : 'whole'
     this.#records = lines.length
     if (unreadable > 0)

@@ -41,8 +41,8 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
     return plexus3Peer(['seal', ...names, '--message', `${LINE} ${puzzle}`]).toString('latin1')
   }
 
-  test('an accepter with --dialect=auto answers it, and a native inviter meanwhile', async () => {
-    const program = await accepter(['--dialect=auto'])
+  test('an accepter with --dialect=auto answers it, beside another rendezvous, and a native inviter meanwhile', async () => {
+    const program = await accepter(['--dialect=auto', `--rendezvous=dir:${stage.directory}/meet`])
     const other = peer('inviter')
     const native = stage.program([`--peer-info=${OURS}`], CAROL, 'carol')
     const { secret } = await other.hears('posted').then(() => other.hears('paired'))

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmod, cp, readFile, writeFile } from 'node:fs/promises'
+import { chmod, cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -114,7 +114,7 @@ test('who has spoken native is not answered in plexus-3 again, until a person li
   await world.invite()
   await first.log.until(/punched in/)
   await world.letters.put(await world.mail(LINE))
-  await first.log.until(/has spoken the native language before.*native-peers/)
+  await first.log.until(/it has spoken the native language before.*take its line out of .*native-peers/)
   await first.stop()
   const second = await world.accepter({ dialect: 'plexus-3' })
   await world.letters.put(await world.mail(LINE))
@@ -290,6 +290,54 @@ test('an EC key is named before anything is sent', async () => {
     },
   )
   assert.deepEqual(world.letters.posted, [])
+})
+
+test('an accepter with an EC key says once what is missing, and leaves the mail alone', async () => {
+  const name = { owner: 'carol@example.com', pin: 'desk' }
+  const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
+  await createIdentity(world.repository.path, name, options)
+  const host = await world.repository.host(name)
+  const accepter = await world.accepter({ dialect: 'auto', context: { host } })
+  const mail = (await world.mail(LINE)).replace(/^To: .*$/m, 'To: desk <carol@example.com>\r')
+  for (let count = 0; count < 2; count++) await world.letters.put(mail)
+  assert.equal(accepter.log.count(/the own identity has an EC key/), 1)
+  assert.equal(world.letters.left.length, 2)
+})
+
+test('two sides that miss certificates pair in plain mail, if both allow it', async () => {
+  const path = join(world.directory, 'poor')
+  await cp(world.repository.path, path, { recursive: true })
+  for (const name of [OURS, THEIRS])
+    await rm(world.repository.paths(name).certificate.replace(world.repository.path, path))
+  const poor = await Repository.open(path)
+  const of = async (name: typeof OURS) => ({ repository: poor, host: await world.repository.host(name) })
+  const allowPlain = true
+  await assert.rejects(
+    world.invite({ dialect: 'plexus-3', context: await of(THEIRS) }),
+    (thrown: { code?: string }) => thrown.code === 'IDENTITY_MISSING',
+  )
+  const accepter = await world.accepter({ dialect: 'auto', allowPlain, context: await of(OURS) })
+  const log = new MemoryLog()
+  const printed = await world.invite({ dialect: 'plexus-3', allowPlain, context: await of(THEIRS) }, log)
+  await accepter.log.until(/punched in/)
+  assert.equal(value(printed, 'PLEXUS_SECRET'), value(accepter.printed.join(''), 'PLEXUS_SECRET'))
+  for (const text of world.letters.posted) assert.match(text, /^PLEXUS 3.0 /m)
+  assert.equal(
+    log.count(/can be read and altered by whoever carries it|answered in a mail that nobody has signed/),
+    2,
+  )
+})
+
+test('a command finds the secret in its environment, and no key, not even that of its parent', async () => {
+  const log = join(world.directory, 'environment')
+  const command = parseCommand({ command: 'env', args: '', log }, { env: process.env, log: new MemoryLog() })
+  const environment = { PATH: process.env.PATH, PLEXUS_KEY: 'of another', PLEXUS_KEY_FILE: '/of/another' }
+  const accepter = await world.accepter({ dialect: 'auto', settings: { command, environment } })
+  const printed = await world.invite({ dialect: 'plexus-3' })
+  await accepter.log.until(/the command ended/)
+  const text = await readFile(log, 'utf8')
+  assert.equal(value(text, 'PLEXUS_SECRET'), value(printed, 'PLEXUS_SECRET'))
+  assert.doesNotMatch(text, /PLEXUS_KEY/)
 })
 
 test('a peer is not followed to this machine or its link, and may be in a private network', () => {
