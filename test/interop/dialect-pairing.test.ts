@@ -36,6 +36,11 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
     ends.push(() => other.close())
     return other
   }
+  /** Our mailbox without native messages: one that was not needed in the end stays until it expires. */
+  const ourMails = () =>
+    stage.mail
+      .mails(OUR_BOX)
+      .filter((file) => !/^Subject: plexus [0-9a-f]{32} /m.test(readFileSync(file, 'latin1')))
   const sealed = (puzzle: number) => {
     const names = ['--repo', stage.repository, '--me', THEIRS, '--peer', OURS, '--kind', 'invite']
     return plexus3Peer(['seal', ...names, '--message', `${LINE} ${puzzle}`]).toString('latin1')
@@ -82,7 +87,7 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
   }
 
   test('nothing of all that stays in our mailbox', () => {
-    assert.deepEqual(stage.mail.mails(OUR_BOX), [])
+    assert.deepEqual(ourMails(), [])
   })
 
   test('what we write arrives with exactly the headers that such a peer matches on, and opens with openssl', async () => {
@@ -150,11 +155,11 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
     stage.mail.append(OUR_BOX, 'INBOX', sealed(4))
     await native.said(/a mail that says it is from alice@example.com\/laptop.*--dialect=auto.*DIALECT/)
     await native.end()
-    assert.equal(stage.mail.mails(OUR_BOX).length, foreign.length + 1)
+    assert.equal(ourMails().length, foreign.length + 1)
     const auto = await accepter(['--dialect=auto'])
     await auto.said(/invited by alice@example.com\/laptop/)
     await auto.end()
-    const left = stage.mail.mails(OUR_BOX)
+    const left = ourMails()
     assert.equal(left.length, foreign.length)
     // in a Maildir the flags stand after the comma
     for (const file of left) assert.match(file, /(:2,|\/new\/[^:]*)$/)
