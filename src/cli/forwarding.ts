@@ -35,6 +35,15 @@ export function forwardsOf(values: Values, { accept }: { accept: boolean }): For
   if (imports.length === 0) refuseBeside(values, ['wait'], 'which needs --import')
   if (exports.length + imports.length === 0 && stdio === undefined) return undefined
   refuseBeside(values, ['exec-command'], 'but --export, --import and --stdio keep the hole for a tunnel')
+  if (values.text('dialect') === 'plexus-3') {
+    throw new PlexusError(
+      'BAD_FLAG',
+      `${values.label('dialect')} asks for plexus-3, whose peers have no tunnel.`,
+      {
+        advice: 'Use --exec-command=wormhole with them: then it is the C++ one in PATH.',
+      },
+    )
+  }
   if (stdio !== undefined) {
     refuseBeside(values, ['export', 'import', 'keep'], 'but --stdio is for one connection alone')
     if (accept)

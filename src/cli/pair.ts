@@ -20,6 +20,7 @@ import { Forwarding } from '../wormhole/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
 import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
+import { dialectFlag, dialectOf } from './dialect.js'
 import type { Values } from './flags.js'
 import { announceImports, type Forwards, forwardsOf, resolveForwards } from './forwarding.js'
 import { lockDirectory } from './lock.js'
@@ -68,6 +69,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
   const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
+  dialectFlag(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const forwards = forwardsOf(values, { accept })
   refuseOnce(once, accept, forwards)
@@ -90,7 +92,10 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const peer = peerText === undefined ? undefined : await resolveFlag(repository, 'peer-info', peerText)
   refuseRepository(repository, hostName)
   const host = await repository.host(hostName)
-  if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  // without a certificate a peer can be spoken with in the plain mail of plexus 3.x at most
+  if (peer && !values.switch('allow-plain')) {
+    await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  }
   const plan = forwards && (await resolveForwards(forwards, repository, peer))
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
   const unlock = accept
@@ -129,7 +134,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
     const single =
       forwards?.stdio === undefined ? undefined : new OneConnection(forwards.stdio, standardStreams)
     const carrier = single ?? forwarding
-    const settings: DaemonSettings = {
+    const base: DaemonSettings = {
       context,
       command,
       ...(carrier ? { carrier } : {}),
@@ -141,6 +146,11 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
     const stopReporting = forwarding ? reportOn(forwarding, log) : () => {}
     return await untilEnded(log, async (signal) => {
       try {
+        // a peer of plexus 3 has no tunnel: what forwards speaks the native language alone
+        const dialect = forwards
+          ? undefined
+          : await dialectOf(values, context, { accept, peer, directory: state })
+        const settings = { ...base, ...(dialect ? { dialect } : {}) }
         if (!accept && peer) {
           const again = keep || (forwarding !== undefined && !once)
           const code = await endedWell(

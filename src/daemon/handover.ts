@@ -1,10 +1,11 @@
+import type { Plexus3Passage } from '../dialect/index.js'
 import { PlexusError } from '../errors/index.js'
 import {
   type Child,
   type Command,
   commandEnvironment,
   commandFor,
-  type Dialect,
+  type Language,
   type Running,
   start,
   type Wildcards,
@@ -16,27 +17,17 @@ import type { DaemonSettings } from './settings.js'
 import { runTunnel } from './tunnelling.js'
 
 /** What the peer of a passage speaks: one that came about in the plexus-3 dialect has no keys, only 64 bits. */
-function dialectOf(passage: Passage): Dialect {
-  return 'keys' in passage ? 'plexus-4' : 'plexus-3'
+function languageOf(passage: AnyPassage): Language {
+  return 'keys' in passage ? 'native' : 'plexus-3'
 }
 
-/** @throws PlexusError DIALECT for a peer that has no tunnel; then the port is closed */
-async function refuseOlder(passage: Passage): Promise<void> {
-  if (dialectOf(passage) === 'plexus-4') return
-  await passage.port.close()
-  throw new PlexusError(
-    'DIALECT',
-    'A plexus 3.x peer has no tunnel: only --exec-command=wormhole serves it.',
-    {
-      advice:
-        'Give this peer a plexus of its own, with --exec-command=wormhole in place of --export or --import.',
-    },
-  )
-}
+/** A hole with what its sides share: keys, or with a plexus 3.x peer 64 bits. */
+export type AnyPassage = Passage | Plexus3Passage
 
 /** What a passage tells the command. */
-function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
-  const { inner, outer, faraway, host, peer, keys, role, app, session } = passage
+function wildcardsOf(passage: AnyPassage, repository: Repository): Wildcards {
+  const { inner, outer, faraway, host, peer, role, app, session } = passage
+  const { secret, key } = 'keys' in passage ? passage.keys : { secret: passage.secret, key: undefined }
   const own = repository.paths(host)
   return {
     inner,
@@ -44,8 +35,8 @@ function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
     peer: faraway,
     host,
     peerId: peer,
-    secret: keys.secret,
-    key: keys.key,
+    secret,
+    key,
     paths: {
       hostCertificate: own.certificate,
       hostKey: own.privateKey,
@@ -65,13 +56,17 @@ function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
  */
 export async function handOver(
   settings: DaemonSettings,
-  passage: Passage,
+  passage: AnyPassage,
   signal?: AbortSignal,
 ): Promise<Running | undefined> {
   const { context, command, carrier, print } = settings
   if (carrier) {
-    await refuseOlder(passage)
-    return runTunnel(settings, carrier, passage, signal)
+    if ('keys' in passage) return runTunnel(settings, carrier, passage, signal)
+    await passage.port.close()
+    throw new PlexusError(
+      'DIALECT',
+      'A plexus 3.x peer has no tunnel, only --exec-command=wormhole serves it.',
+    )
   }
   const values = wildcardsOf(passage, context.repository)
   if (command === undefined) {
@@ -82,7 +77,7 @@ export async function handOver(
   // nobody else is given the port between its closing here and the command's bind
   const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
   try {
-    const child = await startOn(settings, commandFor(command, dialectOf(passage)), passage, values, signal)
+    const child = await startOn(settings, commandFor(command, languageOf(passage)), passage, values, signal)
     void child.exited.then(release)
     return child
   } catch (thrown) {
@@ -94,7 +89,7 @@ export async function handOver(
 async function startOn(
   { context, environment }: DaemonSettings,
   command: Command,
-  passage: Passage,
+  passage: AnyPassage,
   values: Wildcards,
   signal: AbortSignal | undefined,
 ): Promise<Child> {

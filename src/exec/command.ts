@@ -29,7 +29,7 @@ export interface CommandSpec {
 }
 
 /** What a peer speaks. */
-export type Dialect = 'plexus-4' | 'plexus-3'
+export type Language = 'native' | 'plexus-3'
 
 /** A command that has been read: all that can be wrong with it before there are values has been found. */
 export interface Command {
@@ -45,12 +45,12 @@ export interface Command {
 }
 
 /**
- * The command for a peer that speaks this dialect.
+ * The command for a peer that speaks this language.
  * @throws PlexusError COMMAND_MISSING if there is none for it
  */
-export function commandFor(command: Command, dialect: Dialect): Command {
+export function commandFor(command: Command, language: Language): Command {
   const { plexus3 } = command
-  if (dialect !== 'plexus-3' || plexus3 === undefined) return command
+  if (language !== 'plexus-3' || plexus3 === undefined) return command
   if (plexus3 instanceof PlexusError) throw plexus3
   return plexus3
 }
@@ -92,6 +92,13 @@ function replacement(
   } catch (thrown) {
     return asPlexusError(thrown, 'COMMAND_MISSING')
   }
+}
+
+/** Whether a command asks for the key by name: then it is of no use where there is none. */
+export function wantsKey({ words, environment }: Pick<Command, 'words' | 'environment'>): boolean {
+  return [...words, ...environment.values()].some(
+    (each) => mentions(each, 'key') || mentions(each, 'keyfile'),
+  )
 }
 
 /** A name that every shell can read. */

@@ -1,11 +1,12 @@
-export { type StartOptions, start } from './child.js'
+export { keyless, type StartOptions, start } from './child.js'
 export {
   type Command,
   type CommandSpec,
   commandFor,
   DEFAULT_EXEC_ARGS,
-  type Dialect,
+  type Language,
   parseCommand,
+  wantsKey,
 } from './command.js'
 export { Ending, type EndingSignal } from './ending.js'
 export { commandEnvironment, type Environment } from './environment.js'

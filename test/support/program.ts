@@ -10,6 +10,8 @@ export interface ProgramOptions {
   readonly cwd?: string
   /** Its standard input is a pipe of the test's; without it there is none. */
   readonly input?: 'pipe'
+  /** A program and its arguments that start it. */
+  readonly under?: readonly string[]
 }
 
 /** How a run of the program ended, and all that it said. */
@@ -27,10 +29,11 @@ export class Program {
   stderr = ''
   readonly #looks = new Set<() => void>()
 
-  constructor(args: readonly string[], { env = {}, cwd, input }: ProgramOptions = {}) {
+  constructor(args: readonly string[], { env = {}, cwd, input, under = [] }: ProgramOptions = {}) {
     // nothing of the tests' own environment decides what the flags are
     const inherited = Object.entries(process.env).filter(([name]) => !/^PLEXUS_|^XDG_/.test(name))
-    this.process = spawn(process.execPath, [MAIN, ...args], {
+    const [command, ...words] = [...under, process.execPath, MAIN, ...args]
+    this.process = spawn(command as string, words, {
       stdio: [input ?? 'ignore', 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
       ...(cwd === undefined ? {} : { cwd }),

@@ -25,9 +25,20 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/errors',
     'rendezvous',
   ],
+  // sessions with peers of an older language, beside those of pairing
+  'src/dialect': [
+    'src/pairing',
+    'src/plexus3',
+    'src/sealing',
+    'src/identity',
+    'src/net',
+    'src/errors',
+    'rendezvous',
+  ],
   'src/exec': ['src/net', 'src/errors'],
   'src/wormhole': ['src/net', 'src/errors'],
   'src/daemon': [
+    'src/dialect',
     'src/pairing',
     'src/wormhole',
     'src/exec',
@@ -64,6 +75,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/cli': [
     'src/system',
     'src/daemon',
+    'src/dialect',
     'src/pairing',
     'src/wormhole',
     'src/exec',
