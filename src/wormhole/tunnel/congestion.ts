@@ -82,6 +82,7 @@ export class Congestion {
   #ceiling = Number.POSITIVE_INFINITY
   #minRtt = Number.POSITIVE_INFINITY
   #minRttAt = 0
+  #recentRtt = 0
   #roundEnd = 0
   #rounds = 0
   #fullRate = 0
@@ -125,8 +126,10 @@ export class Congestion {
   get window(): number {
     const least = MIN_WINDOW * this.datagram
     if (this.rate === 0) return INITIAL_WINDOW * this.datagram
-    const product = this.rate * this.#minRtt
-    // in startup the rate is not yet known to which batches could be compared
+    // in startup the rate is not yet known to which batches could be compared: there what processes need counts as path
+    const rtt =
+      this.state === 'startup' ? Math.min(this.#recentRtt, this.#minRtt + 2 * MAX_LATENESS) : this.#minRtt
+    const product = this.rate * Math.max(rtt, this.#minRtt)
     const aggregated = this.state === 'startup' ? 0 : Math.max(...this.#aggregation)
     const spare = this.rate * HOST_ALLOWANCE + aggregated + 3 * this.datagram
     if (this.state === 'probe-rtt') return Math.max(least, 0.5 * product + spare)
@@ -188,6 +191,7 @@ export class Congestion {
   }
 
   measured(now: number, rtt: number): void {
+    this.#recentRtt += (rtt - this.#recentRtt) / (this.#recentRtt === 0 ? 1 : 8)
     if (rtt <= this.#minRtt) {
       this.#minRtt = Math.max(rtt, 0.01)
       this.#minRttAt = now
@@ -236,6 +240,7 @@ export class Congestion {
     this.#ceiling = Number.POSITIVE_INFINITY
     this.#minRtt = Number.POSITIVE_INFINITY
     this.#minRttAt = now
+    this.#recentRtt = 0
     this.#fullRate = 0
     this.#fullRounds = 0
     this.#tokens = INITIAL_WINDOW * this.datagram
