@@ -5,7 +5,16 @@ import { asPlexusError, PlexusError } from '../src/errors/index.js'
 import type { OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
 import { SeveralRendezvous } from './several.js'
 
-export type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
+export type {
+  Envelope,
+  Letter,
+  LetterHead,
+  Letters,
+  Mailbox,
+  OpenRendezvous,
+  Rendezvous,
+  RendezvousContext,
+} from './interface.js'
 
 /** The rendezvous that come along, by the scheme of their URL; each is loaded when it is first asked for. */
 const SCHEMES: Readonly<Record<string, () => Promise<{ open: OpenRendezvous }>>> = {

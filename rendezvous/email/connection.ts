@@ -58,7 +58,9 @@ export async function select(client: ImapFlow, path: string): Promise<void> {
 }
 
 /** Any part of a mail may be missing: what others do to a mail is told in between, often without its UID (RFC 9051, 7.5.2). */
-export type Row = Partial<Pick<FetchMessageObject, 'uid' | 'headers' | 'source' | 'internalDate'>>
+export type Row = Partial<
+  Pick<FetchMessageObject, 'uid' | 'headers' | 'source' | 'internalDate' | 'size' | 'bodyParts'>
+>
 
 /**
  * What is known of mails of the selected folder. Ending means that it was all: imapflow by itself ends also when the folder is closed.

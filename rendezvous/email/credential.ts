@@ -11,7 +11,7 @@ export type Secret =
 
 /** Where the secret is got from, anew at each login. */
 export interface Credential {
-  /** @throws PlexusError EMAIL_LOGIN if there is none, KEY_READABLE if others can read it, or the signal's reason */
+  /** @throws PlexusError EMAIL_LOGIN if there is none, RENDEZVOUS_UNREACHABLE if there may be one later, KEY_READABLE if others can read it, or the signal's reason */
   get(signal: AbortSignal): Promise<Secret>
 }
 
@@ -26,6 +26,8 @@ const SOURCES = [
 
 /** How long a command may take to print the secret, in ms: it may ask another server for a token. */
 const COMMAND_TIME = 30_000
+/** The exit code of a command that may succeed later (EX_TEMPFAIL of sysexits.h): what it asks cannot be reached. */
+const LATER = 75
 /** Characters of the longest secret: tokens are JSON web tokens at worst. */
 const LONGEST = 16_384
 
@@ -48,7 +50,10 @@ export function credentialOf(options: RendezvousContext['options']): Credential 
       const text = await read(from, words, signal).catch((cause: unknown) => {
         signal.throwIfAborted()
         if (cause instanceof PlexusError) throw cause
-        throw missing(name, String((cause as { code?: unknown }).code ?? cause), cause)
+        const { code = cause, killed } = cause as { code?: unknown; killed?: unknown }
+        if (from === 'command' && (code === LATER || killed === true))
+          throw new PlexusError('RENDEZVOUS_UNREACHABLE', `--${name} gives no secret to log in with now.`)
+        throw missing(name, String(code), cause)
       })
       // the line end is that of the file, not of the secret
       const value = from === 'value' ? text : text.replace(/\r?\n$/, '')

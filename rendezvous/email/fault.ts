@@ -7,6 +7,8 @@ const UNTRUSTED =
 /** The same as text, where a library has replaced the code by one of its own. */
 const UNTRUSTED_TEXT =
   /certificate has expired|self.signed certificate|unable to (?:get (?:local )?issuer|verify the first)|altnames/i
+/** A mailbox that is full, by its enhanced code (RFC 3463) or its words: somebody will tidy it up, however final the code. */
+const FULL = /\b[45]\.2\.2\b|\bquota\b|mailbox (?:is )?full/i
 /** The longest part of an answer of a server that is shown, in characters. */
 const SHOWN = 200
 
@@ -41,7 +43,7 @@ export function faultOf(thrown: unknown, { host, port }: Server): PlexusError {
   if (error.authenticationFailed === true || (code === 'EAUTH' && smtp >= 500)) {
     if (!temporary) return new PlexusError('EMAIL_LOGIN', `${where} refuses the login: ${said}.`)
   }
-  if (smtp >= 500 && code === 'EENVELOPE') {
+  if (smtp >= 500 && code === 'EENVELOPE' && !FULL.test(said)) {
     return new PlexusError('RENDEZVOUS_FOREIGN', `${where} does not take the mail: ${said}.`, {
       advice:
         'Check that the owners of both identities are addresses, and that the login may send as its own.',

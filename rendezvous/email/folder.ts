@@ -117,7 +117,7 @@ export class Folder {
 }
 
 /** The UID of the first mail that came in the last RECENT ms, found from the end: what is older costs nothing. */
-async function recent(client: ImapFlow, exists: number, date: number): Promise<number> {
+export async function recent(client: ImapFlow, exists: number, date: number): Promise<number> {
   let first = Number.POSITIVE_INFINITY
   let chunk = FIRST_LOOK
   for (let end = exists; end > 0 && exists - end < LONGEST_LOOK; chunk *= 2) {

@@ -5,6 +5,7 @@ import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext }
 import { mailboxName } from '../mailbox.js'
 import { type Scope, scope } from '../scope.js'
 import { type Account, accountOf } from './account.js'
+import { LetterBox } from './letter-box.js'
 import { addressOf, isAddress, writeMail } from './message.js'
 import { Submission } from './submission.js'
 import { Watch } from './watch.js'
@@ -26,6 +27,7 @@ const LINGER = 10_000
 class EmailRendezvous implements Rendezvous {
   readonly name: string
   readonly latency = LATENCY
+  readonly letters: LetterBox
   readonly #shared: string | undefined
   readonly #context: RendezvousContext
   readonly #submission: Submission
@@ -42,13 +44,27 @@ class EmailRendezvous implements Rendezvous {
     this.#context = context
     this.#submission = new Submission(account, context)
     const inboxes = this.#inboxes
-    this.#watch = new Watch(account, context, {
-      deliver: (mailbox, sealed) => inboxes.get(mailbox)?.inbox.push(sealed),
-      has: (mailbox) => inboxes.has(mailbox),
-      get urgent() {
-        return [...inboxes.values()].some(({ kind }) => kind === 'session')
-      },
+    const letters = new LetterBox(account, context, {
+      begin: () => this.#begin(),
+      left: () => this.#rest(),
+      disturb: () => this.#watch.disturb(),
+      watching: (signal) => this.#watch.watching(signal),
+      send: (mail, signal) => this.#tracked(this.#submission.send(mail, signal)),
+      life: this.#life.signal,
     })
+    this.letters = letters
+    this.#watch = new Watch(
+      account,
+      context,
+      {
+        deliver: (mailbox, sealed) => inboxes.get(mailbox)?.inbox.push(sealed),
+        has: (mailbox) => inboxes.has(mailbox),
+        get urgent() {
+          return letters.urgent || [...inboxes.values()].some(({ kind }) => kind === 'session')
+        },
+      },
+      letters,
+    )
   }
 
   async post(
@@ -75,9 +91,7 @@ class EmailRendezvous implements Rendezvous {
     const refused = new Promise<never>((_, reject) => readable.catch(reject))
     refused.catch(() => {})
     this.#watch.remember(label.mailbox)
-    const sent = this.#submission.send(mail, own.signal)
-    const ended = sent.catch(() => {}).finally(() => this.#posts.delete(ended))
-    this.#posts.add(ended)
+    const sent = this.#tracked(this.#submission.send(mail, own.signal))
     try {
       await Promise.race([sent, refused])
     } catch (thrown) {
@@ -135,7 +149,23 @@ class EmailRendezvous implements Rendezvous {
   #left(name: string, entry: { readonly inbox: Inbox }, own: Scope): void {
     own.close()
     if (this.#inboxes.get(name) === entry) this.#inboxes.delete(name)
-    if (this.#inboxes.size > 0 || this.#life.signal.aborted) return
+    this.#rest()
+  }
+
+  /** `close` waits for what is being handed in. */
+  #tracked(sent: Promise<void>): Promise<void> {
+    const ended = sent.catch(() => {}).finally(() => this.#posts.delete(ended))
+    this.#posts.add(ended)
+    return sent
+  }
+
+  get #receiving(): boolean {
+    return this.#inboxes.size > 0 || this.letters.size > 0
+  }
+
+  /** Lets go of the mailbox after a while, if nobody receives any more. */
+  #rest(): void {
+    if (this.#receiving || this.#life.signal.aborted) return
     const lingering = scope(this.#life.signal)
     this.#lingering = lingering
     void sleep(this.#context.clock, LINGER, lingering.signal).then(
@@ -149,7 +179,7 @@ class EmailRendezvous implements Rendezvous {
     this.#watching?.own.close()
     await this.#watching?.over
     this.#watching = undefined
-    if (this.#inboxes.size > 0 && !this.#life.signal.aborted) this.#begin()
+    if (this.#receiving && !this.#life.signal.aborted) this.#begin()
   }
 }
 

@@ -13,7 +13,7 @@ import type { Mail } from './message.js'
 /** How long a server may take for one mail, in ms: RFC 5321 allows minutes, but nobody waits so long for a pairing. */
 const ATTEMPT = 30_000
 /** Pauses between attempts that may yet succeed, in ms. */
-const RETRY = { first: 1000, last: 8000 }
+const RETRY = { first: 1000, last: 5000 }
 
 /** Hands mail in, each over a connection of its own. */
 export class Submission {

@@ -9,6 +9,7 @@ import { Backoff } from './backoff.js'
 import { connect, select } from './connection.js'
 import { faultOf } from './fault.js'
 import { Folder, GRACE } from './folder.js'
+import type { LetterBox } from './letter-box.js'
 import { readPosition, writePosition } from './position.js'
 
 /** Pauses before a lost connection is made again, and before a login that was refused is tried again, in ms. */
@@ -21,8 +22,8 @@ const ROUND = 55_000
 /** The pause between two looks in ms where the server has no IDLE, while somebody waits or not. */
 const WAITING_POLL = 3000
 const POLL = 20_000
-/** What may yet be removed once the end is asked for, in ms. */
-const LAST_MANNERS = 1000
+/** How long removing what was read may take once the end is asked for, in ms: a large Maildir takes more than one second. */
+const LAST_MANNERS = 1500
 /** Mails that are opened in one go: what they hold is in memory together. */
 const OPENED = 16
 /** Mailboxes remembered that messages went to or came from. */
@@ -47,6 +48,7 @@ export class Watch {
   readonly #account: Account
   readonly #context: RendezvousContext
   readonly #receivers: Receivers
+  readonly #letters: LetterBox
   /** Mailboxes that messages of this program went to or came from: copies of them in other folders are ours to remove. */
   readonly #done = new Set<string>()
   #state: State = { is: 'connecting' }
@@ -55,15 +57,21 @@ export class Watch {
   #untidy = false
   #trouble = ''
 
-  constructor(account: Account, context: RendezvousContext, receivers: Receivers) {
+  constructor(account: Account, context: RendezvousContext, receivers: Receivers, letters: LetterBox) {
     this.#account = account
     this.#context = context
     this.#receivers = receivers
+    this.#letters = letters
   }
 
   /** There is somebody new to take messages, or something new to tidy up. */
   nudge(): void {
     this.#wake.close()
+  }
+
+  /** A letter was sent or taken: copies of it are ours to remove. */
+  disturb(): void {
+    this.#untidy = true
   }
 
   /** A message of this mailbox was sent or taken: copies of it are ours to remove. */
@@ -202,6 +210,7 @@ export class Watch {
           opened.map(({ uid }) => uid),
         )
     }
+    await this.#letters.take(client, folder)
     if (this.#account.keep) return
     await folder.remove(
       client,
@@ -229,6 +238,7 @@ export class Watch {
           ({ mailbox, expires }) => this.#done.has(mailbox) || expires + GRACE < clock.date(),
         )
         await other.remove(client, ours)
+        await this.#letters.tidy(client, other)
       })
     }
     if (client.mailbox && client.mailbox.path !== folder.path) await select(client, folder.path)

@@ -2,6 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
+import { checkDialect } from './checks/dialect.js'
 import { exitCodeOf, type Finding, found } from './checks/finding.js'
 import { checkHost, checkPeer, checkRepository } from './checks/identity.js'
 import { checkCommand, checkStateDirectory } from './checks/place.js'
@@ -9,6 +10,7 @@ import { checkRendezvous } from './checks/rendezvous.js'
 import { checkStun } from './checks/stun.js'
 import { systemClock } from './clock.js'
 import { defaultRepository } from './defaults.js'
+import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
@@ -89,10 +91,13 @@ async function checkIdentities(
   if (repository === undefined) return all
   const date = systemClock.date()
   if (own.name) all.push(...(await checkHost(repository, own.name, date)))
-  if (named === undefined) return all
+  const dialect = (peer: IdentityName | undefined) =>
+    checkDialect(dialectFlag(values), { repository, host: own.name, peer, urls: meetingOf(values).urls })
+  if (named === undefined) return [...all, ...(await dialect(undefined))]
   try {
     const peer = await resolveFlag(repository, 'peer-info', named)
     all.push(...(await checkPeer(repository, peer, own.name, date)))
+    all.push(...(await dialect(peer)))
   } catch (thrown) {
     all.push(found('peer', thrown))
   }

@@ -189,6 +189,7 @@ const NOT_FOR_PING: ReadonlySet<string> = new Set([
   'once',
   'result',
   'on-repeat',
+  'allow-plain',
 ])
 
 /** Those of an inviter that starts no command. */

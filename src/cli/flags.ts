@@ -100,6 +100,20 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'url',
     'dht:',
   ),
+  flag(
+    'Pairing',
+    'one',
+    'dialect',
+    'the language: native, plexus-3 for peers of plexus 3.x over email:, or auto, which answers in either',
+    'which',
+    'native',
+  ),
+  flag(
+    'Pairing',
+    'switch',
+    'allow-plain',
+    'of plexus 3.x peers, take mail that nobody has signed, and write it where a certificate is missing',
+  ),
   flag('Pairing', 'one', 'timeout', 'how long a pairing may take, in seconds', 's', '60'),
   flag(
     'Pairing',

@@ -19,6 +19,7 @@ import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
 import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
+import { dialectFlag, dialectOf } from './dialect.js'
 import type { Values } from './flags.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
@@ -63,6 +64,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
   const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
+  dialectFlag(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
   const command = commandOf(values, log)
@@ -83,7 +85,10 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const peer = peerText === undefined ? undefined : await resolveFlag(repository, 'peer-info', peerText)
   refuseRepository(repository, hostName)
   const host = await repository.host(hostName)
-  if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  // without a certificate a peer can be spoken with in the plain mail of plexus 3.x at most
+  if (peer && !values.switch('allow-plain')) {
+    await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  }
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
   const unlock = accept
     ? lockDirectory(state, `An accepter of ${formatIdentity(hostName)} for '${app}'`, log)
@@ -113,7 +118,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       hops,
       timeout,
     }
-    const settings: DaemonSettings = {
+    const base: DaemonSettings = {
       context,
       command,
       environment: process.env,
@@ -123,6 +128,8 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
     const peers = peer ? [peer] : undefined
     return await untilEnded(log, async (signal) => {
       try {
+        const dialect = await dialectOf(values, context, { accept, peer, directory: state })
+        const settings = { ...base, dialect }
         if (!accept && peer) return await (keep ? keepInviting : runInviter)(settings, peer, { signal })
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })

@@ -8,6 +8,7 @@ import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { Carrier } from './carrier.js'
 import { systemClock, systemRandom } from './clock.js'
 import { defaultRepository } from './defaults.js'
+import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
@@ -58,6 +59,12 @@ async function contextOf(
     named === undefined
       ? await ownIdentity(repository)
       : await resolveFlag(repository, 'host-info', named, { own: true })
+  const dialect = (await repository.dialect(peer)) ?? dialectFlag(values)
+  if (dialect === 'plexus-3') {
+    throw new PlexusError('DIALECT', 'A plexus 3.x peer knows no ping.', {
+      advice: 'Pair with it instead, or give --dialect=native if it speaks that too.',
+    })
+  }
   const host = await repository.host(hostName)
   await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const outside = { clock: systemClock, random: systemRandom, log }

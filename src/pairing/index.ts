@@ -1,7 +1,16 @@
-export { Accepter, type AccepterOptions, type GiveUp, type Underway } from './accepter.js'
-export { type PairingContext, shortSession } from './context.js'
+export {
+  Accepter,
+  type AccepterOptions,
+  type GiveUp,
+  MAX_INVITES,
+  type Refused,
+  type Underway,
+} from './accepter.js'
+export { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 export { lastWords } from './farewell.js'
+export { type Gathering, gather, innerEndpoint, keepMapped, reflexiveOf } from './gathering.js'
 export { type InviteOptions, invite } from './inviter.js'
 export type { MappingHint, Purpose, RefusalCode } from './message.js'
-export type { Passage, Role } from './passage.js'
+export type { Hole, Passage, Role } from './passage.js'
+export { Rate } from './rate.js'
 export { type CandidateRecord, formatRecord, type PairingEvent, type Tell } from './story.js'

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { writeMail } from '../../rendezvous/email/message.js'
 import { type Mailbox, openRendezvous, type Rendezvous } from '../../rendezvous/index.js'
 import { mailboxName } from '../../rendezvous/mailbox.js'
 import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { MailServer, mailServerMissing } from '../support/mail-server.js'
+import { TcpRelay } from '../support/tcp-relay.js'
 import { contextFor, recorder, temporaryDirectory } from '../unit/rendezvous.js'
 
 const [ALICE, BOB, FULL] = ['alice@example.com', 'bob@example.com', 'full@example.com']
@@ -63,6 +65,62 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
     }
   })
 
+  test('a connection that is cut while a mail is fetched loses no message', async (t) => {
+    const relay = await TcpRelay.open(server.ports.imaps)
+    t.after(() => relay.close())
+    const [alice, mailbox] = [await open(t, ALICE), mailboxOf(BOB)]
+    const bob = await open(t, BOB, { 'email-imaps': `localhost:${relay.port}` })
+    const messages = receive(bob, mailbox)
+    await bob.ready?.({ signal: AbortSignal.timeout(30_000) })
+    for (const message of [systemRandom(60_000), systemRandom(60_000)]) {
+      relay.cutAfter(30_000) // in the middle of its body: nothing else is as large
+      await post(alice, mailbox, message)
+      assert.deepEqual((await messages.next()).value, message)
+    }
+    assert.equal(relay.connections, 3)
+    await bob.close()
+    const left = ['search', '-u', BOB, 'mailbox', 'INBOX', 'subject', mailboxName(mailbox)]
+    assert.equal(server.doveadm(...left), '')
+  })
+
+  test('flags that others change all the while, and messages that come at any moment, lose none', async (t) => {
+    const { ImapFlow } = await import('imapflow')
+    server.append(BOB, 'INBOX', 'Subject: of somebody else\r\n\r\nhello\r\n')
+    const client = new ImapFlow({
+      host: 'localhost',
+      port: server.ports.imaps,
+      secure: true,
+      auth: { user: BOB, pass: 'secret' },
+      tls: { ca: readFileSync(server.ca) },
+      logger: false,
+    })
+    await client.connect()
+    await client.mailboxOpen('INBOX')
+    let over = false
+    const others = (async () => {
+      for (let n = 0; !over; n++)
+        await client[n % 2 ? 'messageFlagsAdd' : 'messageFlagsRemove']('1:*', ['\\Flagged'])
+    })()
+    // one account, read by several that remove what is theirs
+    await Promise.all(
+      [1, 2, 3, 4].map(async () => {
+        const [bob, mailbox] = [await open(t, BOB), mailboxOf(BOB)]
+        const messages = receive(bob, mailbox)
+        for (let n = 0; n < 4; n++) {
+          const message = systemRandom(300)
+          await setTimeout(systemRandom(1).readUInt8()) // on its way into IDLE, in it, or on its way out
+          server.append(BOB, 'INBOX', ours(mailbox, message))
+          assert.deepEqual((await messages.next()).value, message)
+        }
+        assert.ok(!bob.lines.some(({ message }) => /cannot be read/.test(message)), JSON.stringify(bob.lines))
+      }),
+    )
+    over = true
+    await others
+    await client.logout()
+    server.doveadm('expunge', '-u', BOB, 'mailbox', 'INBOX', 'ALL')
+  })
+
   test('a restart of Dovecot is survived by who posts and by who receives', async (t) => {
     const [alice, bob, mailbox] = [await open(t, ALICE), await open(t, BOB), mailboxOf(BOB)]
     const messages = receive(bob, mailbox)
@@ -79,15 +137,15 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
   test('a server that takes nothing for a while is tried again', async (t) => {
     const [alice, bob, mailbox] = [await open(t, ALICE), await open(t, BOB), mailboxOf(BOB)]
     const messages = receive(bob, mailbox)
-    server.defer(true)
+    await server.defer(true)
     const [message, refused] = [systemRandom(500), systemRandom(500)]
-    const given = AbortSignal.timeout(3000)
+    const given = AbortSignal.timeout(1000)
     await assert.rejects(post(alice, mailbox, refused, given), {
       code: 'RENDEZVOUS_UNREACHABLE',
       message: /451/,
     })
     const posted = post(alice, mailbox, message)
-    server.defer(false)
+    await server.defer(false)
     await posted
     assert.deepEqual((await messages.next()).value, message)
   })
@@ -144,7 +202,7 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
       'email-imaps': `imap://localhost:${(imap.address() as { port: number }).port}`,
     })
     void receive(alice, mailboxOf(ALICE)).next()
-    await assert.rejects(post(alice, mailboxOf(BOB), systemRandom(10), AbortSignal.timeout(3000)))
+    await assert.rejects(post(alice, mailboxOf(BOB), systemRandom(10), AbortSignal.timeout(1000)))
     await alice.close()
     assert.ok(heard.some((said) => /EHLO/.test(said)))
     assert.ok(heard.some((said) => /STARTTLS|CAPABILITY/.test(said)))

@@ -59,7 +59,7 @@ export class MailServer {
   /** The ports: implicit TLS, then STARTTLS. */
   ports = { smtps: 465, submission: 587, imaps: 993, imap: 143 }
   readonly address: string
-  readonly #options: MailServerOptions
+  #options: MailServerOptions
   #postfix: ChildProcess | undefined
   #dovecot: ChildProcess | undefined
 
@@ -98,6 +98,17 @@ export class MailServer {
     return this.#options.at ? this.address : 'localhost'
   }
 
+  /** The options of servers in a namespace, at its address; nobody there tells names by addresses. */
+  static inside(
+    machine: Pick<NonNullable<MailServerOptions['at']>, 'spawn'>,
+    address = '',
+    more: MailServerOptions = {},
+  ): MailServerOptions {
+    const spawn = machine.spawn.bind(machine)
+    const postfix = ['smtpd_peername_lookup = no', ...(more.postfix ?? [])]
+    return { ...more, at: { address, spawn }, postfix }
+  }
+
   get ca(): string {
     return join(this.directory, 'ca.pem')
   }
@@ -117,6 +128,20 @@ export class MailServer {
     }
   }
 
+  /** The flags of the program for a user, with the password in a file. */
+  flags(user: string, changes: Parameters<MailServer['options']>[1] = {}): string[] {
+    const password = this.#conf('password')
+    writeFileSync(password, 'secret\n', { mode: 0o600 })
+    const options = this.options(user, {
+      'email-password': undefined,
+      'email-password-file': password,
+      ...changes,
+    })
+    return Object.entries(options).flatMap(([name, value]) =>
+      value === undefined ? [] : [`--${name}=${value}`],
+    )
+  }
+
   /** The files of a user's mail: one for each message of a folder, INBOX by default. */
   mails(user: string, folder = ''): string[] {
     return ['new', 'cur'].flatMap((kind) => {
@@ -130,10 +155,10 @@ export class MailServer {
   }
 
   /** Puts a mail into a folder as a delivery or another client would. */
-  append(user: string, folder: string, text: string): void {
+  append(user: string, folder: string, text: string, settings: readonly string[] = []): void {
     const { status, stderr } = spawnSync(
       '/usr/bin/doveadm',
-      ['-c', this.#conf('dovecot.conf'), 'save', '-u', user, '-m', folder],
+      ['-c', this.#conf('dovecot.conf'), ...settings, 'save', '-u', user, '-m', folder],
       {
         input: text,
         encoding: 'utf8',
@@ -144,7 +169,10 @@ export class MailServer {
 
   /** Runs doveadm for the server, and gives what it prints. */
   doveadm(...args: readonly string[]): string {
-    return execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), ...args], { encoding: 'utf8' })
+    return execFileSync('/usr/bin/doveadm', ['-c', this.#conf('dovecot.conf'), ...args], {
+      encoding: 'utf8',
+      maxBuffer: 64 << 20, // a line for each of many mails
+    })
   }
 
   /** Cuts every IMAP connection of a user. */
@@ -166,16 +194,33 @@ export class MailServer {
     await listening(this.ports.smtps, this.#postfix)
   }
 
+  /** The script that was started waits for the master, which it does not pass signals on to. */
   async stopPostfix(): Promise<void> {
-    await ended(this.#postfix)
+    if (!this.#postfix || this.#postfix.exitCode !== null || this.#postfix.signalCode !== null) return
+    const gone = once(this.#postfix, 'exit')
+    process.kill(this.#master)
+    await gone
+  }
+
+  /** Starts both again with other lines in their configuration. */
+  async reconfigure({
+    dovecot = '',
+    postfix = [],
+  }: Pick<MailServerOptions, 'dovecot' | 'postfix'>): Promise<void> {
+    this.#options = { ...this.#options, dovecot, postfix }
+    await Promise.all([this.stopDovecot(), this.stopPostfix()])
+    this.#configureDovecot()
+    this.#configurePostfix()
+    await Promise.all([this.startDovecot(), this.startPostfix()])
   }
 
   /** Makes Postfix answer 451 to every recipient, or no longer. */
-  defer(on: boolean): void {
+  async defer(on: boolean): Promise<void> {
+    await this.stopPostfix() // after a reload the next mail might still meet the old rules
     this.#configurePostfix(
       on ? ['smtpd_recipient_restrictions = check_recipient_access static:{451 4.3.0 later}'] : [],
     )
-    execFileSync('/usr/sbin/postfix', ['-c', join(this.directory, 'postfix'), 'reload'], { stdio: 'ignore' })
+    await this.startPostfix()
   }
 
   async stop(): Promise<void> {
@@ -186,6 +231,11 @@ export class MailServer {
   #spawn(command: string, args: readonly string[]): ChildProcess {
     const options: SpawnOptions = { stdio: 'ignore' }
     return this.#options.at?.spawn(command, args, options) ?? spawn(command, args, options)
+  }
+
+  /** The process id of Postfix's master. */
+  get #master(): number {
+    return Number(readFileSync(this.#conf('queue/pid/master.pid'), 'utf8'))
   }
 
   #conf(name: string): string {
@@ -213,6 +263,8 @@ export class MailServer {
     writeFileSync(this.#conf('san'), `subjectAltName=DNS:localhost,DNS:mail.example.com,IP:${this.address}\n`)
     const signing = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'san']
     openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.pem', ...signing)
+    openssl('req', ...fresh, '-keyout', 'client.key', '-out', 'client.csr', '-subj', '/CN=client')
+    openssl('x509', '-req', '-in', 'client.csr', '-out', 'client.pem', ...signing.slice(0, -2))
     chmodSync(this.#conf('server.key'), 0o644) // whoever delivers for Dovecot reads its configuration whole
   }
 
@@ -225,6 +277,8 @@ export class MailServer {
   #configureDovecot(): void {
     writeFileSync(this.#conf('users'), this.users.map((user) => `${user}:{PLAIN}secret\n`).join(''))
     writeFileSync(this.#conf('dovecot.conf'), dovecotConf(this.#settings()))
+    writeFileSync(this.#conf('dovecot.log'), '', { flag: 'a' })
+    chmodSync(this.#conf('dovecot.log'), 0o666) // whoever delivers writes to it too
   }
 
   #configurePostfix(more?: readonly string[]): void {
@@ -238,7 +292,7 @@ export class MailServer {
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
   await Promise.all(servers.map((server) => once(server, 'listening')))
   const ports = servers.map((server) => (server.address() as { port: number }).port)

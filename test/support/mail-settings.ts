@@ -63,6 +63,16 @@ service imap-login {
   ssl = yes
  }
 }
+service anvil {
+ unix_listener anvil-auth-penalty {
+  mode = 0
+ }
+}
+service stats {
+ unix_listener stats-writer {
+  mode = 0666
+ }
+}
 service auth {
  unix_listener ${directory}/auth {
   mode = 0666

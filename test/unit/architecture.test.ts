@@ -25,9 +25,27 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/errors',
     'rendezvous',
   ],
+  // sessions with peers of an older language, beside those of pairing
+  'src/dialect': [
+    'src/pairing',
+    'src/plexus3',
+    'src/sealing',
+    'src/identity',
+    'src/net',
+    'src/errors',
+    'rendezvous',
+  ],
   'src/exec': ['src/net', 'src/errors'],
   'src/wormhole': ['src/net', 'src/errors'],
-  'src/daemon': ['src/pairing', 'src/exec', 'src/sealing', 'src/identity', 'src/net', 'src/errors'],
+  'src/daemon': [
+    'src/dialect',
+    'src/pairing',
+    'src/exec',
+    'src/sealing',
+    'src/identity',
+    'src/net',
+    'src/errors',
+  ],
   // time and randomness as they are: for the two faces, the command line and the library
   'src/system': ['src/net'],
   'src/library': [
@@ -54,6 +72,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/cli': [
     'src/system',
     'src/daemon',
+    'src/dialect',
     'src/pairing',
     'src/exec',
     'src/stun',

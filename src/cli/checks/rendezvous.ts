@@ -11,6 +11,9 @@ import { type Finding, found, ok, warn } from './finding.js'
  */
 const PATIENCE = 6000
 
+/** The same as a multiple of the latency that a rendezvous declares. */
+const SLOW = 5
+
 /** How large the message is, in bytes: as an invite. */
 const SIZE = 1500
 
@@ -60,7 +63,8 @@ async function trip(
   const to: Mailbox = { kind: 'session', app, identity, seed: systemRandom(32) }
   const sealed = systemRandom(SIZE)
   const expires = systemClock.date() + 60_000
-  const limit = deadline(systemClock, PATIENCE, signal)
+  const patience = Math.max(PATIENCE, SLOW * rendezvous.latency)
+  const limit = deadline(systemClock, patience, signal)
   const started = systemClock.now()
   const progress: { state: 'posting' | 'posted' } = { state: 'posting' }
   try {
@@ -76,7 +80,7 @@ async function trip(
   } catch (thrown) {
     signal.throwIfAborted()
     if (!limit.signal.aborted) return found('rendezvous', thrown)
-    const seconds = PATIENCE / 1000
+    const seconds = patience / 1000
     if (progress.state === 'posted') {
       const slow = `${name} took a message, but has not delivered it in ${seconds} s.`
       return warn('rendezvous', slow, 'If it is a slow one, all is well; else look at the log with -v.')
