@@ -48,11 +48,22 @@ async function serve(): Promise<void> {
   })
 }
 
-async function ask(child: ChildProcess) {
-  child.send('figures')
-  const [answer] = (await once(child, 'message')) as [
-    { bytes: number; cpu: NodeJS.CpuUsage; rss: number; stats: ReturnType<Tunnel['stats']> },
-  ]
+interface Figures {
+  readonly bytes: number
+  readonly cpu: NodeJS.CpuUsage
+  readonly rss: number
+  readonly stats: ReturnType<Tunnel['stats']>
+}
+
+let asked: Promise<unknown> = Promise.resolve()
+
+/** The figures of the other end: one question at a time, or an answer would be taken for that of another. */
+function ask(child: ChildProcess): Promise<Figures> {
+  const answer = asked.then(async () => {
+    child.send('figures')
+    return ((await once(child, 'message')) as [Figures])[0]
+  })
+  asked = answer
   return answer
 }
 
@@ -168,8 +179,11 @@ async function echoes(tunnel: Tunnel, child: ChildProcess, count: number, bytes:
   )
   const ms = performance.now() - from
   clearInterval(watch)
-  await new Promise((resolve) => setTimeout(resolve, 500))
-  const after = await ask(child)
+  let after = await ask(child)
+  for (let tries = 0; tries < 50 && tunnel.stats().streams + after.stats.streams > 0; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    after = await ask(child)
+  }
   console.log(
     `${count} streams each echo ${bytes} bytes: ${(ms / 1000).toFixed(1)} s, ${((count * bytes * 8) / ms / 1000).toFixed(0)} Mbit/s each way, ${wrong} wrong; resident ${before.own} and ${before.peer} MB before, at most ${most} and ${peerMost}, ${megabytes()} and ${after.rss >> 20} after; ${tunnel.stats().streams + after.stats.streams} streams left`,
   )

@@ -27,6 +27,8 @@ const DRAIN_GAIN = 0.35
 /** One round to look for more, one to drain what that queued, then to cruise. */
 const CYCLE = [1.25, 0.75, 1, 1, 1, 1, 1, 1]
 const WINDOW_GAIN = 2
+/** If looking for more brought this much, it goes on. */
+const STILL_MORE = 1.1
 
 /** Datagrams under way before anything is known: what a TCP of today begins with, and a little more for its pacing. */
 const INITIAL_WINDOW = 32
@@ -82,12 +84,14 @@ export class Congestion {
   #ceiling = Number.POSITIVE_INFINITY
   #minRtt = Number.POSITIVE_INFINITY
   #minRttAt = 0
+  #recentRtt = 0
   #roundEnd = 0
   #rounds = 0
   #fullRate = 0
   #fullRounds = 0
   #cycle = 0
   #cycleAt = 0
+  #cycleRate = 0
   #probeRttUntil = 0
   #sampleAt = 0
   #sampleAcked = 0
@@ -125,8 +129,8 @@ export class Congestion {
   get window(): number {
     const least = MIN_WINDOW * this.datagram
     if (this.rate === 0) return INITIAL_WINDOW * this.datagram
-    const product = this.rate * this.#minRtt
     // in startup the rate is not yet known to which batches could be compared
+    const product = this.rate * this.#minRtt
     const aggregated = this.state === 'startup' ? 0 : Math.max(...this.#aggregation)
     const spare = this.rate * HOST_ALLOWANCE + aggregated + 3 * this.datagram
     if (this.state === 'probe-rtt') return Math.max(least, 0.5 * product + spare)
@@ -188,6 +192,7 @@ export class Congestion {
   }
 
   measured(now: number, rtt: number): void {
+    this.#recentRtt += (rtt - this.#recentRtt) / (this.#recentRtt === 0 ? 1 : 8)
     if (rtt <= this.#minRtt) {
       this.#minRtt = Math.max(rtt, 0.01)
       this.#minRttAt = now
@@ -236,6 +241,7 @@ export class Congestion {
     this.#ceiling = Number.POSITIVE_INFINITY
     this.#minRtt = Number.POSITIVE_INFINITY
     this.#minRttAt = now
+    this.#recentRtt = 0
     this.#fullRate = 0
     this.#fullRounds = 0
     this.#tokens = INITIAL_WINDOW * this.datagram
@@ -324,14 +330,7 @@ export class Congestion {
   #advance(now: number): void {
     const product = this.rate * this.#minRtt
     if (this.state === 'drain' && this.inflight <= product + this.rate * HOST_ALLOWANCE) this.#cruise(now)
-    if (this.state === 'probe-bandwidth') {
-      const step = Math.max(this.#minRtt, HOST_ALLOWANCE)
-      const drained = this.#cycle === 1 && this.inflight <= product
-      if (drained || now - this.#cycleAt > step) {
-        this.#cycle = (this.#cycle + 1) % CYCLE.length
-        this.#cycleAt = now
-      }
-    }
+    if (this.state === 'probe-bandwidth') this.#turn(now, product)
     if (this.state === 'probe-rtt') {
       if (now >= this.#probeRttUntil) {
         this.#minRttAt = now
@@ -342,6 +341,20 @@ export class Congestion {
       this.#minRtt *= 1.5 // so that a path that became longer is seen as such
       this.#probeRttUntil = now + Math.max(PROBE_RTT_TIME, this.#minRtt)
     }
+  }
+
+  /** The next part of the cycle, when the present one has lasted a round trip. */
+  #turn(now: number, product: number): void {
+    const probing = this.#cycle === 0
+    // what asking for more brings is known a round trip later, as long as those are with busy processes
+    const round = probing ? Math.min(this.#recentRtt, this.#minRtt + MAX_LATENESS) : this.#minRtt
+    const drained = this.#cycle === 1 && this.inflight <= product
+    if (!drained && now - this.#cycleAt <= Math.max(round, HOST_ALLOWANCE)) return
+    this.#cycleAt = now
+    // it brought more: there may be more yet, as after a startup that a busy machine ended too early
+    if (probing && this.rate >= this.#cycleRate * STILL_MORE) this.#cycleRate = this.rate
+    else this.#cycle = (this.#cycle + 1) % CYCLE.length
+    if (this.#cycle === 0 && !probing) this.#cycleRate = this.rate
   }
 
   #cruise(now: number): void {

@@ -21,6 +21,9 @@ export interface StreamHost {
   wake(): void
 }
 
+/** Bytes that node's own buffers hold in each direction: little, as the windows below them hold the rest. */
+const HIGH_WATER = 16 * 1024
+
 export class CoreDuplex extends Duplex implements TunnelStream {
   readonly #core: CoreStream
   readonly #host: StreamHost
@@ -29,7 +32,7 @@ export class CoreDuplex extends Duplex implements TunnelStream {
   #ended = false
 
   constructor(core: CoreStream, host: StreamHost) {
-    super({ allowHalfOpen: true, readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 })
+    super({ allowHalfOpen: true, readableHighWaterMark: HIGH_WATER, writableHighWaterMark: HIGH_WATER })
     this.#core = core
     this.#host = host
   }

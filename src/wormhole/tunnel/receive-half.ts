@@ -1,11 +1,11 @@
 /** Every stream may send so much before it hears more: what a connection brings before it is known to be read. */
-export const INITIAL_WINDOW = 64 * 1024
+export const INITIAL_WINDOW = 32 * 1024
 
 /** The widest window of one stream: 200 Mbit/s over 250 ms. */
 export const MAX_WINDOW = 6 * 2 ** 20
 
 /** What all streams together may have beyond their initial windows. It bounds what readers that sleep can hold. */
-export const WINDOW_BUDGET = 48 * 2 ** 20
+export const WINDOW_BUDGET = 32 * 2 ** 20
 
 /** A window whose half was read within so many round trips, at least 10 ms, was too small. */
 const FAST_ROUNDS = 2
@@ -130,7 +130,7 @@ export class ReceiveHalf {
       pieces.unshift(last)
       length += last.length
     }
-    const whole = Buffer.allocUnsafeSlow(length)
+    const whole = room(length)
     let at = 0
     for (const piece of pieces) {
       whole.set(piece, at)
@@ -205,4 +205,13 @@ export class ReceiveHalf {
     }
     if (count > 0) this.#segments.splice(0, count)
   }
+}
+
+/**
+ * Bytes for a piece, in few different sizes: thousands of buffers that come and go in every size leave the heap of the
+ * process full of holes that nothing fits into. Small ones share the 8 KiB of node's pool.
+ */
+function room(length: number): Buffer {
+  if (length <= MERGED / 4) return Buffer.allocUnsafe(length)
+  return Buffer.allocUnsafeSlow(Math.ceil(length / MERGED) * MERGED).subarray(0, length)
 }
