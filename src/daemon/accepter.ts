@@ -4,6 +4,7 @@ import { formatIdentity, type IdentityName } from '../identity/index.js'
 import type { PortRange } from '../net/index.js'
 import {
   Accepter,
+  discard,
   type GiveUp,
   type Passage,
   type RefusalCode,
@@ -227,7 +228,7 @@ class Accepting {
   }
 
   async #failed(passage: Passage, error: PlexusError, giveUp: GiveUp): Promise<void> {
-    await passage.port.close()
+    await discard(passage)
     const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
     log.error({ code: error.code }, `the command could not be started: ${error.message}`)
     this.#report(failedOutcome(error, { passage }), passage)

@@ -1,5 +1,6 @@
 import type { IdentityName } from '../identity/index.js'
 import type { Endpoint, UdpPort } from '../net/index.js'
+import type { PortMapping } from '../portmap/index.js'
 import type { CandidateKind } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { Purpose } from './message.js'
@@ -28,4 +29,12 @@ export interface Passage {
   readonly keys: SessionKeys
   /** The punched port, still open. Whoever takes the passage closes it: a command can only then bind it. */
   readonly port: UdpPort
+  /** The mapping on the own router that the path goes through: whoever takes the passage lets go of it at its end. */
+  readonly portMapping?: PortMapping
+}
+
+/** Closes what a passage holds, when nothing is going to use it. */
+export async function discard({ port, portMapping }: Passage): Promise<void> {
+  void portMapping?.release()
+  await port.close()
 }

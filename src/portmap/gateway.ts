@@ -21,10 +21,9 @@ const OVER_A_ROUTER = 2
 const PRINTING = 1000
 
 /**
- * Some address of the internet, to ask the routing table for the way there; nothing is sent (block: TEST-NET-1,
- * RFC 5737, which nobody has a route of its own to).
+ * Some address of the internet, a root server of the DNS, to ask the routing table for the way there: nothing is sent.
  */
-const ANYWHERE: Endpoint = { address: '192.0.2.1', port: 9 }
+const ANYWHERE: Endpoint = { address: '198.41.0.4', port: 9 }
 
 /**
  * The default gateway for IPv4, whose port mappings can help: undefined where there is none, where this machine has a
