@@ -26,6 +26,7 @@ const DEBIAN = {
   '/usr/sbin/openvpn': 'openvpn',
   '/usr/bin/ping': 'iputils-ping',
   '/usr/bin/python3': 'python3',
+  '/usr/sbin/miniupnpd': 'miniupnpd-nftables',
 }
 
 function step(command, args, options = {}) {
