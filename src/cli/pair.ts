@@ -23,6 +23,7 @@ import type { Values } from './flags.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
+import { portMapperFor } from './port-mapper.js'
 import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
@@ -55,7 +56,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const { app, urls, bind, hops, timeout, stun, bootstrap } = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, bootstrap } = meetingOf(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
   const command = commandOf(values, log)
@@ -92,6 +93,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
       environment: process.env,
     })
+    const portMapper = await portMapperFor(kinds, log)
     const context: PairingContext = {
       clock: systemClock,
       random: systemRandom,
@@ -102,6 +104,8 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       rendezvous,
       stunServers: stun.length > 0 ? stun : DEFAULT_STUN_SERVERS,
       bind,
+      kinds,
+      ...(portMapper ? { portMapper } : {}),
       hops,
       timeout,
     }
@@ -119,8 +123,10 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
       } finally {
+        const givenBack = portMapper?.close()
         await lastWords(rendezvous)
         await rendezvous.close()
+        await givenBack
       }
     })
   } finally {

@@ -1,7 +1,14 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { IdentityName } from '../identity/index.js'
 import { type Clock, sleep } from '../net/index.js'
-import { discard, invite, type PairingContext, type Passage, shortSession, type Tell } from '../pairing/index.js'
+import {
+  discard,
+  invite,
+  type PairingContext,
+  type Passage,
+  shortSession,
+  type Tell,
+} from '../pairing/index.js'
 import { type Echo, EchoCipher, type EchoType } from './echo.js'
 
 /** Between two echoes, in ms: as ping(8) allows everybody. */

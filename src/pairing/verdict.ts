@@ -39,7 +39,9 @@ function open({ candidates }: Prospects): boolean {
     ({ kind, endpoint }) =>
       kind === 'relayed' ||
       // a mapping at an address that is not public is one behind yet another NAT
-      ((kind === 'mapped' || kind === 'host') && familyOf(endpoint) === 4 && scopeOf(endpoint.address) === 'global'),
+      ((kind === 'mapped' || kind === 'host') &&
+        familyOf(endpoint) === 4 &&
+        scopeOf(endpoint.address) === 'global'),
   )
 }
 

@@ -86,9 +86,7 @@ export function inTurns(candidates: readonly Candidate[]): Candidate[] {
   })
   placed.sort(
     (a, b) =>
-      a.last - b.last ||
-      a.nth - b.nth ||
-      ORDER.indexOf(a.candidate.kind) - ORDER.indexOf(b.candidate.kind),
+      a.last - b.last || a.nth - b.nth || ORDER.indexOf(a.candidate.kind) - ORDER.indexOf(b.candidate.kind),
   )
   return placed.map(({ candidate }) => candidate)
 }
