@@ -126,7 +126,8 @@ export class NatPmp implements Mapper {
     try {
       for (const wait of WAITS) {
         for (const request of requests) {
-          if (!answers.has(request.readUInt8(1))) socket.send(request)
+          // that the port is closed is told to whichever call comes next
+          if (!answers.has(request.readUInt8(1))) socket.send(request, (error) => error && over(unanswered()))
         }
         await sleep(clock, wait, enough.signal).catch(() => {})
         if (enough.signal.aborted) break

@@ -40,7 +40,11 @@ export async function locate(context: MapperContext, signal: AbortSignal): Promi
         resolve()
       }
       socket.on('error', onerror)
-      socket.bind(0, gateway.own, () => resolve())
+      socket.bind(0, gateway.own, () => {
+        // else the system sends by the default route whatever the address
+        socket.setMulticastInterface(gateway.own)
+        resolve()
+      })
     })
     socket.on('message', (data, { address }) => {
       if (address !== gateway.address) return
