@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import type { Lab, Side } from './index.js'
 import type { Outcome, PairingRig } from './pairing-rig.js'
 
@@ -11,6 +13,30 @@ export interface Neighbourhood {
   /** The kinds of path that are right; the accepter's endpoint on it is one of its addresses that `at` gives. */
   readonly kinds: readonly string[]
   readonly at: (to: Side) => readonly (string | undefined)[]
+}
+
+const AGENT = fileURLToPath(new URL('nat-pmp-agent.js', import.meta.url))
+
+/** The addresses of routers at home inside their carriers' networks, by side. */
+const routers = new WeakMap<Side, string>()
+const routerOf = (side: Side) => routers.get(side)
+
+/** Lets the router at home of a side map ports by NAT-PMP, at its address inside the carrier's network. */
+async function mapPorts(side: Side): Promise<void> {
+  const router = side.nats.at(-1)
+  const addressOn = async (device: string) => {
+    const shown = await router?.exec('ip', ['-4', '-o', 'addr', 'show', 'dev', device])
+    return /inet ([\d.]+)/.exec(shown?.stdout ?? '')?.[1] ?? ''
+  }
+  const outside = await addressOn('wan')
+  routers.set(side, outside)
+  const words = [AGENT, await addressOn('lan'), outside]
+  // closing the laboratory ends it
+  const child = router?.spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+  if (!child?.stdout) throw new Error(`${side.name} has no router`)
+  const ended = once(child, 'close').then(() => Promise.reject(new Error('the router maps no ports')))
+  ended.catch(() => {})
+  await Promise.race([once(child.stdout, 'data'), ended])
 }
 
 const own = (to: Side) => [to.address, to.address6]
@@ -36,6 +62,18 @@ export const NEIGHBOURHOODS: readonly Neighbourhood[] = [
     meets: 'dht',
     kinds: ['reflexive'],
     at: outside,
+  },
+  {
+    name: 'same carrier NAT without hairpinning, one router maps ports',
+    build: async (lab, name) => {
+      const from = await lab.side(`${name}a`, 'double')
+      const to = await lab.side(`${name}b`, 'double', { sameCarrierAs: from, home: 'open-router' })
+      await mapPorts(to)
+      return { from, to }
+    },
+    meets: 'dht',
+    kinds: ['mapped'],
+    at: (to) => [routerOf(to)],
   },
   {
     name: 'same host',
