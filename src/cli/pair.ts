@@ -24,6 +24,7 @@ import type { Values } from './flags.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
+import { portMapperFor } from './port-mapper.js'
 import { announceEmail } from './rendezvous-options.js'
 import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
@@ -63,7 +64,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = meetingOf(values)
   dialectFlag(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
@@ -105,6 +106,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       options,
       environment: process.env,
     })
+    const portMapper = await portMapperFor(kinds, log)
     const context: PairingContext = {
       clock: systemClock,
       random: systemRandom,
@@ -115,6 +117,8 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       rendezvous,
       stunServers: stun.length > 0 ? stun : DEFAULT_STUN_SERVERS,
       bind,
+      kinds,
+      ...(portMapper ? { portMapper } : {}),
       hops,
       timeout,
     }
@@ -134,8 +138,10 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
       } finally {
+        const givenBack = portMapper?.close()
         await lastWords(rendezvous)
         await rendezvous.close()
+        await givenBack
       }
     })
   } finally {

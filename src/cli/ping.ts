@@ -13,6 +13,7 @@ import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
 import { stateDirectory } from './pair.js'
+import { portMapperFor } from './port-mapper.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
@@ -40,8 +41,10 @@ export async function pingCommand(peerText: string, values: Values): Promise<num
   } finally {
     process.stdout.write(story.text())
     stopListening()
+    const givenBack = context.portMapper?.close()
     await lastWords(context.rendezvous)
     await context.rendezvous.close()
+    await givenBack
   }
 }
 
@@ -54,7 +57,7 @@ async function contextOf(
   oncarried: (name: string) => void,
 ): Promise<PairingContext> {
   const named = values.text('host-info')
-  const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = meetingOf(values)
   const hostName =
     named === undefined
       ? await ownIdentity(repository)
@@ -79,7 +82,9 @@ async function contextOf(
     { each: (inner) => new Carrier(inner, oncarried) },
   )
   const stunServers = stun.length > 0 ? stun : DEFAULT_STUN_SERVERS
-  return { ...outside, repository, host, app, rendezvous, stunServers, bind, hops, timeout }
+  const portMapper = await portMapperFor(kinds, log)
+  const meeting = { app, rendezvous, stunServers, bind, kinds, hops, timeout }
+  return { ...outside, repository, host, ...meeting, ...(portMapper ? { portMapper } : {}) }
 }
 
 const STEPS = {

@@ -2,7 +2,14 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import { checkProgram, exitStatus, Roster } from '../exec/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import type { PortRange } from '../net/index.js'
-import { Accepter, type GiveUp, type RefusalCode, shortSession, type Underway } from '../pairing/index.js'
+import {
+  Accepter,
+  discard,
+  type GiveUp,
+  type RefusalCode,
+  shortSession,
+  type Underway,
+} from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { watchExpulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
@@ -246,7 +253,7 @@ class Accepting {
   }
 
   async #failed(passage: AnyPassage, error: PlexusError, giveUp: GiveUp): Promise<void> {
-    await passage.port.close()
+    await discard(passage)
     const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
     log.error({ code: error.code }, `the command could not be started: ${error.message}`)
     this.#report(failedOutcome(error, { passage }), passage)

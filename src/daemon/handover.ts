@@ -47,6 +47,8 @@ export async function handOver(
   const values = wildcardsOf(passage, context.repository)
   if (command === undefined) {
     await passage.port.close()
+    // whoever reads it goes on from here
+    passage.portMapping?.abandon()
     print(printed(values))
     return undefined
   }
@@ -54,10 +56,15 @@ export async function handOver(
   const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
   try {
     const child = await startOn(settings, command, passage, values, signal)
-    void child.exited.then(release)
+    if (command.detach) passage.portMapping?.abandon()
+    void child.exited.then(() => {
+      release()
+      void passage.portMapping?.release()
+    })
     return child
   } catch (thrown) {
     release()
+    void passage.portMapping?.release()
     throw thrown
   }
 }

@@ -1,7 +1,14 @@
 import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { type Endpoint, familyOf, formatEndpoint, scopeOf } from '../net/index.js'
-import { type Gathering, type Hole, innerEndpoint, type PairingContext, type Role } from '../pairing/index.js'
+import {
+  type Gathering,
+  gather,
+  type Hole,
+  innerEndpoint,
+  type PairingContext,
+  type Role,
+} from '../pairing/index.js'
 import { handshake, type PeerMessage } from '../plexus3/index.js'
 
 /** A hole to a plexus 3.x peer, of which both sides know no more than 64 bits: there is no key. */
@@ -23,6 +30,14 @@ export interface DiggingOptions {
   /** How long the handshake may take, in ms. */
   readonly timeout: number
   readonly signal: AbortSignal
+}
+
+/** A port of its own. A 3.x peer hears of the one endpoint that STUN tells, so no router is asked for a mapping. */
+export function openGround(
+  { portMapper: _, ...context }: PairingContext,
+  signal: AbortSignal,
+): Promise<Gathering> {
+  return gather(context, signal)
 }
 
 /**

@@ -73,6 +73,7 @@ export const ERROR_CODES = {
 
   NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),
 
+  PORT_MAPPING: entry('later', 'Nothing to do: it goes on without a port mapping.'),
   STUN_UNREACHABLE: entry(
     'later',
     'Check that UDP gets out of this network, or name other servers with --stun-server.',

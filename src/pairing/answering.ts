@@ -6,7 +6,7 @@ import { deriveKeys, ephemeral } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { type Addressee, isFromPeer, sayFarewell } from './farewell.js'
-import { type Gathering, gather, keepMapped } from './gathering.js'
+import { type Gathering, gather, keepMapped, onMapped } from './gathering.js'
 import type { Answer, Invite, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { type PeerNews, pass } from './passing.js'
@@ -96,6 +96,7 @@ export async function answer(
         })
     }
     keepMapped(context, gathering, posts.signal, (candidate) => sendUpdate([candidate]))
+    onMapped(gathering, posts.signal, (candidate) => sendUpdate([candidate]))
     if (reply.offer.mapping === 'unknown') gathering.onDependent(() => sendUpdate([]))
     return await pass(context, {
       role: 'accepter',

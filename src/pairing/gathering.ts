@@ -5,25 +5,30 @@ import {
   familyOf,
   formatEndpoint,
   type Logger,
-  ownAddresses,
   sameEndpoint,
   scopeOf,
+  sleep,
   sourceAddress,
   UdpPort,
 } from '../net/index.js'
+import type { PortMapping } from '../portmap/index.js'
 import type { Candidate } from '../punch/index.js'
 import { compareMappings, discover, type Reflexive, refresh } from '../stun/index.js'
 import type { PairingContext } from './context.js'
 import type { MappingHint } from './message.js'
-
-/** Own addresses beyond this many are of containers and the like: they would only crowd out the useful ones. */
-const MAX_HOST_CANDIDATES = 8
+import { EVERY_KIND, isOffered, isTranslated, offeredCandidates } from './offered.js'
 
 /**
  * How long STUN may keep an offer waiting, in ms: three transmissions of RFC 8489's schedule. After it the offer
  * goes out with the own addresses alone, which is enough on one LAN, and the failure is told if the pairing fails.
  */
 const STUN_PATIENCE = 3000
+
+/**
+ * How long a port mapping may keep an offer waiting, in ms, where the NAT depends on one: as long as Tailscale waits. Behind
+ * other NATs nothing waits for it, and it follows as an update.
+ */
+const MAPPING_PATIENCE = 250
 
 /** An open port and what is known of where it can be reached. */
 export interface Gathering {
@@ -32,6 +37,8 @@ export interface Gathering {
   readonly reflexive: readonly Reflexive[]
   /** What the servers that have answered so far say: it may become known after the offer was made. */
   readonly mapping: MappingHint
+  /** The mapping of the port on the router, when one is asked for; it goes with the port. */
+  readonly portMapping: PortMapping | undefined
   /** Why there is no reflexive candidate. */
   readonly failure: PlexusError | undefined
   /** Calls back once when the mapping turns out to depend on the address, at once if that is known already. */
@@ -48,6 +55,8 @@ export interface Gathering {
  */
 export async function gather(context: PairingContext, signal: AbortSignal): Promise<Gathering> {
   const { clock, random, log } = context
+  const { kinds = EVERY_KIND } = context
+  const stunServers = kinds.has('reflexive') ? context.stunServers : []
   const { range, ...bind } = context.bind
   const port = range ? range.open(bind.address) : UdpPort.open(bind)
   const comparison = new Comparison(log)
@@ -59,19 +68,21 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   const onabort = () => asking.abort(signal.reason)
   if (signal.aborted) onabort()
   signal.addEventListener('abort', onabort, { once: true })
+  let portMapping: PortMapping | undefined
   const close = async () => {
     settle()
+    void portMapping?.release()
     await port.close()
   }
   try {
     const answers: Reflexive[] = []
     let failure: PlexusError | undefined
-    if (context.stunServers.length > 0) {
+    if (stunServers.length > 0) {
       // the servers that were too late for the offer still tell what kind of NAT this is
       const onAnswer = (answer: Reflexive) => comparison.add(answer)
       const options = { clock, random, log, signal: asking.signal, timeout: STUN_PATIENCE, onAnswer }
       try {
-        answers.push(...(await discover(port, context.stunServers, options)))
+        answers.push(...(await discover(port, stunServers, options)))
       } catch (thrown) {
         if (signal.aborted) throw thrown
         failure = asPlexusError(thrown)
@@ -84,10 +95,16 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
         `public endpoint ${formatEndpoint(endpoint)}, says ${serverName} after ${Math.round(rtt)} ms`,
       )
     }
+    // without an answer nobody knows whether there is a NAT, and the router may know an address that nobody else tells
+    if (answers.length === 0 || isTranslated(answers)) portMapping = mapPort(context, port)
+    if (portMapping && comparison.mapping === 'address-dependent') {
+      await Promise.race([portMapping.asked, sleep(clock, MAPPING_PATIENCE, signal)])
+    }
     return {
       port,
-      candidates: candidatesOf(port, answers),
+      candidates: offeredCandidates(port, answers, portMapping?.external, kinds),
       reflexive: answers,
+      portMapping,
       get mapping() {
         return comparison.mapping
       },
@@ -138,28 +155,26 @@ class Comparison {
   }
 }
 
-function candidatesOf(port: UdpPort, answers: readonly Reflexive[]): Candidate[] {
-  const outside = hostEndpoints(port, false)
-  // a host without any network still reaches itself
-  const own = outside.length + answers.length > 0 ? outside : hostEndpoints(port, true)
-  const candidates: Candidate[] = own
-    .slice(0, MAX_HOST_CANDIDATES)
-    .map((endpoint) => ({ kind: 'host', endpoint }))
-  for (const { endpoint } of answers) {
-    if (!candidates.some((candidate) => sameEndpoint(candidate.endpoint, endpoint))) {
-      candidates.push({ kind: 'reflexive', endpoint })
-    }
-  }
-  return candidates
+/** Asks for a mapping of the port on the router, if that is wanted and can help. */
+function mapPort({ portMapper, kinds = EVERY_KIND, bind, log }: PairingContext, port: UdpPort) {
+  const local = port.local(4)
+  if (!portMapper || !local || !kinds.has('mapped')) return undefined
+  const { address } = bind
+  return portMapper.map(local.port, { log, ...(address === undefined ? {} : { address }) })
 }
 
-function hostEndpoints(port: UdpPort, loopback: boolean): Endpoint[] {
-  return ownAddresses({ loopback }).flatMap(({ address, family }) => {
-    const local = port.local(family)
-    if (!local) return []
-    const everywhere = local.address === '0.0.0.0' || local.address === '::'
-    return everywhere || local.address === address ? [{ address, port: local.port }] : []
+/** Calls back with every mapped candidate that was not in the offer, from now on until the signal aborts. */
+export function onMapped(
+  { portMapping, candidates }: Gathering,
+  signal: AbortSignal,
+  listener: (candidate: Candidate) => void,
+): void {
+  const offered = candidates.find(({ kind }) => kind === 'mapped')?.endpoint
+  const stop = portMapping?.onExternal((endpoint) => {
+    if (offered && sameEndpoint(offered, endpoint)) return
+    listener({ kind: 'mapped', endpoint })
   })
+  if (stop) signal.addEventListener('abort', stop, { once: true })
 }
 
 /**
@@ -192,7 +207,8 @@ export function keepMapped(
       signal,
       onChange(endpoint: Endpoint) {
         log.info({}, `public endpoint changed to ${formatEndpoint(endpoint)}`)
-        onChange({ kind: 'reflexive', endpoint })
+        const candidate: Candidate = { kind: 'reflexive', endpoint }
+        if (isOffered(candidate, context.kinds ?? EVERY_KIND)) onChange(candidate)
       },
     }
     refresh(gathering.port, reflexive, options).catch((thrown: unknown) => {

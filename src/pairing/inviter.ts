@@ -8,7 +8,7 @@ import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
-import { type Gathering, gather, keepMapped } from './gathering.js'
+import { type Gathering, gather, keepMapped, onMapped } from './gathering.js'
 import type { Answer, Invite, Purpose, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { PeerNews, pass } from './passing.js'
@@ -171,6 +171,7 @@ class Attempt {
       const { offer } = next.by.message
       tell?.({ name: 'answered' })
       if (message.offer.mapping === 'unknown') gathering.onDependent(() => void this.#update([]))
+      onMapped(gathering, waitingForHole.signal, (one) => void this.#update([one]))
       return await pass(this.#context, {
         role: 'inviter',
         session,

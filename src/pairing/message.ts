@@ -213,7 +213,7 @@ function decodePurpose(value: unknown): { purpose?: Purpose } {
   return { purpose: value }
 }
 
-const KINDS: readonly CandidateKind[] = ['host', 'reflexive', 'mapped', 'predicted', 'relayed']
+const KINDS: readonly CandidateKind[] = ['host', 'virtual', 'reflexive', 'mapped', 'predicted', 'relayed']
 
 function decodeCandidates(value: unknown): Candidate[] {
   if (!Array.isArray(value) || value.length > MAX_CANDIDATES)

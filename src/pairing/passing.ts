@@ -1,6 +1,7 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { IdentityName } from '../identity/index.js'
-import { familyOf, formatEndpoint, sleep } from '../net/index.js'
+import { type Endpoint, familyOf, formatEndpoint, sameEndpoint, sleep } from '../net/index.js'
+import type { PortMapping } from '../portmap/index.js'
 import { type Candidate, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
@@ -110,7 +111,9 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   // the accepter goes on acknowledging for a moment before it hands over: its command is to start first
   if (role === 'inviter' && result.acknowledged) await sleep(clock, HEAD_START, signal)
   const inner = await innerEndpoint(port, result.peer)
-  const outer = (result.kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(result.peer))) ?? inner
+  const portMapping = mappingOf(gathering, result.outer)
+  const translated = result.kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(result.peer))
+  const outer = portMapping?.external ?? translated ?? inner
   log.info(
     {},
     `punched in ${Math.round(clock.now() - started)} ms: ${formatEndpoint(inner)} to ${formatEndpoint(result.peer)} (${result.kind})`,
@@ -129,5 +132,14 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     rtt: result.rtt,
     keys,
     port,
+    ...(portMapping ? { portMapping } : {}),
   }
+}
+
+/** The port mapping, if the peer sends to it, or if nobody knows where it sends to; else it is given back. */
+function mappingOf({ portMapping }: Gathering, outer: Endpoint | undefined): PortMapping | undefined {
+  const external = portMapping?.external
+  if (external && (outer === undefined || sameEndpoint(outer, external))) return portMapping
+  void portMapping?.release()
+  return undefined
 }

@@ -37,9 +37,11 @@ export function verdict(own: Prospects, peer: Prospects): PlexusError | undefine
 function open({ candidates }: Prospects): boolean {
   return candidates.some(
     ({ kind, endpoint }) =>
-      kind === 'mapped' ||
       kind === 'relayed' ||
-      (kind === 'host' && familyOf(endpoint) === 4 && scopeOf(endpoint.address) === 'global'),
+      // a mapping at an address that is not public is one behind yet another NAT
+      ((kind === 'mapped' || kind === 'host') &&
+        familyOf(endpoint) === 4 &&
+        scopeOf(endpoint.address) === 'global'),
   )
 }
 

@@ -20,7 +20,9 @@ export class Accepter implements Role {
     this.#patience = patience
   }
 
+  /** A port mapping lets everybody in, so nothing behind it takes offence at a packet that comes too early. */
   limited(now: number, pair: Pair): boolean {
+    if (pair.candidate.kind === 'mapped') return false
     return pair.progress === 'unheard' && now < this.#patience
   }
 

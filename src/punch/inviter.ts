@@ -1,4 +1,4 @@
-import { BEST_RANK, rankOf } from './candidate.js'
+import { BEST_RANK, LAST_RESORT, rankOf } from './candidate.js'
 import type { Pair } from './pair.js'
 import type { Probe } from './probe.js'
 import type { Role, RoleContext } from './role.js'
@@ -9,6 +9,7 @@ import {
   NOMINATE_INTERVAL,
   NOMINATE_INTERVAL_MAX,
   NOMINATION_LIFETIME,
+  SETTLE_LAST_RESORT,
   SETTLE_MAX,
   SETTLE_MIN,
   SETTLED,
@@ -89,9 +90,11 @@ export class Inviter implements Role {
     if (state.name !== 'checking') return
     if (rankOf(pair.candidate.kind) === BEST_RANK || !this.#punch.mayImproveOn(pair)) {
       this.#nominate(now)
-    } else if (state.settles === undefined) {
-      const settles = now + Math.min(Math.max(pair.rtt ?? SETTLE_MAX, SETTLE_MIN), SETTLE_MAX)
-      this.#punch.enter({ ...state, settles })
+    } else {
+      const lastResort = rankOf(pair.candidate.kind) >= LAST_RESORT
+      const wait = Math.min(Math.max(pair.rtt ?? SETTLE_MAX, SETTLE_MIN), SETTLE_MAX)
+      const settles = now + (lastResort ? SETTLE_LAST_RESORT : wait)
+      if (settles < (state.settles ?? Number.POSITIVE_INFINITY)) this.#punch.enter({ ...state, settles })
     }
   }
 

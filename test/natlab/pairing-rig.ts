@@ -200,6 +200,11 @@ export class PairingRig {
     return `${this.#lab.servers.addresses[0]}:${STUN_PORT}`
   }
 
+  /** The other address of the same server: who asks both can compare the answers. */
+  get otherStunServer(): string {
+    return `${this.#lab.servers.addresses[1]}:${STUN_PORT + 1}`
+  }
+
   get stunServer6(): string {
     return `[${this.#lab.servers.addresses6[0]}]:${STUN_PORT}`
   }
