@@ -1,0 +1,17 @@
+/** What the network of this machine does to UDP: measured, kept while the network stays the same, and put into words. */
+export { allocationOf, mappingOf, poolingOf } from './classify.js'
+export { DISCOVERY_END, Discovery, type DiscoveryOptions } from './discovery.js'
+export { type MeasureOptions, measureNat } from './measure.js'
+export {
+  behaviourOf,
+  type FamilyReport,
+  type Missing,
+  type NatReport,
+  type PortMappingFinding,
+  type Sample,
+  type ServerFinding,
+  type UdpFinding,
+  type Unasked,
+  type Verdict,
+} from './report.js'
+export { SOCKETS } from './sockets.js'
