@@ -1,15 +1,9 @@
-import {
-  type Endpoint,
-  type Family,
-  formatEndpoint,
-  type Random,
-  sameEndpoint,
-  scopeOf,
-} from '../net/index.js'
+import { type Endpoint, type Family, formatEndpoint, type Random, sameEndpoint } from '../net/index.js'
 import { allocationOf, mappingOf, type Observation, poolingOf } from './classify.js'
 import { FilterTest } from './filter-test.js'
 import { HairpinTest } from './hairpin-test.js'
-import { type Answer, PATIENCE, Question } from './question.js'
+import { HopTest } from './hop-test.js'
+import { isAlternate, PATIENCE, Question, said } from './question.js'
 import type { FamilyReport, Missing, Sample, ServerFinding, Verdict } from './report.js'
 import { FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS, type Transmit } from './sockets.js'
 
@@ -49,7 +43,7 @@ interface Asked {
 export class Discovery {
   readonly #options: DiscoveryOptions
   readonly #started: number
-  readonly #end: number
+  #end: number
   readonly #unresolved: Set<string>
   readonly #failed = new Map<string, string>()
   readonly #asked: Asked[] = []
@@ -59,9 +53,11 @@ export class Discovery {
     | undefined
   #filter: FilterTest | undefined
   #hairpin: HairpinTest | undefined
+  #hops: HopTest | undefined
   #firstAnswer: number | undefined
   #transmits: Transmit[] = []
   #state: 'running' | 'over' = 'running'
+  #hurried = false
   /** When it was called last. */
   #now: number
 
@@ -94,7 +90,9 @@ export class Discovery {
 
   get deadline(): number {
     if (this.#state === 'over') return Number.POSITIVE_INFINITY
-    const tests = [this.#filter?.deadline, this.#hairpin?.deadline].flatMap((each) => each ?? [])
+    const tests = [this.#filter?.deadline, this.#hairpin?.deadline, this.#hops?.deadline].flatMap(
+      (each) => each ?? [],
+    )
     const settling = this.#firstAnswer === undefined ? [] : [this.#settleAt()].filter((at) => at > this.#now)
     return Math.min(this.#end, ...this.#questions().map(({ deadline }) => deadline), ...tests, ...settling)
   }
@@ -123,12 +121,20 @@ export class Discovery {
     this.tick(now)
   }
 
+  /** It shall be over by then (ms). Only the first call counts. */
+  hurry(until: number): void {
+    if (this.#hurried) return
+    this.#hurried = true
+    this.#end = Math.min(this.#end, until)
+  }
+
   receive(now: number, socket: number, data: Uint8Array, from: Endpoint): void {
     if (this.#state === 'over') return
     for (const question of this.#questions())
       if (question.socket === socket) question.receive(now, data, from)
     this.#filter?.receive(now, socket, data, from)
     this.#hairpin?.receive(socket, data)
+    this.#hops?.receive(now, socket, data, from)
     this.tick(now)
   }
 
@@ -144,7 +150,8 @@ export class Discovery {
       const data = question.tick(now)
       if (data) this.#transmits.push({ socket: question.socket, data, to: question.to })
     }
-    for (const test of [this.#filter, this.#hairpin]) if (test) this.#transmits.push(...test.tick(now))
+    for (const test of [this.#filter, this.#hairpin, this.#hops])
+      if (test) this.#transmits.push(...test.tick(now))
     this.#begin(now)
     if (this.#isOver(now)) this.#finish()
   }
@@ -183,6 +190,7 @@ export class Discovery {
         this.#transmits.push(...this.#filter.tick(now))
       }
     }
+    this.#beginHops(now)
     if (!this.#hairpin && this.#translated()) {
       const [one, two] = this.#samples.map(({ answer }) => answer)
       if (one?.is === 'answered' && two?.is === 'answered') {
@@ -191,6 +199,16 @@ export class Discovery {
         this.#transmits.push(...this.#hairpin.tick(now))
       }
     }
+  }
+
+  /** Begins the count of the routers where it works, and harms nobody. */
+  #beginHops(now: number): void {
+    const unasked = this.#filter?.unasked
+    if (this.#hops || !this.#alternates || (unasked !== 'dropped' && unasked !== 'moves the mapping')) return
+    if (mappingOf(this.#observations()).mapping !== 'endpoint-independent') return
+    const { server, other } = this.#alternates
+    this.#hops = new HopTest(server, other, { now, random: this.#options.random, wait: this.#wait() })
+    this.#transmits.push(...this.#hops.tick(now))
   }
 
   /** How long to wait for what may be filtered. */
@@ -215,9 +233,8 @@ export class Discovery {
     const asking = this.#unresolved.size > 0 || this.#asked.some(({ question }) => waiting(question))
     if (asking && (this.#firstAnswer === undefined || now < this.#settleAt())) return false
     if (this.#samples.some(waiting) || this.#alternates?.questions.some(waiting)) return false
-    return (
-      (this.#filter === undefined || this.#filter.finding !== undefined) && this.#hairpin?.state !== 'waiting'
-    )
+    if (this.#filter && !this.#filter.finding) return false
+    return this.#hairpin?.state !== 'waiting' && this.#hops?.over !== false
   }
 
   #finish(): void {
@@ -225,6 +242,7 @@ export class Discovery {
     for (const question of this.#questions()) question.giveUp()
     this.#filter?.giveUp()
     this.#hairpin?.giveUp()
+    this.#hops?.giveUp()
     this.#transmits = []
   }
 
@@ -298,6 +316,7 @@ export class Discovery {
       pooling: translated ? poolingOf(samples.map(({ outside }) => outside.address)) : 'paired',
       hairpin,
       unasked: filter?.unasked ?? 'unknown',
+      hops: this.#hops?.hops,
       samples,
       rtt: this.#rtt(),
       missing: translated ? missing : missing.filter(({ what }) => what === 'filtering'),
@@ -342,7 +361,8 @@ export class Discovery {
   evidence(): string[] {
     const { locals } = this.#options
     const who = (socket: number) => `${roleOf(socket)}, port ${locals[socket]}`
-    const questions = [...this.#questions(), ...(this.#filter?.questions ?? [])]
+    const tested = [...(this.#filter?.questions ?? []), ...(this.#hops?.questions ?? [])]
+    const questions = [...this.#questions(), ...tested]
     const lines = questions.map(({ socket, to, change, answer, started }) => {
       const wanted = change ? `, answer wanted from another ${change.address ? 'address' : 'port'}` : ''
       const at = `+${Math.round(started - this.#started)} ms`
@@ -355,29 +375,5 @@ export class Discovery {
       )
     }
     return lines
-  }
-}
-
-/** Whether a server may send its client to that endpoint: another address, another port, and no other part of the network. */
-function isAlternate(server: Endpoint, other: Endpoint): boolean {
-  return (
-    other.port !== 0 &&
-    other.port !== server.port &&
-    other.address !== server.address &&
-    other.address.includes(':') === server.address.includes(':') &&
-    scopeOf(other.address) === scopeOf(server.address)
-  )
-}
-
-function said(answer: Answer): string {
-  switch (answer.is) {
-    case 'answered':
-      return `seen as ${formatEndpoint(answer.mapped)} after ${Math.round(answer.rtt)} ms`
-    case 'refused':
-      return `refused: ${answer.why}`
-    case 'silent':
-      return `no answer to ${answer.requests} request${answer.requests === 1 ? '' : 's'}`
-    case 'waiting':
-      return 'no answer yet'
   }
 }

@@ -59,6 +59,12 @@ export class FilterTest {
     return this.#state.is === 'over' ? this.#state.finding : undefined
   }
 
+  /** What becomes of unasked packets, as soon as it is known; the filtering is later. */
+  get unasked(): Unasked | undefined {
+    if (this.#state.is === 'port') return this.#state.unasked
+    return this.finding?.unasked
+  }
+
   get questions(): readonly Question[] {
     return this.#questions
   }

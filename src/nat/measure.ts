@@ -7,6 +7,7 @@ import {
   type Logger,
   ownAddresses,
   type Random,
+  scopeOf,
   sleep,
   sourceAddress,
   UdpPort,
@@ -23,6 +24,17 @@ const SUSPICION = 600
 
 /** How many servers are tried over TCP. */
 const TCP_TRIES = 3
+
+/**
+ * How long the router may take to grant a port mapping, in ms: NAT-PMP takes a few, UPnP with its search by multicast
+ * about a second. Longer waits make a report late that is complete but for this.
+ */
+const PORT_MAPPING = 1700
+
+/** How long the one family may be silent when the other is not, in ms: many networks have an IPv6 that leads nowhere. */
+const OTHER_FAMILY = 900
+
+const NO_WAY = 'there is no way to it from here'
 
 export interface MeasureOptions {
   /** `host`, `host:port`, `[v6]:port`, names or addresses */
@@ -73,7 +85,7 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
         for (const { family, discovery } of discoveries) {
           const endpoints = await routed(reachable([family], addresses, port))
           if (endpoints.length > 0) discovery.ask(clock.now(), name, endpoints)
-          else discovery.fail(clock.now(), name, why ?? `there is no way to it over IPv${family}`)
+          else discovery.fail(clock.now(), name, why ?? NO_WAY)
         }
         ended.step()
       })
@@ -93,7 +105,7 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
     const evidence = discoveries.flatMap(({ family, discovery }) =>
       discovery.evidence().map((line) => `IPv${family} ${line}`),
     )
-    for (const line of evidence) log.debug({}, line)
+    for (const line of evidence) log.trace({}, line)
     const missing = [ipv4, ipv6].flatMap((report) =>
       (report?.missing ?? []).map(({ what, why }) => ({ what: `${what} (IPv${report?.family})`, why })),
     )
@@ -121,10 +133,15 @@ function familiesOf(ports: readonly UdpPort[]): Family[] {
   return ([4, 6] as const).filter((family) => ports.every((port) => port.families.includes(family)))
 }
 
-/** Those that the routing table knows a way to. */
+/** Those that the routing table knows a way to, and that are not meant to be asked from the loopback of a host without one. */
 async function routed(endpoints: readonly Endpoint[]): Promise<Endpoint[]> {
   const sources = await Promise.all(endpoints.map(sourceAddress))
-  return endpoints.filter((_, index) => sources[index] !== undefined)
+  return endpoints.filter(({ address }, index) => {
+    const source = sources[index]
+    if (source === undefined) return false
+    const scope = scopeOf(source)
+    return scope !== 'unusable' && (scope !== 'loopback' || scopeOf(address) === 'loopback')
+  })
 }
 
 /** Runs the state machines until all are over or the signal aborts: the one place here with a timer of theirs. */
@@ -155,7 +172,10 @@ function drive(
     step = () => {
       cancel()
       for (const discovery of discoveries)
-        for (const { socket, data, to } of discovery.transmits()) ports[socket]?.send(data, to)
+        for (const { socket, data, to, ttl } of discovery.transmits()) ports[socket]?.send(data, to, ttl)
+      if (discoveries.some(({ heard }) => heard)) {
+        for (const discovery of discoveries) if (!discovery.heard) discovery.hurry(clock.now() + OTHER_FAMILY)
+      }
       if (discoveries.every(({ state }) => state === 'over')) return stop()
       const next = Math.min(...discoveries.map((each) => each.deadline))
       cancel = clock.timer(Math.max(0, next - clock.now()), () => {
@@ -188,12 +208,14 @@ async function udpOf(discoveries: readonly Discovery[], tcp: Promise<boolean>): 
 }
 
 async function portMappingOf(
-  { probePortMapping }: MeasureOptions,
-  signal: AbortSignal,
+  { probePortMapping, clock }: MeasureOptions,
+  parent: AbortSignal,
 ): Promise<PortMappingFinding> {
   if (!probePortMapping) return { is: 'unknown', why: 'the router was not asked' }
+  const limit = deadline(clock, PORT_MAPPING, parent)
+  const { signal } = limit
   const late = new Promise<PortMappingFinding>((resolve) => {
-    const tell = () => resolve({ is: 'unknown', why: 'the router did not answer in time' })
+    const tell = () => resolve({ is: 'unavailable', why: `no router granted one within ${PORT_MAPPING} ms` })
     signal.addEventListener('abort', tell, { once: true })
   })
   const asked = probePortMapping(signal).catch(
@@ -202,7 +224,11 @@ async function portMappingOf(
       why: error instanceof Error ? error.message : String(error),
     }),
   )
-  return await Promise.race([asked, late])
+  try {
+    return await Promise.race([asked, late])
+  } finally {
+    limit.dispose()
+  }
 }
 
 /** In the order in which they were named; what one family failed at and the other did not is no finding. */
@@ -212,6 +238,7 @@ function findingsOf(names: readonly string[], discoveries: readonly Discovery[])
       .flatMap((discovery) => discovery.findings())
       .filter((each) => each.name === name)
     const answered = found.filter((each) => each.answered)
-    return answered.length > 0 ? answered : found.slice(0, 1)
+    const told = found.filter(({ said }) => said !== NO_WAY)
+    return answered.length > 0 ? answered : (told.length > 0 ? told : found).slice(0, 1)
   })
 }

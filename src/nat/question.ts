@@ -1,4 +1,4 @@
-import { type Endpoint, type Random, sameEndpoint, scopeOf } from '../net/index.js'
+import { type Endpoint, formatEndpoint, type Random, sameEndpoint, scopeOf } from '../net/index.js'
 import {
   type Attribute,
   BINDING,
@@ -154,5 +154,30 @@ function parsed(data: Uint8Array): Message | undefined {
     return message.seals.fingerprint && !verifyFingerprint(message) ? undefined : message
   } catch {
     return undefined
+  }
+}
+
+/** Whether a server may send its client to that endpoint: another address, another port, and no other part of the network. */
+export function isAlternate(server: Endpoint, other: Endpoint): boolean {
+  return (
+    other.port !== 0 &&
+    other.port !== server.port &&
+    other.address !== server.address &&
+    other.address.includes(':') === server.address.includes(':') &&
+    scopeOf(other.address) === scopeOf(server.address)
+  )
+}
+
+/** What came of a question, in words. */
+export function said(answer: Answer): string {
+  switch (answer.is) {
+    case 'answered':
+      return `seen as ${formatEndpoint(answer.mapped)} after ${Math.round(answer.rtt)} ms`
+    case 'refused':
+      return `refused: ${answer.why}`
+    case 'silent':
+      return `no answer to ${answer.requests} request${answer.requests === 1 ? '' : 's'}`
+    case 'waiting':
+      return 'no answer yet'
   }
 }

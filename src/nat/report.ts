@@ -48,6 +48,8 @@ export interface FamilyReport {
   readonly hairpin: Verdict
   /** By asking the sender of an unasked packet afterwards. */
   readonly unasked: Unasked
+  /** How many routers away the outermost NAT or firewall is that filters, 1 for the next one; undefined when unknown. */
+  readonly hops: number | undefined
   /** The fresh sockets in the order in which they asked. */
   readonly samples: readonly Sample[]
   /** The shortest round trip to a server, in ms. */

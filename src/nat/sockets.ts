@@ -9,12 +9,16 @@ export const FILTER = 1
 export const FIRST_SAMPLE = 2
 /** Six in a row show a pattern, and four still do when two get lost. */
 export const SAMPLES = 6
-export const SOCKETS = FIRST_SAMPLE + SAMPLES
+/** One for each number of routers that the outermost NAT may be away: a carrier's is seldom further than the fourth. */
+export const FIRST_HOP = FIRST_SAMPLE + SAMPLES
+export const HOPS = 5
+export const SOCKETS = FIRST_HOP + HOPS
 
 /** What a socket is for, by its number. */
 export function roleOf(socket: number): string {
   if (socket === MAIN) return 'mapping'
   if (socket === FILTER) return 'filtering'
+  if (socket >= FIRST_HOP) return `opened by a TTL of ${socket - FIRST_HOP + 2}`
   return `sample ${socket - FIRST_SAMPLE + 1}`
 }
 
@@ -23,4 +27,6 @@ export interface Transmit {
   readonly socket: number
   readonly data: Buffer
   readonly to: Endpoint
+  /** In hops; without it the system's default. */
+  readonly ttl?: number
 }
