@@ -192,17 +192,19 @@ export class NatServers {
   }
 }
 
-/** Runs `plexus nat --json` on a side. */
+/** Runs `plexus nat --json` on a side. @param more flags */
 export async function reportOf(
   side: Side,
   servers: readonly string[],
   stateDirectory: string,
+  more: readonly string[] = [],
 ): Promise<{ readonly report: PrintedReport; readonly code: number }> {
   const process = new Process(side, [
     'nat',
     '--json',
     `--state-dir=${stateDirectory}`,
     ...servers.map((server) => `--stun-server=${server}`),
+    ...more,
   ])
   const code = await process.ended
   return { report: JSON.parse(process.lines.join('\n')) as PrintedReport, code }
