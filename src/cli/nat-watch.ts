@@ -15,7 +15,7 @@ export async function measured(
   values: Values,
   log: Logger,
   signal: AbortSignal,
-  { gentle = false }: { gentle?: boolean } = {},
+  { gentle = false, brief = false }: { gentle?: boolean; brief?: boolean } = {},
 ): Promise<NatReport> {
   const { stun, bind, kinds } = meetingOf(values)
   const { address } = bind
@@ -26,6 +26,7 @@ export async function measured(
     log,
     signal,
     gentle,
+    brief,
     ...(address === undefined ? {} : { address }),
     ...(kinds.has('mapped') && !gentle
       ? { probePortMapping: (until) => probePortMapping(address, log, until) }
@@ -45,7 +46,8 @@ export async function natMemory(values: Values, log: Logger): Promise<NatMemory>
 
 /**
  * What pairings are told of the NAT: an accepter finds it out beside its work, as soon as it begins and whenever the
- * network is another one; an inviter, which is soon over, knows what was found out before. Nothing waits for it.
+ * network is another one; an inviter knows what was found out before, else it looks at mapping and filtering beside its
+ * pairing. Nothing waits for it.
  */
 export async function natWatch(
   values: Values,
@@ -54,8 +56,9 @@ export async function natWatch(
 ): Promise<{ readonly current: () => NatBehaviour | undefined; readonly close: () => Promise<void> }> {
   const memory = await natMemory(values, log)
   const controller = new AbortController()
-  const measure = (signal: AbortSignal) => measured(values, log, signal, { gentle: true })
-  const current = accept ? memory.watch(measure, controller.signal) : () => memory.current()
+  const brief = !accept
+  const measure = (signal: AbortSignal) => measured(values, log, signal, { gentle: true, brief })
+  const current = memory.watch(measure, controller.signal, { brief })
   const close = async () => {
     controller.abort(new PlexusError('CANCELLED', 'Nobody asks for the NAT any more.'))
     await memory.settled()

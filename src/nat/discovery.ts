@@ -5,7 +5,7 @@ import { HairpinTest } from './hairpin-test.js'
 import { HopTest } from './hop-test.js'
 import { isAlternate, PATIENCE, Question, said } from './question.js'
 import type { FamilyReport, Missing, Sample, ServerFinding, Verdict } from './report.js'
-import { FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS, type Transmit } from './sockets.js'
+import { BRIEF_SOCKETS, FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS, type Transmit } from './sockets.js'
 
 /** After so long it is over, whatever is still open, in ms: a person waits for it, and an answer that late says little. */
 export const DISCOVERY_END = 2600
@@ -27,6 +27,11 @@ export interface DiscoveryOptions {
   readonly random: Random
   /** See FilterSetup. */
   readonly gentle: boolean
+  /**
+   * Mapping and filtering alone, from two sockets: for beside a pairing, whose forecast of ports another dozen mappings would
+   * spoil. Of a symmetric NAT not even the filtering.
+   */
+  readonly brief?: boolean
 }
 
 /** A server that is asked from the main socket. */
@@ -62,7 +67,8 @@ export class Discovery {
   #now: number
 
   constructor(options: DiscoveryOptions, now: number) {
-    if (options.locals.length < SOCKETS) throw new RangeError(`a discovery needs ${SOCKETS} sockets`)
+    const needed = options.brief ? BRIEF_SOCKETS : SOCKETS
+    if (options.locals.length < needed) throw new RangeError(`a discovery needs ${needed} sockets`)
     this.#options = options
     this.#started = now
     this.#now = now
@@ -164,7 +170,8 @@ export class Discovery {
     const [first] = answered
     if (first && this.#firstAnswer === undefined) {
       this.#firstAnswer = now
-      this.#samples = Array.from({ length: SAMPLES }, (_, n) =>
+      const samples = this.#options.brief ? 0 : SAMPLES
+      this.#samples = Array.from({ length: samples }, (_, n) =>
         this.#question(now, FIRST_SAMPLE + n, first.question.to),
       )
     }
@@ -184,8 +191,9 @@ export class Discovery {
     if (!this.#filter && server && other && !questions.some(({ answer }) => answer.is === 'waiting')) {
       // all of them answer, or it would not be the filter that keeps an answer away
       if (questions.every(({ answer }) => answer.is === 'answered')) {
-        const { random, gentle } = this.#options
+        const { random, gentle, brief } = this.#options
         const { mapping } = mappingOf(this.#observations())
+        if (brief && mapping !== 'endpoint-independent') return
         this.#filter = new FilterTest({ now, random, server, other, mapping, wait: this.#wait(), gentle })
         this.#transmits.push(...this.#filter.tick(now))
       }
@@ -203,7 +211,7 @@ export class Discovery {
 
   /** Begins the count of the routers where it works, and harms nobody. */
   #beginHops(now: number): void {
-    const unasked = this.#filter?.unasked
+    const unasked = this.#options.brief ? undefined : this.#filter?.unasked
     if (this.#hops || !this.#alternates || (unasked !== 'dropped' && unasked !== 'moves the mapping')) return
     if (mappingOf(this.#observations()).mapping !== 'endpoint-independent') return
     const { server, other } = this.#alternates
@@ -324,6 +332,7 @@ export class Discovery {
   }
 
   #whyNoFilter(): string {
+    if (this.#options.brief && this.#alternates) return 'only the mapping was asked for'
     return this.#alternates
       ? "the server's other address did not answer"
       : 'no server that answered has a second address to answer from (RFC 5780)'

@@ -23,7 +23,7 @@ export interface FilterSetup {
 export interface FilterFinding {
   readonly filtering: Filtering
   readonly unasked: Unasked
-  /** Why the filtering is unknown. */
+  /** Why the filtering is unknown, or not certain. */
   readonly why?: string
 }
 
@@ -123,7 +123,8 @@ export class FilterTest {
         )
           unasked = 'moves the mapping'
         if (unasked === 'cuts off the sender' && gentle) {
-          this.#end('unknown', unasked, 'the NAT would cut off the server')
+          // what punishes the unasked is best taken for the strictest
+          this.#end('address-and-port-dependent', unasked, 'taken for the strictest, to spare the server')
           return
         }
         const from = { address: server.address, port: other.port }

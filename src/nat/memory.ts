@@ -78,15 +78,18 @@ export class NatMemory {
     return age >= 0 && age < LIFETIME ? kept.behaviour : undefined
   }
 
-  /** Keeps a measurement of this moment's network. Never rejects: what cannot be written is kept in memory. */
-  async keep(report: NatReport): Promise<void> {
+  /**
+   * Keeps a measurement of this moment's network. Never rejects: what cannot be written is kept in memory.
+   * @param options.brief it is not whole: only for this process
+   */
+  async keep(report: NatReport, { brief = false }: { brief?: boolean } = {}): Promise<void> {
     // nothing is learned from silence: the next look may be in a better moment
     if (report.udp !== 'open') return
     const { file, log } = this.#options
     this.#addresses = addressesNow()
     const network = await this.#network(this.#addresses)
     this.#remembered = { network, measured: report.measured, behaviour: behaviourOf(report) }
-    if (file === undefined) return
+    if (file === undefined || brief) return
     const draft = `${file}.new`
     try {
       await writeFile(draft, `${JSON.stringify(this.#remembered)}\n`, { mode: 0o600 })
@@ -104,10 +107,11 @@ export class NatMemory {
   watch(
     measure: (signal: AbortSignal) => Promise<NatReport>,
     signal: AbortSignal,
+    { brief = false }: { brief?: boolean } = {},
   ): () => NatBehaviour | undefined {
     const begin = (delay: number) => {
       if (this.#busy || signal.aborted) return
-      this.#busy = this.#measure(measure, delay, signal).finally(() => {
+      this.#busy = this.#measure(measure, delay, brief, signal).finally(() => {
         this.#busy = undefined
       })
     }
@@ -128,14 +132,17 @@ export class NatMemory {
   async #measure(
     measure: (signal: AbortSignal) => Promise<NatReport>,
     delay: number,
+    brief: boolean,
     signal: AbortSignal,
   ): Promise<void> {
     const { clock, log } = this.#options
     try {
       if (delay > 0) await sleep(clock, delay, signal)
       const report = await measure(signal)
-      await this.keep(report)
-      log.info({ took: report.took }, `own NAT: ${KINDS[kindOf(report)]}`)
+      await this.keep(report, { brief })
+      const told = `own NAT: ${KINDS[kindOf(report)]}`
+      if (brief) log.debug({ took: report.took }, told)
+      else log.info({ took: report.took }, told)
     } catch (error) {
       if (!signal.aborted) log.debug({ why: String(error) }, 'the own NAT could not be measured')
     }

@@ -14,6 +14,9 @@ export const FIRST_HOP = FIRST_SAMPLE + SAMPLES
 export const HOPS = 5
 export const SOCKETS = FIRST_HOP + HOPS
 
+/** Those of a brief discovery: mapping and filtering alone. */
+export const BRIEF_SOCKETS = 2
+
 /** What a socket is for, by its number. */
 export function roleOf(socket: number): string {
   if (socket === MAIN) return 'mapping'
