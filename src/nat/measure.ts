@@ -29,7 +29,7 @@ const TCP_TRIES = 3
  * How long the router may take to grant a port mapping, in ms: NAT-PMP takes a few, UPnP with its search by multicast
  * about a second. Longer waits make a report late that is complete but for this.
  */
-const PORT_MAPPING = 1700
+const PORT_MAPPING = 1300
 
 /** How long the one family may be silent when the other is not, in ms: many networks have an IPv6 that leads nowhere. */
 const OTHER_FAMILY = 900

@@ -93,7 +93,7 @@ export function helpOf(report: NatReport): string[] {
       )
     else if (portMapping.is !== 'available')
       help.push(
-        'Switch on UPnP or NAT-PMP on the router, or forward a UDP port by hand and punch from it with --stun-client: then every peer whose network lets UDP out can reach this side.',
+        'Switch on UPnP or NAT-PMP on the router: with a port mapping every peer whose network lets UDP out can reach this side.',
       )
   }
   if (ipv6 && ipv4?.translated)
