@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
-import { measureNat, NatMemory, type NatReport } from '../nat/index.js'
+import { type Depth, measureNat, NatMemory, type NatReport } from '../nat/index.js'
 import type { Logger, NatBehaviour } from '../net/index.js'
 import { defaultGateway } from '../portmap/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
@@ -10,12 +10,12 @@ import { probePortMapping } from './nat-probe.js'
 import { stateDirectory } from './state-directory.js'
 import type { Values } from './values.js'
 
-/** Measures what the flags describe; `gentle` as an accepter does, which asks for its port mappings itself. */
+/** Measures what the flags describe. Who pairs asks for its port mappings itself. */
 export async function measured(
   values: Values,
   log: Logger,
   signal: AbortSignal,
-  { gentle = false, brief = false }: { gentle?: boolean; brief?: boolean } = {},
+  depth: Depth,
 ): Promise<NatReport> {
   const { stun, bind, kinds } = meetingOf(values)
   const { address } = bind
@@ -25,10 +25,9 @@ export async function measured(
     random: systemRandom,
     log,
     signal,
-    gentle,
-    brief,
+    depth,
     ...(address === undefined ? {} : { address }),
-    ...(kinds.has('mapped') && !gentle
+    ...(kinds.has('mapped') && depth === 'whole'
       ? { probePortMapping: (until) => probePortMapping(address, log, until) }
       : {}),
   })
@@ -56,9 +55,8 @@ export async function natWatch(
 ): Promise<{ readonly current: () => NatBehaviour | undefined; readonly close: () => Promise<void> }> {
   const memory = await natMemory(values, log)
   const controller = new AbortController()
-  const brief = !accept
-  const measure = (signal: AbortSignal) => measured(values, log, signal, { gentle: true, brief })
-  const current = memory.watch(measure, controller.signal, { brief })
+  const measure = (signal: AbortSignal) => measured(values, log, signal, accept ? 'accepter' : 'inviter')
+  const current = memory.watch(measure, controller.signal, { brief: !accept })
   const close = async () => {
     controller.abort(new PlexusError('CANCELLED', 'Nobody asks for the NAT any more.'))
     await memory.settled()

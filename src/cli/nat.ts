@@ -27,7 +27,7 @@ export async function natCommand(values: Values): Promise<number> {
   // the report says it all; whoever wants to hear more asks for it
   const log = values.label('log-level') === undefined ? silent : logOf(values)
   try {
-    const report = await measured(values, log, controller.signal)
+    const report = await measured(values, log, controller.signal, 'whole')
     await (await natMemory(values, log)).keep(report)
     process.stdout.write(values.switch('json') ? asJson(report) : asText(report, evidence))
     return report.udp === 'open' ? 0 : 1

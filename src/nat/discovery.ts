@@ -5,7 +5,7 @@ import { HairpinTest } from './hairpin-test.js'
 import { HopTest } from './hop-test.js'
 import { isAlternate, PATIENCE, Question, said } from './question.js'
 import type { FamilyReport, Missing, Sample, ServerFinding, Verdict } from './report.js'
-import { BRIEF_SOCKETS, FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS, type Transmit } from './sockets.js'
+import { type Depth, FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS_OF, type Transmit } from './sockets.js'
 
 /** After so long it is over, whatever is still open, in ms: a person waits for it, and an answer that late says little. */
 export const DISCOVERY_END = 2600
@@ -25,13 +25,7 @@ export interface DiscoveryOptions {
   /** The own addresses. */
   readonly own: ReadonlySet<string>
   readonly random: Random
-  /** See FilterSetup. */
-  readonly gentle: boolean
-  /**
-   * Mapping and filtering alone, from two sockets: for beside a pairing, whose forecast of ports another dozen mappings would
-   * spoil. Of a symmetric NAT not even the filtering.
-   */
-  readonly brief?: boolean
+  readonly depth: Depth
 }
 
 /** A server that is asked from the main socket. */
@@ -67,7 +61,7 @@ export class Discovery {
   #now: number
 
   constructor(options: DiscoveryOptions, now: number) {
-    const needed = options.brief ? BRIEF_SOCKETS : SOCKETS
+    const needed = SOCKETS_OF[options.depth]
     if (options.locals.length < needed) throw new RangeError(`a discovery needs ${needed} sockets`)
     this.#options = options
     this.#started = now
@@ -170,7 +164,7 @@ export class Discovery {
     const [first] = answered
     if (first && this.#firstAnswer === undefined) {
       this.#firstAnswer = now
-      const samples = this.#options.brief ? 0 : SAMPLES
+      const samples = this.#options.depth === 'inviter' ? 0 : SAMPLES
       this.#samples = Array.from({ length: samples }, (_, n) =>
         this.#question(now, FIRST_SAMPLE + n, first.question.to),
       )
@@ -191,15 +185,16 @@ export class Discovery {
     if (!this.#filter && server && other && !questions.some(({ answer }) => answer.is === 'waiting')) {
       // all of them answer, or it would not be the filter that keeps an answer away
       if (questions.every(({ answer }) => answer.is === 'answered')) {
-        const { random, gentle, brief } = this.#options
+        const { random, depth } = this.#options
+        const gentle = depth !== 'whole'
         const { mapping } = mappingOf(this.#observations())
-        if (brief && mapping !== 'endpoint-independent') return
+        if (gentle && mapping !== 'endpoint-independent') return
         this.#filter = new FilterTest({ now, random, server, other, mapping, wait: this.#wait(), gentle })
         this.#transmits.push(...this.#filter.tick(now))
       }
     }
     this.#beginHops(now)
-    if (!this.#hairpin && this.#translated()) {
+    if (!this.#hairpin && this.#options.depth === 'whole' && this.#translated()) {
       const [one, two] = this.#samples.map(({ answer }) => answer)
       if (one?.is === 'answered' && two?.is === 'answered') {
         const { random } = this.#options
@@ -211,7 +206,8 @@ export class Discovery {
 
   /** Begins the count of the routers where it works, and harms nobody. */
   #beginHops(now: number): void {
-    const unasked = this.#options.brief ? undefined : this.#filter?.unasked
+    if (this.#options.depth !== 'whole') return
+    const unasked = this.#filter?.unasked
     if (this.#hops || !this.#alternates || (unasked !== 'dropped' && unasked !== 'moves the mapping')) return
     if (mappingOf(this.#observations()).mapping !== 'endpoint-independent') return
     const { server, other } = this.#alternates
@@ -332,7 +328,7 @@ export class Discovery {
   }
 
   #whyNoFilter(): string {
-    if (this.#options.brief && this.#alternates) return 'only the mapping was asked for'
+    if (this.#options.depth !== 'whole' && this.#alternates) return 'only the mapping was asked for'
     return this.#alternates
       ? "the server's other address did not answer"
       : 'no server that answered has a second address to answer from (RFC 5780)'

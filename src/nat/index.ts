@@ -17,4 +17,4 @@ export {
   type Unasked,
   type Verdict,
 } from './report.js'
-export { SOCKETS } from './sockets.js'
+export { type Depth, SOCKETS } from './sockets.js'

@@ -16,7 +16,7 @@ import { addressesOf, lookupAll, parseServer, type Resolve, reachable } from '..
 import { carrierOf } from './carrier.js'
 import { DISCOVERY_END, Discovery } from './discovery.js'
 import type { NatReport, PortMappingFinding, ServerFinding, UdpFinding } from './report.js'
-import { BRIEF_SOCKETS, SOCKETS } from './sockets.js'
+import { type Depth, SOCKETS_OF } from './sockets.js'
 import { answersTcp } from './tcp.js'
 
 /** When nobody has answered for so long, in ms, TCP is tried, to tell blocked UDP from no network at all. */
@@ -48,10 +48,8 @@ export interface MeasureOptions {
   readonly resolve?: Resolve
   /** Asks the router for a port mapping, and gives it back; without it that remains unknown. */
   readonly probePortMapping?: (signal: AbortSignal) => Promise<PortMappingFinding>
-  /** To be harmless to the pairings of the next minutes, at the price of what that leaves unknown behind a few NATs. */
-  readonly gentle?: boolean
-  /** Mapping and filtering alone, from two sockets: see DiscoveryOptions. */
-  readonly brief?: boolean
+  /** How much to find out; `whole` without it. */
+  readonly depth?: Depth
 }
 
 /**
@@ -59,14 +57,14 @@ export interface MeasureOptions {
  * @throws PlexusError BAD_ENDPOINT for a server that cannot be one; ADDRESS_UNAVAILABLE; the signal's reason
  */
 export async function measureNat(options: MeasureOptions): Promise<NatReport> {
-  const { clock, random, log, address, gentle = false, brief = false } = options
+  const { clock, random, log, address, depth = 'whole' } = options
   options.signal.throwIfAborted()
   const targets = [...new Set(options.servers)].map((name) => ({ name, ...parseServer(name) }))
   const started = clock.now()
   const limit = deadline(clock, DISCOVERY_END, options.signal)
   const ports: UdpPort[] = []
   try {
-    while (ports.length < (brief ? BRIEF_SOCKETS : SOCKETS))
+    while (ports.length < SOCKETS_OF[depth])
       ports.push(UdpPort.open(address === undefined ? {} : { address }))
     const own = new Set(ownAddresses({ loopback: true }).map((each) => each.address))
     const names = targets.map(({ name }) => name)
@@ -74,7 +72,7 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
       const locals = ports.map((port) => port.local(family)?.port ?? 0)
       return {
         family,
-        discovery: new Discovery({ family, names, locals, own, random, gentle, brief }, started),
+        discovery: new Discovery({ family, names, locals, own, random, depth }, started),
       }
     })
     const all = discoveries.map(({ discovery }) => discovery)

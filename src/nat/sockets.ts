@@ -14,8 +14,19 @@ export const FIRST_HOP = FIRST_SAMPLE + SAMPLES
 export const HOPS = 5
 export const SOCKETS = FIRST_HOP + HOPS
 
-/** Those of a brief discovery: mapping and filtering alone. */
-export const BRIEF_SOCKETS = 2
+/**
+ * How much is found out: the whole; for an accepter what pairings go by, without what would disturb those of the next
+ * minutes (mapping, ports, pooling, and whom a cone lets in); for an inviter, beside its pairing whose forecast of ports
+ * another dozen mappings would spoil, mapping and whom a cone lets in.
+ */
+export type Depth = 'whole' | 'accepter' | 'inviter'
+
+/** How many sockets that takes, from the first one on. */
+export const SOCKETS_OF: Readonly<Record<Depth, number>> = {
+  whole: SOCKETS,
+  accepter: FIRST_SAMPLE + SAMPLES,
+  inviter: FIRST_SAMPLE,
+}
 
 /** What a socket is for, by its number. */
 export function roleOf(socket: number): string {

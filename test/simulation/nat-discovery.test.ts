@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { allocationOf, Discovery, type FamilyReport, SOCKETS } from '../../src/nat/index.js'
+import { allocationOf, type Depth, Discovery, type FamilyReport, SOCKETS } from '../../src/nat/index.js'
 import type { Endpoint } from '../../src/net/index.js'
 import { BINDING, decode, encode, find, isStun } from '../../src/stun/index.js'
 import { DEPENDENCES, Nat, type NatBehaviour, nameOf } from './nat.js'
@@ -29,7 +29,7 @@ function discover(
   behaviour: NatBehaviour,
   weather: Weather,
   seed: number,
-  options: { readonly plain?: boolean; readonly brief?: boolean; readonly dead?: boolean } = {},
+  options: { readonly plain?: boolean; readonly depth?: Depth; readonly dead?: boolean } = {},
 ): { report: FamilyReport | undefined; took: number; sent: number; discovery: Discovery } {
   const prng = new Prng(seed)
   const nat = new Nat(PUBLIC, behaviour, prng)
@@ -45,8 +45,7 @@ function discover(
       locals,
       own: new Set([HOST]),
       random,
-      gentle: false,
-      ...(options.brief ? { brief: true } : {}),
+      depth: options.depth ?? 'whole',
     },
     now,
   )
@@ -188,13 +187,32 @@ test('in virtual time: plain servers tell a cone from a symmetric NAT, and what 
 })
 
 test('in virtual time: a brief look opens few mappings, and none to no purpose', () => {
-  const cone = discover({ mapping: 'independent', filtering: 'address and port' }, FAIR, 1, { brief: true })
+  const cone = discover({ mapping: 'independent', filtering: 'address and port' }, FAIR, 1, {
+    depth: 'inviter',
+  })
   assert.equal(cone.report?.filtering, 'address-and-port-dependent')
   assert.equal(cone.report?.samples.length, 0)
-  const symmetric = discover({ mapping: 'address and port', filtering: 'address' }, FAIR, 1, { brief: true })
+  const symmetric = discover({ mapping: 'address and port', filtering: 'address' }, FAIR, 1, {
+    depth: 'inviter',
+  })
   assert.equal(symmetric.report?.mapping, 'address-and-port-dependent')
   assert.equal(symmetric.report?.filtering, 'unknown')
   assert.ok(symmetric.sent <= 3, `${symmetric.sent} datagrams`)
+})
+
+test('in virtual time: what an accepter looks at costs a symmetric NAT no mapping after the first moment', () => {
+  const { report, took, sent } = discover({ mapping: 'address and port', filtering: 'address' }, FAIR, 1, {
+    depth: 'accepter',
+  })
+  assert.equal(report?.mapping, 'address-and-port-dependent')
+  assert.equal(report?.allocation.kind, 'random')
+  assert.equal(report?.filtering, 'unknown')
+  assert.ok(took < 200 && sent <= 9, `${took} ms, ${sent} datagrams`)
+  const banning = { mapping: 'independent', filtering: 'address and port', unasked: 'blacklist' } as const
+  const cone = discover(banning, FAIR, 1, { depth: 'accepter' })
+  assert.equal(cone.report?.unasked, 'cuts off the sender')
+  assert.equal(cone.report?.filtering, 'address-and-port-dependent')
+  assert.equal(cone.report?.hops, undefined)
 })
 
 test('in virtual time: servers that are silent are given up on', () => {
