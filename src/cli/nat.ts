@@ -14,11 +14,16 @@ import { measured, natMemory } from './nat-watch.js'
 import { logOf } from './servers.js'
 import { onEndingSignal } from './signals.js'
 
+/** How the resolver of glibc is told to be quick (resolv.conf(5)): no answer in 2 s is as good as none here. */
+const RESOLVER = 'timeout:1 attempts:2'
+
 /**
  * `plexus nat`: what the network does to UDP, which peers can be reached from here and how, and what would help.
  * @returns 0, or 1 when nothing gets out
  */
 export async function natCommand(values: Values): Promise<number> {
+  // nobody can stop the system looking for a name, and it would keep this program for ten seconds and more
+  process.env.RES_OPTIONS ??= RESOLVER
   const controller = new AbortController()
   const stopListening = onEndingSignal((signal) =>
     controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),

@@ -42,7 +42,9 @@ interface Asked {
 export class Discovery {
   readonly #options: DiscoveryOptions
   readonly #started: number
-  #end: number
+  readonly #end: number
+  /** The same while nobody has answered. */
+  #silentEnd: number
   readonly #unresolved: Set<string>
   readonly #failed = new Map<string, string>()
   readonly #asked: Asked[] = []
@@ -56,7 +58,6 @@ export class Discovery {
   #firstAnswer: number | undefined
   #transmits: Transmit[] = []
   #state: 'running' | 'over' = 'running'
-  #hurried = false
   /** When it was called last. */
   #now: number
 
@@ -67,6 +68,7 @@ export class Discovery {
     this.#started = now
     this.#now = now
     this.#end = now + DISCOVERY_END
+    this.#silentEnd = this.#end
     this.#unresolved = new Set(options.names)
   }
 
@@ -94,7 +96,8 @@ export class Discovery {
       (each) => each ?? [],
     )
     const settling = this.#firstAnswer === undefined ? [] : [this.#settleAt()].filter((at) => at > this.#now)
-    return Math.min(this.#end, ...this.#questions().map(({ deadline }) => deadline), ...tests, ...settling)
+    const end = this.heard ? this.#end : this.#silentEnd
+    return Math.min(end, ...this.#questions().map(({ deadline }) => deadline), ...tests, ...settling)
   }
 
   /** The datagrams to send now, in this order; each is given once. */
@@ -121,11 +124,9 @@ export class Discovery {
     this.tick(now)
   }
 
-  /** It shall be over by then (ms). Only the first call counts. */
+  /** It shall be over by then (ms) if nobody has answered. Only the first call counts. */
   hurry(until: number): void {
-    if (this.#hurried) return
-    this.#hurried = true
-    this.#end = Math.min(this.#end, until)
+    if (this.#silentEnd === this.#end) this.#silentEnd = Math.min(this.#end, until)
   }
 
   receive(now: number, socket: number, data: Uint8Array, from: Endpoint): void {
@@ -141,7 +142,7 @@ export class Discovery {
   tick(now: number): void {
     this.#now = now
     if (this.#state === 'over') return
-    if (now >= this.#end) {
+    if (now >= (this.heard ? this.#end : this.#silentEnd)) {
       this.#finish()
       return
     }

@@ -22,6 +22,9 @@ import { answersTcp } from './tcp.js'
 /** When nobody has answered for so long, in ms, TCP is tried, to tell blocked UDP from no network at all. */
 const SUSPICION = 600
 
+/** When UDP is taken for blocked if a server was reached over TCP meanwhile, in ms: every server has had five requests by then. */
+const CONVICTION = 1400
+
 /** How many servers are tried over TCP. */
 const TCP_TRIES = 3
 
@@ -79,6 +82,11 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
     const mapping = portMappingOf(options, limit.signal)
     const tcp = tcpOf(all, clock, limit.signal)
     const ended = drive(all, ports, clock, limit.signal)
+    void tcp.then((reached) => {
+      if (!reached) return
+      for (const discovery of all) discovery.hurry(started + CONVICTION)
+      ended.step()
+    })
     for (const { name, host, port } of targets)
       void addressesOf(host, options.resolve ?? lookupAll).then(async (outcome) => {
         const why =

@@ -77,13 +77,20 @@ export function reachOf(
 
 /** What a person could do so that more peers can be reached, the most useful first; empty when all can. */
 export function helpOf(report: NatReport): string[] {
-  const { udp, ipv4, ipv6, carrier, portMapping } = report
+  const { udp, ipv4, ipv6, carrier, portMapping, servers } = report
   if (udp === 'blocked')
     return [
       'Let UDP out in the firewall of this network: plexus needs it, and nothing here can go around it.',
     ]
-  if (udp === 'silent')
-    return ['Connect this machine to a network, or name servers that answer with --stun-server.']
+  if (udp === 'silent') {
+    const nameless =
+      servers.length > 0 && servers.every(({ said }) => /^its name d(id|oes) not resolve/.test(said))
+    return [
+      nameless
+        ? 'This machine finds no names (DNS): check that, or name servers by address with --stun-server.'
+        : 'Connect this machine to a network, or name servers that answer with --stun-server.',
+    ]
+  }
   const all = reachOf(report).every(({ way }) => way !== 'not without help')
   const help: string[] = []
   if (!all) {
