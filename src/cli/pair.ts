@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { openRendezvous } from '../../rendezvous/index.js'
 import {
@@ -18,11 +16,12 @@ import { lastWords, type PairingContext } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
-import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
+import { defaultRepository, PUBLIC_BOOTSTRAP } from './defaults.js'
 import { dialectFlag, dialectOf } from './dialect.js'
 import type { Values } from './flags.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
+import { natWatch } from './nat-watch.js'
 import { ownIdentity } from './own-identity.js'
 import { portMapperFor } from './port-mapper.js'
 import { announceEmail } from './rendezvous-options.js'
@@ -30,7 +29,8 @@ import { ResultFile } from './result.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
-import { refuseShared, refuseWritable } from './writable.js'
+import { stateDirectory } from './state-directory.js'
+import { refuseWritable } from './writable.js'
 
 /** A password in the address of a rendezvous. */
 const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
@@ -107,6 +107,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       environment: process.env,
     })
     const portMapper = await portMapperFor(kinds, log)
+    const nat = await natWatch(values, log, { accept })
     const context: PairingContext = {
       clock: systemClock,
       random: systemRandom,
@@ -119,6 +120,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       bind,
       kinds,
       ...(portMapper ? { portMapper } : {}),
+      nat: nat.current,
       hops,
       timeout,
     }
@@ -138,7 +140,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
       } finally {
-        const givenBack = portMapper?.close()
+        const givenBack = Promise.all([portMapper?.close(), nat.close()])
         await lastWords(rendezvous)
         await rendezvous.close()
         await givenBack
@@ -227,24 +229,4 @@ function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contac
       'every user of this machine can see the password in --rendezvous: give it in PLEXUS_OPT_RENDEZVOUS or the file of --config',
     )
   }
-}
-
-/** Each identity and application has a folder of its own in the state directory. @throws PlexusError STATE_DIRECTORY */
-export async function stateDirectory(values: Values, owner: string): Promise<string> {
-  const directory = stateDirectoryOf(values, owner)
-  const base = dirname(directory)
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-  } catch (cause) {
-    throw new PlexusError('STATE_DIRECTORY', `The state directory '${base}' cannot be made.`, { cause })
-  }
-  refuseShared(base, { shared: true })
-  refuseShared(directory, { shared: false })
-  return directory
-}
-
-/** The path of that folder. */
-export function stateDirectoryOf(values: Values, owner: string): string {
-  const base = values.path('state-dir') ?? defaultStateDirectory()
-  return join(base, createHash('sha256').update(owner).digest('hex').slice(0, 16))
 }

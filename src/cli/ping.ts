@@ -12,11 +12,11 @@ import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { stateDirectory } from './pair.js'
 import { portMapperFor } from './port-mapper.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { stateDirectory } from './state-directory.js'
 
 /** The bound of `--count`: a ping lasts a few seconds. */
 const MOST_ECHOES = 20
