@@ -37,7 +37,7 @@ export class CandidateStory {
 
   /** @param ms since the punch began */
   note(event: PunchEvent, ms: number): void {
-    if (event.name === 'state') return
+    if (event.name === 'state' || event.name === 'attempt') return
     const key = formatEndpoint(event.candidate.endpoint)
     const record = this.#records.get(key) ?? { candidate: event.candidate }
     this.#records.set(key, record)
