@@ -16,6 +16,8 @@ export interface Meeting {
   readonly bootstrap: readonly string[]
   /** The kinds of candidates to let others know of. */
   readonly kinds: ReadonlySet<OfferKind>
+  /** Whether ports may be searched for. */
+  readonly search: boolean
   readonly hops: number
   /** ms */
   readonly timeout: number
@@ -28,6 +30,7 @@ export function meetingOf(values: Values): Meeting & { readonly bind: PairingCon
     urls: values.many('rendezvous'),
     bind: bindOf(values),
     kinds: kindsOf(values),
+    search: !values.switch('no-search'),
     hops: values.whole('punch-hops', 1, MOST_HOPS, 7),
     timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000,
     stun: values.hosts('stun-server', 3478),

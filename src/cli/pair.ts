@@ -25,6 +25,7 @@ import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
 import { portMapperFor } from './port-mapper.js'
 import { ResultFile } from './result.js'
+import { searchingFor } from './searching.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
@@ -56,7 +57,8 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const { app, urls, bind, kinds, hops, timeout, stun, bootstrap } = meetingOf(values)
+  const meeting = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, bootstrap } = meeting
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
   const command = commandOf(values, log)
@@ -94,6 +96,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       environment: process.env,
     })
     const portMapper = await portMapperFor(kinds, log)
+    const search = await searchingFor(meeting, state, log)
     const context: PairingContext = {
       clock: systemClock,
       random: systemRandom,
@@ -106,6 +109,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       bind,
       kinds,
       ...(portMapper ? { portMapper } : {}),
+      ...(search ? { search } : {}),
       hops,
       timeout,
     }
@@ -127,6 +131,7 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
         await lastWords(rendezvous)
         await rendezvous.close()
         await givenBack
+        await search?.memory?.settled()
       }
     })
   } finally {

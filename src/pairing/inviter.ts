@@ -8,10 +8,12 @@ import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
-import { type Gathering, gather, keepMapped, onMapped } from './gathering.js'
+import { type Gathering, gather, keepMapped, onMapped, onSymmetric } from './gathering.js'
 import type { Answer, Invite, Purpose, Update } from './message.js'
 import type { Passage } from './passage.js'
-import { PeerNews, pass } from './passing.js'
+import { pass } from './passing.js'
+import { PeerNews } from './peer-news.js'
+import { abilities } from './searching.js'
 import type { Tell } from './story.js'
 
 /**
@@ -140,7 +142,12 @@ class Attempt {
       kind: 'invite',
       ...(purpose ? { purpose } : {}),
       reply: this.#reply,
-      offer: { key: own.publicKey, candidates: gathering.candidates, mapping: gathering.mapping, can: [] },
+      offer: {
+        key: own.publicKey,
+        candidates: gathering.candidates,
+        nat: gathering.nat,
+        can: abilities(this.#context),
+      },
     }
     let waiting: 'answer' | 'hole' = 'answer'
     const onlimit = () => {
@@ -162,6 +169,7 @@ class Attempt {
     if (purpose === undefined) void this.#watchForGlare(message, made)
     const waitingForHole = new AbortController()
     keepMapped(this.#context, gathering, waitingForHole.signal, (one) => void this.#update([one]))
+    onSymmetric(gathering, message.offer.nat, waitingForHole.signal, () => void this.#update([]))
     try {
       const next = await turn
       waiting = 'hole'
@@ -170,7 +178,6 @@ class Attempt {
       if (next.kind === 'glare') return next.passage
       const { offer } = next.by.message
       tell?.({ name: 'answered' })
-      if (message.offer.mapping === 'unknown') gathering.onDependent(() => void this.#update([]))
       onMapped(gathering, waitingForHole.signal, (one) => void this.#update([one]))
       return await pass(this.#context, {
         role: 'inviter',
@@ -182,6 +189,7 @@ class Attempt {
         ...(purpose ? { purpose } : {}),
         ...(tell ? { tell } : {}),
         patience: 0,
+        base: 0,
         timeout,
         news: this.#news,
         signal: this.#over.signal,
@@ -277,7 +285,7 @@ class Attempt {
         this.#turn({ kind: 'answered', by: { ...opened, message } })
         break
       case 'update':
-        this.#news.update(message.candidates, message.mapping)
+        this.#news.update(message.candidates, message.nat)
         break
       case 'refusal':
       case 'abort':
@@ -336,8 +344,8 @@ class Attempt {
   async #update(candidates: Update['candidates']): Promise<void> {
     const { peer, session, certificates } = this.#options
     const { log } = this.#context
-    const { mapping } = this.#options.gathering
-    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates, mapping }
+    const { nat } = this.#options.gathering
+    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates, nat }
     try {
       const made = await this.#mail.mailing(update, certificates)
       await this.#mail.postToAccepter(peer, made, update, this.#over.signal)

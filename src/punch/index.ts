@@ -4,7 +4,7 @@ export { type PunchDriverOptions, type Punched, punch, type RunningPunch } from 
 export { allocationOf } from './forecast.js'
 export { SearchGate } from './gate.js'
 export { type Prospects, Punch, type PunchOptions } from './handshake.js'
-export { type Attempt, plan, SEARCH_SOCKETS, type Strategy } from './plan.js'
+export { type Attempt, isSearch, plan, SEARCH_SOCKETS, STRATEGIES, type Strategy } from './plan.js'
 export type { ProbeType } from './probe.js'
 export { isOpen, isSymmetric, MAX_PORTS, type NatHint, NO_HINT, type Prospect, stepOf } from './prospect.js'
 export { MAX_SEARCH_PACKETS, MAX_SEARCH_SOCKETS } from './search.js'

@@ -8,7 +8,8 @@ import { isOpen, isSymmetric, type Prospect, stableEndpoint, stepOf } from './pr
  */
 
 /** By what a path was found. */
-export type Strategy = 'direct' | 'prediction' | 'search' | 'fresh'
+export const STRATEGIES = ['direct', 'prediction', 'search', 'fresh'] as const
+export type Strategy = (typeof STRATEGIES)[number]
 
 /** One pass over the sockets of a spread. */
 export interface Round {

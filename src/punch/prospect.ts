@@ -40,9 +40,11 @@ export function isOpen({ nat, candidates }: Pick<Prospect, 'nat' | 'candidates'>
     nat.filtering === 'endpoint-independent' ||
     candidates.some(
       ({ kind, endpoint }) =>
-        kind === 'mapped' ||
         kind === 'relayed' ||
-        (kind === 'host' && familyOf(endpoint) === 4 && scopeOf(endpoint.address) === 'global'),
+        // a mapping at an address that is not public is one behind yet another NAT
+        ((kind === 'mapped' || kind === 'host') &&
+          familyOf(endpoint) === 4 &&
+          scopeOf(endpoint.address) === 'global'),
     )
   )
 }
