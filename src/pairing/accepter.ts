@@ -179,7 +179,10 @@ export class Accepter {
   /** What a side has found out since its invite; it may overtake that. */
   #updated(update: Update, session: Session | undefined): void {
     const { from, session: id, candidates, nat } = update
-    if (session) return session.news.update(candidates, nat)
+    if (session) {
+      session.news.update(candidates, nat)
+      return
+    }
     this.#early.set(id, { peer: formatIdentity(from), news: update })
     for (const oldest of this.#early.keys()) {
       if (this.#early.size <= MAX_EARLY) break
