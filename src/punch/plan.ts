@@ -19,6 +19,9 @@ export interface Round {
   readonly hops: readonly number[]
 }
 
+/** When an attempt begins, in ms: after the punch does on this side, or after it is expected to on both. */
+export type After = { readonly own: number } | { readonly both: number }
+
 export type Attempt =
   /** Checks of every candidate; `opening`: the TTL of the first packets, 0 for full TTL at once. */
   | { readonly strategy: 'direct'; readonly kind: 'direct'; readonly opening: number }
@@ -26,7 +29,7 @@ export type Attempt =
   | {
       readonly strategy: Strategy
       readonly kind: 'spread'
-      readonly after: number
+      readonly after: After
       readonly sockets: number
       readonly to: Endpoint
       readonly rounds: readonly Round[]
@@ -35,7 +38,7 @@ export type Attempt =
   | {
       readonly strategy: Strategy
       readonly kind: 'seek'
-      readonly after: number
+      readonly after: After
       readonly address: string
       readonly ports: PortPattern
     }
@@ -86,7 +89,10 @@ const REFRESH = 12_000
 const RUN_SOCKETS = 32
 const WINDOW_STRIDE = 8
 const WINDOW_PROBES = 80
-const WINDOWS = [1, 1 + WINDOW_STRIDE / 2]
+const WINDOWS = [
+  { ahead: 1, after: { own: 300 } },
+  { ahead: 1 + WINDOW_STRIDE / 2, after: { both: 500 } },
+] as const
 
 /**
  * Both sequential: each side aims a run of sockets at one port of the peer that the peer's run is expected to cover,
@@ -107,7 +113,6 @@ const LOCKSTEP_LENGTH = 2500
  * router makes an entry that takes the port from the mapping that was to have it. The short run of a prediction is
  * opened as soon as there is a punch at all.
  */
-const PREDICTION_AFTER = { spread: Number.MIN_SAFE_INTEGER, seek: 300 }
 const LOCKSTEP_AFTER = 300
 const SEARCH_AFTER = { spread: 1300, seek: 1700 }
 const FRESH_AFTER = 4000
@@ -143,7 +148,7 @@ function searchAfter({ worked }: Situation): { spread: number; seek: number } {
 const spread = (
   { own, peer }: Situation,
   strategy: Strategy,
-  more: { after: number; sockets: number; rounds: readonly Round[]; at?: Endpoint },
+  more: { after: After; sockets: number; rounds: readonly Round[]; at?: Endpoint },
 ): Attempt => ({
   strategy,
   kind: 'spread',
@@ -153,7 +158,7 @@ const spread = (
   rounds: more.rounds,
 })
 
-const seek = ({ peer }: Situation, strategy: Strategy, after: number, ports: PortPattern): Attempt => ({
+const seek = ({ peer }: Situation, strategy: Strategy, after: After, ports: PortPattern): Attempt => ({
   strategy,
   kind: 'seek',
   after,
@@ -175,19 +180,19 @@ const WAYS: readonly Way[] = [
     fits: (s) => spreads(s) && sequential(s.own),
     attempt: (s) =>
       spread(s, 'prediction', {
-        after: PREDICTION_AFTER.spread,
+        after: { own: 0 },
         sockets: RUN_SOCKETS,
         rounds: [{ after: 0, hops: [hopsOf(s)] }],
       }),
   },
   ...WINDOWS.map(
-    (ahead, nth): Way => ({
+    ({ ahead, after }): Way => ({
       fits: (s) => seeks(s) && sequential(s.peer),
       attempt: (s) => {
         const step = (stepOf(s.peer.nat) ?? 1) * WINDOW_STRIDE
         const from = forecast(s.peer.nat, ahead)
         const ports = { kind: 'window', from, step, count: WINDOW_PROBES } as const
-        return seek(s, 'prediction', PREDICTION_AFTER.seek + nth * WINDOW_PROBES * SEEK_PACE, ports)
+        return seek(s, 'prediction', after, ports)
       },
     }),
   ),
@@ -196,7 +201,7 @@ const WAYS: readonly Way[] = [
       fits: bothSequential,
       attempt: (s) =>
         spread(s, 'prediction', {
-          after: LOCKSTEP_AFTER + nth * LOCKSTEP_LENGTH,
+          after: { both: LOCKSTEP_AFTER + nth * LOCKSTEP_LENGTH },
           sockets,
           rounds: [
             { after: 0, hops: [hopsOf(s)] },
@@ -211,7 +216,7 @@ const WAYS: readonly Way[] = [
     attempt: (s) => {
       const hops = [hopsOf(s)]
       return spread(s, 'search', {
-        after: searchAfter(s).spread,
+        after: { both: searchAfter(s).spread },
         sockets: SEARCH_SOCKETS,
         rounds: [
           { after: 0, hops },
@@ -222,14 +227,15 @@ const WAYS: readonly Way[] = [
   },
   {
     fits: seeks,
-    attempt: (s) => seek(s, 'search', searchAfter(s).seek, random(rangeOf(s.peer.nat.ports), FIRST_PROBES)),
+    attempt: (s) =>
+      seek(s, 'search', { both: searchAfter(s).seek }, random(rangeOf(s.peer.nat.ports), FIRST_PROBES)),
   },
   {
     // the first sockets may be unlucky as a whole: their packets did not leave a far NAT, or reached a near one
     fits: spreads,
     attempt: (s) =>
       spread(s, 'search', {
-        after: searchAfter(s).spread + REFRESH,
+        after: { both: searchAfter(s).spread + REFRESH },
         sockets: SEARCH_SOCKETS,
         rounds: [{ after: 0, hops: s.hops === 0 ? [0] : OTHER_HOPS.filter((hops) => hops !== hopsOf(s)) }],
       }),
@@ -240,7 +246,7 @@ const WAYS: readonly Way[] = [
       seek(
         s,
         'search',
-        searchAfter(s).seek + Math.ceil(FIRST_PROBES * SEEK_PACE),
+        { both: searchAfter(s).seek + Math.ceil(FIRST_PROBES * SEEK_PACE) },
         random({ from: LOWEST_PORT, to: HIGHEST_PORT }, FURTHER_PROBES),
       ),
   },
@@ -249,7 +255,7 @@ const WAYS: readonly Way[] = [
     fits: ({ own, peer }) => !symmetric(own) && !symmetric(peer) && own.sockets > 0 && to(peer) !== undefined,
     attempt: (s) =>
       spread(s, 'fresh', {
-        after: FRESH_AFTER,
+        after: { both: FRESH_AFTER },
         sockets: FRESH_SOCKETS,
         rounds: [
           { after: 0, hops: [hopsOf(s), ...OTHER_HOPS] },

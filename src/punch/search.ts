@@ -44,7 +44,7 @@ interface Course {
 export class Search {
   readonly #random: Random
   /** When the punch began: nothing begins before. */
-  readonly #from: number
+  #from: number
   #base: number
   #courses: Course[] = []
   #permission: 'none' | 'asked' | 'given' = 'none'
@@ -83,7 +83,9 @@ export class Search {
     this.#permission = 'given'
     const waiting = this.#courses.filter(({ attempt }) => isSearch(attempt)).map((one) => this.#start(one))
     // whoever had to wait keeps the distances of the plan
-    if (waiting.length > 0) this.#base += Math.max(0, now - Math.min(...waiting))
+    const late = waiting.length > 0 ? Math.max(0, now - Math.min(...waiting)) : 0
+    this.#from += late
+    this.#base += late
   }
 
   /** Something authentic was heard. */
@@ -131,7 +133,8 @@ export class Search {
   }
 
   #start({ attempt }: Course): number {
-    return Math.max(this.#from, this.#base + attempt.after)
+    const { after } = attempt
+    return 'own' in after ? this.#from + after.own : this.#base + after.both
   }
 
   #due(course: Course): number {

@@ -79,6 +79,8 @@ export async function discover(
         // one server alone cannot tell how the mapping depends on the destination, unless it has two addresses
         if (onAnswer && answer.other && names.length === 1) {
           survey.askAlso(clock.now(), answer.serverName, answer.other)
+          // what is to be sent now was collected before this
+          queueMicrotask(() => drive.step())
         }
       }
       const { state } = survey
