@@ -31,6 +31,10 @@ export class SeveralRendezvous implements Rendezvous {
     return Math.max(...this.#all.map(({ latency }) => latency))
   }
 
+  get udp(): boolean {
+    return this.#all.every(({ udp }) => udp === true)
+  }
+
   /**
    * Posts to all at once, and resolves when the first has taken the message. The others go on until the signal
    * aborts.

@@ -13,6 +13,7 @@ import type { Answer, Invite, Purpose, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { pass } from './passing.js'
 import { PeerNews } from './peer-news.js'
+import { blocked } from './reachability.js'
 import { abilities } from './searching.js'
 import type { Tell } from './story.js'
 
@@ -21,6 +22,9 @@ import type { Tell } from './story.js'
  * that is there has answered by then, and the common case pays nothing.
  */
 const GLARE_AFTER = 2000
+
+/** How long a rendezvous over UDP may take for the invite where no STUN server has answered, in ms. */
+const BLOCKED_AFTER = 6000
 
 /** How many of the peer's own invites are answered at a time: all but one are of attempts that have ended. */
 const MAX_GLARE = 4
@@ -231,6 +235,7 @@ class Attempt {
     const { clock, log } = this.#context
     const { peer } = this.#options
     const started = clock.now()
+    const stopWaiting = this.#watchUdp()
     try {
       await this.#mail.postToAccepter(peer, made, message, this.#heard.signal)
       log.info({}, `invite posted in ${Math.round(clock.now() - started)} ms`)
@@ -240,7 +245,17 @@ class Attempt {
       const error = asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE')
       if (!this.#heard.signal.aborted) this.#end(error)
       return error
+    } finally {
+      stopWaiting()
     }
+  }
+
+  /** Where no STUN server answers and a rendezvous over UDP takes nothing either, nothing will come of waiting. */
+  #watchUdp(): () => void {
+    const { clock, rendezvous } = this.#context
+    const { failure } = this.#options.gathering
+    if (!failure || !rendezvous.udp) return () => {}
+    return clock.timer(BLOCKED_AFTER, () => this.#end(blocked(failure, `${rendezvous.name} does not answer`)))
   }
 
   /** When nobody answered, the rendezvous may know a better reason than silence. */

@@ -2,6 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import type { Clock } from '../net/index.js'
 import type { Prospect } from '../punch/index.js'
 import type { Gathering } from './gathering.js'
+import { blocked } from './reachability.js'
 import { isCertain, verdict } from './verdict.js'
 
 /**
@@ -12,6 +13,8 @@ const CERTAIN_AFTER = 6000
 
 /** After so many ms without a datagram of the peer, where no STUN server answered either, UDP is blocked. */
 const BLOCKED_AFTER = 7000
+
+const NOTHING_HEARD = 'nothing was heard of the peer'
 
 /** How often that is looked at, in ms: news may come at any time. */
 const LOOK = 500
@@ -48,20 +51,11 @@ export function giveUpEarly(clock: Clock, { gathering, base, heard, prospects, g
   const hopeless = (tried: number): PlexusError | undefined => {
     const { own, peer } = prospects()
     if (tried >= CERTAIN_AFTER && asked && isCertain(own, peer)) return verdict(own, peer)
-    if (tried >= BLOCKED_AFTER && gathering.failure) return blocked(gathering.failure)
+    if (tried >= BLOCKED_AFTER && gathering.failure) return blocked(gathering.failure, NOTHING_HEARD)
     return undefined
   }
   let cancel = clock.timer(base + CERTAIN_AFTER, look)
   return () => cancel()
-}
-
-/** No server and no peer: whatever the one says for itself, together they mean this. */
-export function blocked(failure: PlexusError): PlexusError {
-  return new PlexusError(
-    'UDP_BLOCKED',
-    `UDP does not get through from this network, or back: nothing was heard of the peer. ${failure.message}`,
-    { cause: failure },
-  )
 }
 
 /** What a punch that ran out of time most likely failed by. */
