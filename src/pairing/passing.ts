@@ -54,6 +54,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   const remote = probeable(gathering, prospects().peer.candidates)
   const shown = remote.map(({ kind, endpoint }) => `${kind} ${formatEndpoint(endpoint)}`).join(', ')
   log.info({}, `punching towards ${shown || 'whoever speaks first'}`)
+  if (search?.allows(name) === false) log.info({}, 'no search: too many of late found nothing')
   const started = clock.now()
   const story = new CandidateStory()
   let searched = false

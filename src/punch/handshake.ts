@@ -76,6 +76,8 @@ export class Punch {
   /** The TTL of opening packets; 0 is full TTL. */
   #hops: number
   readonly #search: Search
+  /** Until then nothing goes out at full TTL to an endpoint that nothing was heard from. */
+  #meekUntil = Number.NEGATIVE_INFINITY
   readonly #cipher: ProbeCipher
   readonly #replay = new ReplayWindow()
   readonly #checklist: Checklist
@@ -237,7 +239,10 @@ export class Punch {
   #follow({ own, peer, failures, worked }: Prospects): void {
     const attempts = plan({ own, peer, failures, hops: this.#options.hops, ...(worked ? { worked } : {}) })
     const [direct] = attempts
-    if (direct?.kind === 'direct') this.#hops = direct.opening
+    if (direct?.kind === 'direct') {
+      this.#hops = direct.opening
+      this.#meekUntil = this.#search.timeOf(direct.meek)
+    }
     this.#search.follow(attempts)
   }
 
@@ -269,13 +274,19 @@ export class Punch {
 
   #check(now: number, pair: Pair): void {
     if (pair.checks === 0) this.#event('checked', pair)
-    const limited = this.#role.limited(now, pair) && this.#hops > 0
+    const limited = this.#limited(now, pair)
     // at full TTL from the start: the peer is to hear it as soon as it listens
     pair.checked(now, this.#hops === 0 && this.#state.name === 'opening')
     this.#checklist.paced(now, limited && pair.checks === 1 ? OPENING_PACE : PACE)
     // the packet that follows the inviter's one limited packet need not wait for an interval
-    if (limited && !this.#role.limited(now, pair)) pair.nextCheck = now + PACE
+    if (limited && !this.#limited(now, pair)) pair.nextCheck = now + PACE
     this.#send(now, 'check', pair, limited ? { ttl: this.#hops } : {})
+  }
+
+  /** True if a check to this pair goes out with the small TTL. */
+  #limited(now: number, pair: Pair): boolean {
+    if (this.#hops === 0) return false
+    return this.#role.limited(now, pair) || (pair.progress === 'unheard' && now < this.#meekUntil)
   }
 
   /** Answers go out at once, as in ICE: there is one for each authentic check. */

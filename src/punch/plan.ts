@@ -23,8 +23,16 @@ export interface Round {
 export type After = { readonly own: number } | { readonly both: number }
 
 export type Attempt =
-  /** Checks of every candidate; `opening`: the TTL of the first packets, 0 for full TTL at once. */
-  | { readonly strategy: 'direct'; readonly kind: 'direct'; readonly opening: number }
+  /**
+   * Checks of every candidate. `opening`: the TTL of the first packets, 0 for full TTL at once. `meek`: for how long
+   * nothing goes out at full TTL to an endpoint that nothing was heard from.
+   */
+  | {
+      readonly strategy: 'direct'
+      readonly kind: 'direct'
+      readonly opening: number
+      readonly meek: After
+    }
   /** Opens sockets that all aim at one endpoint of the peer. */
   | {
       readonly strategy: Strategy
@@ -94,6 +102,10 @@ const WINDOWS = [
   { ahead: 1 + WINDOW_STRIDE / 2, after: { both: 500 } },
 ] as const
 
+/** Once round all ports of a sequential NAT: at least two probes fall into a run of 256 sockets. */
+const ROUND_STRIDE = 100
+const ROUND_PROBES = 646
+
 /**
  * Both sequential: each side aims a run of sockets at one port of the peer that the peer's run is expected to cover,
  * `ahead` mappings after its sample. It works when both have made fewer mappings meanwhile than that, and not fewer
@@ -118,6 +130,12 @@ const SEARCH_AFTER = { spread: 1300, seek: 1700 }
 const FRESH_AFTER = 4000
 const FRESH_SOCKETS = 2
 
+/** After it a search that found nothing is over, in ms. */
+const SEARCH_LENGTH = 26_000
+
+/** What a port-restricted NAT does. */
+const STRICT = 'address-and-port-dependent'
+
 /** One way to try, and when it fits. */
 interface Way {
   readonly fits: (situation: Situation) => boolean
@@ -140,9 +158,27 @@ const to = ({ candidates }: Prospect) => stableEndpoint(candidates)
 const target = (peer: Prospect) => to(peer) ?? { address: '0.0.0.0', port: 0 }
 
 /** What went well the last time need not wait. */
-function searchAfter({ worked }: Situation): { spread: number; seek: number } {
+function searchAfter(situation: Situation): { spread: number; seek: number } {
   const { spread, seek } = SEARCH_AFTER
-  return worked === 'search' ? { spread: 0, seek: seek - spread } : SEARCH_AFTER
+  const atOnce = situation.worked === 'search' || coneFiltering(situation) === STRICT
+  return atOnce ? { spread: 0, seek: seek - spread } : SEARCH_AFTER
+}
+
+/** Whom the NAT of the side that is not symmetric lets in. */
+function coneFiltering({ own, peer }: Situation) {
+  return (symmetric(own) ? peer : own).nat.filtering
+}
+
+/**
+ * A symmetric NAT's packet always comes from another port than the peer sends to. A NAT that goes by ports lets none of
+ * them in, and may ban who sends it: so none is sent unasked until the search is over. Where that is not known the
+ * direct attempt comes first, as it is quicker with a NAT that goes by addresses; every second session does without.
+ */
+function meekFor(situation: Situation): After {
+  if (!spreads(situation)) return { own: 0 }
+  const filtering = coneFiltering(situation)
+  const meek = filtering === STRICT || (filtering === 'unknown' && situation.failures % 2 === 1)
+  return meek ? { both: SEARCH_LENGTH } : { own: 0 }
 }
 
 const spread = (
@@ -174,8 +210,18 @@ const random = ({ from, to }: { from: number; to: number }, count: number): Port
   count: Math.min(count, to - from + 1),
 })
 
+/** Where 256 sockets are looked for first: those of a sequence lie in one run, somewhere. */
+function firstPattern({ nat }: Prospect): PortPattern {
+  const step = stepOf(nat)
+  if (step === undefined) return random(rangeOf(nat.ports), FIRST_PROBES)
+  return { kind: 'window', from: forecast(nat, 1), step: step * ROUND_STRIDE, count: ROUND_PROBES }
+}
+
 const WAYS: readonly Way[] = [
-  { fits: () => true, attempt: (s) => ({ strategy: 'direct', kind: 'direct', opening: openingOf(s) }) },
+  {
+    fits: () => true,
+    attempt: (s) => ({ strategy: 'direct', kind: 'direct', opening: openingOf(s), meek: meekFor(s) }),
+  },
   {
     fits: (s) => spreads(s) && sequential(s.own),
     attempt: (s) =>
@@ -227,8 +273,7 @@ const WAYS: readonly Way[] = [
   },
   {
     fits: seeks,
-    attempt: (s) =>
-      seek(s, 'search', { both: searchAfter(s).seek }, random(rangeOf(s.peer.nat.ports), FIRST_PROBES)),
+    attempt: (s) => seek(s, 'search', { both: searchAfter(s).seek }, firstPattern(s.peer)),
   },
   {
     // the first sockets may be unlucky as a whole: their packets did not leave a far NAT, or reached a near one
@@ -283,9 +328,11 @@ function hopsOf({ hops, failures }: Situation): number {
   return [hops, ...others][failures % (others.length + 1)] ?? hops
 }
 
-/** A peer without a NAT that could take offence is best met at full TTL at once. */
+/** A peer without a NAT that could take offence is best met at full TTL at once; so is any from a symmetric NAT that it lets in. */
 function openingOf(situation: Situation): number {
-  return isOpen(situation.peer) && situation.failures === 0 ? 0 : hopsOf(situation)
+  const { own, peer, failures } = situation
+  const welcome = isOpen(peer) || (symmetric(own) && peer.nat.filtering === 'address-dependent')
+  return welcome && failures === 0 ? 0 : hopsOf(situation)
 }
 
 /** Whether it loads the network so much that only one may go on at a time. */

@@ -1,6 +1,6 @@
 import type { Endpoint, Random } from '../net/index.js'
 import { type PortPattern, withinRange } from './forecast.js'
-import { type Attempt, isSearch, SEEK_PACE, SPREAD_PACE, type Strategy } from './plan.js'
+import { type After, type Attempt, isSearch, SEEK_PACE, SPREAD_PACE, type Strategy } from './plan.js'
 
 /** What one side may use up in one punch, whatever the plan: small datagrams, and sockets beside the first. */
 export const MAX_SEARCH_PACKETS = 3000
@@ -132,9 +132,13 @@ export class Search {
     return Math.max(next, this.#quietUntil)
   }
 
-  #start({ attempt }: Course): number {
-    const { after } = attempt
+  /** When that is. */
+  timeOf(after: After): number {
     return 'own' in after ? this.#from + after.own : this.#base + after.both
+  }
+
+  #start({ attempt }: Course): number {
+    return this.timeOf(attempt.after)
   }
 
   #due(course: Course): number {

@@ -35,6 +35,8 @@ export interface Scenario {
   readonly stall?: { readonly side: 'inviter' | 'accepter'; readonly at: number; readonly length: number }
   /** Each side says what its NAT is, and tries what the planner makes of that. */
   readonly hints?: boolean
+  /** Whether it also knows whom its NAT lets in. */
+  readonly knowsFiltering?: boolean
   /** How many mappings the others in the house open on either side between offer and punch. */
   readonly drift?: number
   /** When a side is cancelled, by role. */
@@ -69,6 +71,12 @@ const TIMER_LATENESS = 2
 
 type Keys = PunchOptions['keys']
 const NOTHING = { packets: 0, sockets: 0 }
+
+const FILTERING = {
+  independent: 'endpoint-independent',
+  address: 'address-dependent',
+  'address and port': 'address-and-port-dependent',
+} as const
 
 /** The sockets from which ports are sampled. */
 const SAMPLERS = 900
@@ -114,7 +122,7 @@ class Side implements SimulatedHost {
   }
 
   /** What it says of itself: it samples some ports for that. */
-  prospect(behaviour: NatBehaviour | undefined): Prospect {
+  prospect(behaviour: NatBehaviour | undefined, knowsFiltering = false): Prospect {
     const candidates = this.candidates()
     const symmetric = behaviour !== undefined && behaviour.mapping !== 'independent'
     const ports = symmetric
@@ -125,6 +133,7 @@ class Side implements SimulatedHost {
       : []
     const nat: NatHint = {
       ...NO_HINT,
+      filtering: knowsFiltering && behaviour ? FILTERING[behaviour.filtering] : 'unknown',
       mapping: symmetric ? 'address-dependent' : 'endpoint-independent',
       allocation: allocationOf(ports),
       ports,
@@ -239,7 +248,10 @@ export function simulate(scenario: Scenario): Outcome {
   const keys = { inviter: prng.bytes(32), accepter: prng.bytes(32) }
   const offers = { inviter: inviter.candidates(), accepter: accepter.candidates() }
   const prospects = scenario.hints
-    ? { inviter: inviter.prospect(scenario.inviter), accepter: accepter.prospect(scenario.accepter) }
+    ? {
+        inviter: inviter.prospect(scenario.inviter, scenario.knowsFiltering),
+        accepter: accepter.prospect(scenario.accepter, scenario.knowsFiltering),
+      }
     : undefined
   for (const nat of [natI, natA]) nat?.drift(scenario.drift ?? 0)
   network.at(Math.max(0, -scenario.lag), () => accepter.start(scenario, keys, offers.inviter, prospects))
