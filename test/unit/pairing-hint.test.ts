@@ -112,11 +112,11 @@ test('two servers that see two ports make the mapping symmetric, and ports are s
   assert.equal(quick.hint.mapping, 'unknown')
   quick.add(seen('192.0.2.2', 4003))
   assert.equal(quick.hint.mapping, 'address-dependent')
-  assert.deepEqual(told, [])
+  assert.equal(told.length, 0)
   resolve([5000, 5001, 5002, 5003])
   await sampled
   await Promise.resolve()
-  assert.deepEqual(told.length, 1)
+  assert.equal(told.length, 1)
   assert.deepEqual(told[0]?.allocation, { kind: 'sequential', step: 1 })
   stop()
   quick.add(seen('192.0.2.3', 4004))
