@@ -117,6 +117,8 @@ export async function answer(
       base: context.rendezvous.latency,
       timeout: Math.max(1, until - clock.now()),
       news: options.news,
+      told: reply.offer.nat,
+      inform: () => sendUpdate([]),
       signal,
     })
   } catch (thrown) {

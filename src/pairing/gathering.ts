@@ -62,7 +62,9 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   const port = range ? range.open(bind.address) : UdpPort.open(bind)
   const quick = new QuickNat(log, (server) => sample(context, server, asking.signal))
   const asking = new AbortController()
+  let stopLooking = () => {}
   const settle = () => {
+    stopLooking()
     signal.removeEventListener('abort', onabort)
     asking.abort(new PlexusError('CANCELLED', 'The mapping is known well enough.'))
   }
@@ -101,6 +103,7 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
     if (portMapping && isSymmetric(quick.hint)) {
       await Promise.race([portMapping.asked, sleep(clock, MAPPING_PATIENCE, signal)])
     }
+    stopLooking = lookForReports(context, quick)
     return {
       port,
       candidates: offeredCandidates(port, answers, portMapping?.external, kinds),
@@ -118,6 +121,25 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
     await close()
     throw thrown
   }
+}
+
+/** How often a report that is being made is looked at, in ms, and for how long: it takes a few seconds. */
+const LOOK = 300
+const LOOKS = 20
+
+/** Tells whoever waits for hints when the report on the NAT has become another, until it is stopped. */
+function lookForReports({ clock, nat }: PairingContext, quick: QuickNat): () => void {
+  if (!nat) return () => {}
+  let before = nat()
+  let looks = 0
+  const look = () => {
+    const now = nat()
+    if (!isDeepStrictEqual(now, before)) quick.tell()
+    before = now
+    if (++looks < LOOKS) cancel = clock.timer(LOOK, look)
+  }
+  let cancel = clock.timer(LOOK, look)
+  return () => cancel()
 }
 
 /**

@@ -196,6 +196,8 @@ class Attempt {
         base: 0,
         timeout,
         news: this.#news,
+        told: message.offer.nat,
+        inform: () => void this.#update([]),
         signal: this.#over.signal,
       })
     } catch (thrown) {

@@ -2,7 +2,7 @@ import { asPlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { deadline, type Endpoint, familyOf, formatEndpoint, sameEndpoint, sleep } from '../net/index.js'
 import type { PortMapping } from '../portmap/index.js'
-import { isSearch, type Punched, punch } from '../punch/index.js'
+import { isSearch, isSymmetric, type NatHint, type Punched, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
@@ -33,6 +33,9 @@ export interface PassingOptions {
   /** How long the punch may take, in ms. */
   readonly timeout: number
   readonly news: PeerNews
+  /** What the peer was told of the own NAT, and what tells it what is known by now. */
+  readonly told: NatHint
+  readonly inform: () => void
   readonly signal: AbortSignal
 }
 
@@ -80,11 +83,22 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
       if (event.name === 'attempt' && isSearch(event.attempt)) searched = true
     },
   })
+  let { filtering: told } = options.told
+  const reconsider = () => {
+    const known = prospects()
+    attempt.reconsider(known)
+    // whom the own NAT lets in is news to a symmetric peer alone
+    const { filtering } = known.own.nat
+    if (filtering === told || !isSymmetric(known.peer.nat)) return
+    told = filtering
+    options.inform()
+  }
   news.connect((candidates) => {
     attempt.addCandidates(probeable(gathering, candidates))
-    attempt.reconsider(prospects())
+    reconsider()
   })
-  const stopHearing = gathering.onNat(() => attempt.reconsider(prospects()))
+  const stopHearing = gathering.onNat(reconsider)
+  reconsider()
   const stopWatching = giveUpEarly(clock, {
     gathering,
     base,

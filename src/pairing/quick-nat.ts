@@ -37,7 +37,7 @@ export class QuickNat {
     )
     this.#log.info({}, `${mapping} mapping: seen as ${seen.join(', ')}`)
     this.#hint = { ...this.#hint, mapping }
-    if (mapping === 'endpoint-independent' || this.#sampling === 'yes') this.#tell()
+    if (mapping === 'endpoint-independent' || this.#sampling === 'yes') this.tell()
     else {
       this.#sampling = 'yes'
       // one message to the peer is enough for both
@@ -61,10 +61,11 @@ export class QuickNat {
       this.#log.info({}, `ports are given out ${WORDS[allocation.kind]}${step}: ${ports.join(', ')}`)
       this.#hint = { ...this.#hint, allocation, ports: ports.slice(0, MAX_PORTS) }
     }
-    this.#tell()
+    this.tell()
   }
 
-  #tell(): void {
+  /** There is something new to be told of, from here or elsewhere. */
+  tell(): void {
     for (const listener of [...this.#listeners]) listener()
   }
 }

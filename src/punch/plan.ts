@@ -157,11 +157,14 @@ const bothSequential = ({ own, peer }: Situation) =>
 const to = ({ candidates }: Prospect) => stableEndpoint(candidates)
 const target = (peer: Prospect) => to(peer) ?? { address: '0.0.0.0', port: 0 }
 
-/** What went well the last time need not wait. */
+/** Where the direct attempt is likely to do, it goes first; elsewhere the search is what there is. */
 function searchAfter(situation: Situation): { spread: number; seek: number } {
+  const { own, peer, worked } = situation
   const { spread, seek } = SEARCH_AFTER
-  const atOnce = situation.worked === 'search' || coneFiltering(situation) === STRICT
-  return atOnce ? { spread: 0, seek: seek - spread } : SEARCH_AFTER
+  const filtering = coneFiltering(situation)
+  const welcome = isOpen(symmetric(own) ? peer : own) || filtering === 'address-dependent'
+  const directFirst = welcome ? worked !== 'search' : worked === 'direct' && filtering === 'unknown'
+  return directFirst ? SEARCH_AFTER : { spread: 0, seek: seek - spread }
 }
 
 /** Whom the NAT of the side that is not symmetric lets in. */
@@ -172,13 +175,13 @@ function coneFiltering({ own, peer }: Situation) {
 /**
  * A symmetric NAT's packet always comes from another port than the peer sends to. A NAT that goes by ports lets none of
  * them in, and may ban who sends it: so none is sent unasked until the search is over. Where that is not known the
- * direct attempt comes first, as it is quicker with a NAT that goes by addresses; every second session does without.
+ * search has the time for which it finds nearly everything, unless the last session went well without.
  */
 function meekFor(situation: Situation): After {
-  if (!spreads(situation)) return { own: 0 }
+  if (!spreads(situation) || isOpen(situation.peer)) return { own: 0 }
   const filtering = coneFiltering(situation)
-  const meek = filtering === STRICT || (filtering === 'unknown' && situation.failures % 2 === 1)
-  return meek ? { both: SEARCH_LENGTH } : { own: 0 }
+  if (filtering === STRICT) return { both: SEARCH_LENGTH }
+  return filtering === 'unknown' && situation.worked !== 'direct' ? { both: REFRESH } : { own: 0 }
 }
 
 const spread = (

@@ -149,12 +149,14 @@ test('sessions that failed make for other TTLs, and one that went well by a sear
     return direct?.kind === 'direct' ? direct.opening : undefined
   }
   assert.deepEqual([0, 1, 2, 3].map(opening), [7, 4, 12, 7])
-  const begins = (worked?: 'search' | 'direct') => {
-    const search = plan(situation(RANDOM, CONE, worked ? { worked } : {})).find(isSearch)
+  const begins = (peer: Prospect, worked?: 'search' | 'direct') => {
+    const search = plan(situation(RANDOM, peer, worked ? { worked } : {})).find(isSearch)
     return search && search.kind !== 'direct' && 'both' in search.after ? search.after.both : undefined
   }
-  assert.equal(begins('search'), 0)
-  assert.equal(begins('direct'), begins())
+  const polite = side({ mapping: 'endpoint-independent', filtering: 'address-dependent' })
+  assert.deepEqual([begins(CONE), begins(CONE, 'search'), begins(CONE, 'direct')], [0, 0, 1300])
+  assert.deepEqual([begins(polite), begins(polite, 'search'), begins(polite, 'direct')], [1300, 0, 1300])
+  assert.deepEqual([begins(PUBLIC), begins(PUBLIC, 'search')], [1300, 0])
 })
 
 test('a peer without a NAT is met at full TTL at once, and one that goes by ports never before the search is over', () => {
@@ -171,8 +173,8 @@ test('a peer without a NAT is met at full TTL at once, and one that goes by port
     opening: 7,
     meek: { both: 26_000 },
   })
-  assert.deepEqual(direct(RANDOM, CONE), { opening: 7, meek: { own: 0 } })
-  assert.deepEqual(direct(RANDOM, CONE, 1), { opening: 4, meek: { both: 26_000 } })
+  assert.deepEqual(direct(RANDOM, CONE), { opening: 7, meek: { both: 12_000 } })
+  assert.deepEqual(direct(RANDOM, { ...CONE, seek: false }), { opening: 7, meek: { own: 0 } })
 })
 
 test('ports in a row are a sequence with its step, whatever others open in between', () => {
