@@ -85,13 +85,15 @@ async function inLaboratory(runs: number): Promise<void> {
     const lab = await Lab.open()
     const rig = await PairingRig.open(lab, [ALICE, BOB])
     const a = await lab.side('a', from)
-    const accepter = await rig.accepter(await lab.side('b', to), BOB)
+    const b = await lab.side('b', to)
     const outcomes: Outcome[] = []
     for (let run = 0; run < runs; run++) {
+      const accepter = await rig.accepter(b, BOB)
       const outcome = await rig.pair(a, ALICE, BOB, accepter)
       if (!outcome.paired) print(`${name} failed:\n${outcome.story}`)
       outcomes.push(outcome)
       // what worked is forgotten: each run is a first one
+      await accepter.stop()
       await rig.forget()
     }
     const good = outcomes.filter(({ paired }) => paired)

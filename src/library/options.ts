@@ -101,6 +101,8 @@ export function checkOptions(options: PairingOptions): CheckedOptions {
   if (typeof bind !== 'object' || bind === null) throw badOption('bind', bind, '{ address?, port? }')
   if (bind.address !== undefined && typeof bind.address !== 'string')
     throw badOption('bind.address', bind.address, 'an IP address of this machine')
+  if (options.search !== undefined && typeof options.search !== 'boolean')
+    throw badOption('search', options.search, 'true or false')
   return {
     host: identityOption('host', options.host),
     app,

@@ -150,8 +150,12 @@ const SAMPLE_PATIENCE = 500
 
 /** The outside ports of some fresh sockets, in the order in which they were opened; none where the flags leave no room. */
 async function sample(context: PairingContext, server: Endpoint, signal: AbortSignal): Promise<number[]> {
-  const { clock, random, bind, kinds = EVERY_KIND } = context
-  if (roomForSockets(bind) === 0 || !kinds.has('predicted') || familyOf(server) !== 4) return []
+  const { clock, random, log, bind, kinds = EVERY_KIND } = context
+  if (roomForSockets(bind) === 0) {
+    log.info({}, 'no room for a search: --stun-client has a port, or --port-range is too small')
+    return []
+  }
+  if (!kinds.has('predicted') || familyOf(server) !== 4) return []
   const ports = freshPorts(() => openFurther(bind))
   try {
     return await samplePorts(ports, server, { clock, random, signal, timeout: SAMPLE_PATIENCE })

@@ -75,7 +75,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     clock,
     log,
     signal,
-    prospects: { ...prospects(), base, ...(search?.memory?.recall(name, network) ?? { failures: 0 }) },
+    prospects: { ...prospects(), base, failures: 0, ...search?.memory?.recall(name, network) },
     openSocket: () => openFurther(bind),
     ...(search ? { enterSearch: (over: AbortSignal) => search.gate.enter(over) } : {}),
     onEvent: (event, ms) => {

@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Logger } from '../net/index.js'
 import { STRATEGIES, type Strategy } from '../punch/index.js'
 
 /** Peers and networks that are remembered; the one that was not met for the longest time is forgotten. */
 const MOST = 256
-/** More sessions in a row than this are not counted. */
-const MOST_FAILURES = 1000
 /** The longest file that is read, in bytes. */
 const LONGEST = 256 * 1024
 
@@ -14,8 +13,10 @@ const LONGEST = 256 * 1024
 export interface Experience {
   /** By what the last path was found. */
   readonly worked?: Strategy
-  /** How many sessions have failed since; while they go well it stands still, as the variant that it stands for works. */
+  /** How many sessions have failed since one went well. */
   readonly failures: number
+  /** The failures up to the last one that went well: what was tried after so many works here. */
+  readonly variant: number
 }
 
 /**
@@ -50,18 +51,18 @@ export class PathMemory {
 
   /** @param network the own public address, or nothing when it is not known */
   recall(peer: string, network: string | undefined): Experience {
-    return this.#known.get(keyOf(peer, network)) ?? { failures: 0 }
+    return this.#known.get(keyOf(peer, network)) ?? { failures: 0, variant: 0 }
   }
 
   /** A session went well by a strategy, or failed. */
   remember(peer: string, network: string | undefined, outcome: Strategy | 'failed'): void {
     const key = keyOf(peer, network)
     const before = this.#known.get(key)
-    const { failures = 0, worked } = before ?? {}
+    const { failures = 0, variant = 0, worked } = before ?? {}
     const after: Experience =
       outcome === 'failed'
-        ? { failures: Math.min(failures + 1, MOST_FAILURES), ...(worked ? { worked } : {}) }
-        : { failures, worked: outcome }
+        ? { failures: failures + 1, variant, ...(worked ? { worked } : {}) }
+        : { failures: 0, variant: variant + failures, worked: outcome }
     this.#known.delete(key)
     this.#known.set(key, after)
     for (const oldest of this.#known.keys()) {
@@ -69,7 +70,7 @@ export class PathMemory {
       this.#known.delete(oldest)
     }
     // the usual case writes nothing
-    if (before?.failures === after.failures && before.worked === after.worked) return
+    if (isDeepStrictEqual(before, after)) return
     this.#writing = this.#writing.then(() => this.#write())
   }
 
@@ -101,9 +102,14 @@ function parse(value: unknown): [string, Experience][] {
     if (!Array.isArray(entry)) return []
     const [key, one] = entry as unknown[]
     if (typeof key !== 'string' || key.length > 1000 || typeof one !== 'object' || one === null) return []
-    const { worked, failures } = one as { worked?: unknown; failures?: unknown }
+    const { worked, failures, variant } = one as Record<string, unknown>
     const strategy = STRATEGIES.find((each) => each === worked)
-    if (typeof failures !== 'number' || !Number.isSafeInteger(failures) || failures < 0) return []
-    return [[key, { failures: Math.min(failures, MOST_FAILURES), ...(strategy ? { worked: strategy } : {}) }]]
+    if (!isCount(failures) || !isCount(variant)) return []
+    return [[key, { failures, variant, ...(strategy ? { worked: strategy } : {}) }]]
   })
+}
+
+/** A number of sessions; more than anybody has are a damaged file. */
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 1e9
 }

@@ -1,9 +1,10 @@
-import type { Candidate, NatHint } from '../punch/index.js'
+import { type Candidate, MAX_REMOTE, type NatHint } from '../punch/index.js'
 import type { Offer } from './message.js'
 
 /** What the peer says while a session goes on, however early it comes. */
 export class PeerNews {
   #nat: NatHint | undefined
+  /** The latest of them, as many as a punch takes. */
   readonly #candidates: Candidate[] = []
   #listener: ((candidates: readonly Candidate[]) => void) | undefined
 
@@ -11,6 +12,7 @@ export class PeerNews {
   update(candidates: readonly Candidate[], nat: NatHint): void {
     if (nat.mapping !== 'unknown') this.#nat = nat
     this.#candidates.push(...candidates)
+    this.#candidates.splice(0, this.#candidates.length - MAX_REMOTE)
     this.#listener?.(candidates)
   }
 

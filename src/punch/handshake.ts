@@ -1,11 +1,12 @@
-import type { Endpoint, Random } from '../net/index.js'
+import type { Endpoint } from '../net/index.js'
 import { Accepter } from './accepter.js'
 import type { Candidate } from './candidate.js'
 import { Checklist } from './checklist.js'
 import { ProbeCipher } from './cipher.js'
 import { Inviter } from './inviter.js'
+import type { Prospects, PunchOptions } from './options.js'
 import type { Pair } from './pair.js'
-import { plan, type Strategy } from './plan.js'
+import { plan } from './plan.js'
 import {
   CHALLENGE_LENGTH,
   decodeProbe,
@@ -15,42 +16,12 @@ import {
   type ProbeType,
   sendableReason,
 } from './probe.js'
-import type { Prospect } from './prospect.js'
 import { ReplayWindow } from './replay.js'
 import type { Role, RoleContext } from './role.js'
 import { Search } from './search.js'
 import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
 import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, OPENING_PACE, PACE } from './timing.js'
 import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
-
-export interface PunchOptions {
-  readonly role: 'inviter' | 'accepter'
-  /** 32 bytes for each direction, by who sends, for this one punch: another attempt needs other keys. */
-  readonly keys: { readonly inviter: Buffer; readonly accepter: Buffer }
-  /** Where the peer may be. At most 32 are taken; those that nothing may be sent to are passed over. */
-  readonly remote: readonly Candidate[]
-  /** TTL of the opening packets, in hops; 0 sends them at full TTL. */
-  readonly hops: number
-  /** Accepter: how long it sends TTL-limited packets alone while nothing valid is heard, in ms. */
-  readonly patience: number
-  /** When this side gives up, in ms from the start. An accepter that confirmed may need some 4 s more. */
-  readonly timeout: number
-  readonly random: Random
-  /** What is known for choosing strategies; without it the candidates are checked and nothing else is tried. */
-  readonly prospects?: Prospects
-}
-
-/** What is known of both sides, and of earlier sessions. */
-export interface Prospects {
-  readonly own: Prospect
-  readonly peer: Prospect
-  /** When both sides are expected to punch, in ms from the start. */
-  readonly base: number
-  /** How many sessions with this peer in this network have failed since one went well. */
-  readonly failures: number
-  /** What went well the last time. */
-  readonly worked?: Strategy
-}
 
 const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
 const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
@@ -236,8 +207,8 @@ export class Punch {
     return name === 'opening' || name === 'checking'
   }
 
-  #follow({ own, peer, failures, worked }: Prospects): void {
-    const attempts = plan({ own, peer, failures, hops: this.#options.hops, ...(worked ? { worked } : {}) })
+  #follow(prospects: Prospects): void {
+    const attempts = plan({ ...prospects, hops: this.#options.hops })
     const [direct] = attempts
     if (direct?.kind === 'direct') {
       this.#hops = direct.opening

@@ -59,6 +59,8 @@ export interface Situation {
   readonly hops: number
   /** How many sessions with this peer in this network have failed since one went well. */
   readonly failures: number
+  /** Which of the TTLs it was that went well, as a number that failures add to. */
+  readonly variant?: number
   /** What went well the last time. */
   readonly worked?: Strategy
 }
@@ -325,10 +327,10 @@ export function plan(situation: Situation): Attempt[] {
 }
 
 /** The TTL of opening packets: the user's at first, others after sessions that failed. */
-function hopsOf({ hops, failures }: Situation): number {
+function hopsOf({ hops, failures, variant = 0 }: Situation): number {
   if (hops === 0) return 0
   const others = OTHER_HOPS.filter((other) => other !== hops)
-  return [hops, ...others][failures % (others.length + 1)] ?? hops
+  return [hops, ...others][(variant + failures) % (others.length + 1)] ?? hops
 }
 
 /** A peer without a NAT that could take offence is best met at full TTL at once; so is any from a symmetric NAT that it lets in. */

@@ -54,6 +54,7 @@ export function stableEndpoint(candidates: readonly Candidate[]): Endpoint | und
   const outside = candidates.filter(
     ({ endpoint }) => familyOf(endpoint) === 4 && scopeOf(endpoint.address) === 'global',
   )
-  const best = outside.find(({ kind }) => kind === 'reflexive') ?? outside[0]
+  // a mapping that was lost and made anew comes as an update
+  const best = outside.findLast(({ kind }) => kind === 'reflexive') ?? outside[0]
   return best?.endpoint
 }

@@ -282,7 +282,7 @@ export class PairingRig {
     return { paired, both, parts, code, story: `inviter:\n${inviter.story()}\naccepter:\n${told.join('\n')}` }
   }
 
-  /** Removes what was remembered of paths that worked; processes that run know it on. */
+  /** Removes what was remembered of paths that worked; processes that run still know it. */
   async forget(): Promise<void> {
     const state = join(this.directory, 'state')
     for (const name of await readdir(state)) await rm(join(state, name, 'paths'), { force: true })

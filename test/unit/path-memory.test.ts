@@ -22,23 +22,26 @@ describe('what worked for a peer in a network', () => {
 
   test('is known after a restart, for that peer and that network alone', async () => {
     const memory = await PathMemory.open(file, log)
-    assert.deepEqual(memory.recall(BOB, HOME), { failures: 0 })
+    assert.deepEqual(memory.recall(BOB, HOME), { failures: 0, variant: 0 })
     memory.remember(BOB, HOME, 'search')
     await memory.settled()
     const again = await PathMemory.open(file, log)
-    assert.deepEqual(again.recall(BOB, HOME), { failures: 0, worked: 'search' })
-    assert.deepEqual(again.recall(BOB, '203.0.113.6'), { failures: 0 })
-    assert.deepEqual(again.recall('carol@px.test/phone', HOME), { failures: 0 })
+    assert.deepEqual(again.recall(BOB, HOME), { failures: 0, variant: 0, worked: 'search' })
+    assert.deepEqual(again.recall(BOB, '203.0.113.6'), { failures: 0, variant: 0 })
+    assert.deepEqual(again.recall('carol@px.test/phone', HOME), { failures: 0, variant: 0 })
     assert.equal((await stat(file)).mode & 0o777, 0o600)
   })
 
-  test('failures are counted, and stand still while it goes well: that variant works', async () => {
+  test('failures are counted, and what was tried after so many is kept while it goes well', async () => {
     const memory = await PathMemory.open(join(directory, 'failures'), log)
     memory.remember(BOB, HOME, 'failed')
     memory.remember(BOB, HOME, 'failed')
+    assert.deepEqual(memory.recall(BOB, HOME), { failures: 2, variant: 0 })
     memory.remember(BOB, HOME, 'direct')
     memory.remember(BOB, HOME, 'direct')
-    assert.deepEqual(memory.recall(BOB, HOME), { failures: 2, worked: 'direct' })
+    assert.deepEqual(memory.recall(BOB, HOME), { failures: 0, variant: 2, worked: 'direct' })
+    memory.remember(BOB, HOME, 'failed')
+    assert.deepEqual(memory.recall(BOB, HOME), { failures: 1, variant: 2, worked: 'direct' })
     await memory.settled()
   })
 
@@ -54,15 +57,22 @@ describe('what worked for a peer in a network', () => {
 
   test('a file that was damaged is no reason to fail, and what is whole in it counts', async () => {
     const damaged = join(directory, 'damaged')
-    const whole = [`${BOB} ${HOME}`, { failures: 3, worked: 'search' }]
-    const broken = [['x', { failures: -1 }], ['y'], 7, null, ['z', { failures: 1, worked: 'magic' }], whole]
+    const whole = [`${BOB} ${HOME}`, { failures: 3, variant: 1, worked: 'search' }]
+    const broken = [
+      ['x', { failures: -1, variant: 0 }],
+      ['y'],
+      7,
+      null,
+      ['z', { failures: 1, variant: 0, worked: 'magic' }],
+      whole,
+    ]
     for (const text of ['', '{', '7', '{"a":1}', 'null']) {
       await writeFile(damaged, text)
-      assert.deepEqual((await PathMemory.open(damaged, log)).recall(BOB, HOME), { failures: 0 })
+      assert.deepEqual((await PathMemory.open(damaged, log)).recall(BOB, HOME), { failures: 0, variant: 0 })
     }
     await writeFile(damaged, JSON.stringify(broken))
     const memory = await PathMemory.open(damaged, log)
-    assert.deepEqual(memory.recall(BOB, HOME), { failures: 3, worked: 'search' })
+    assert.deepEqual(memory.recall(BOB, HOME), { failures: 3, variant: 1, worked: 'search' })
   })
 
   test('a directory that cannot be written to costs nothing but the memory', async () => {

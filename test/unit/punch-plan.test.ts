@@ -144,11 +144,15 @@ test('the plans of both sides together stay within 3,000 packets and 512 sockets
 })
 
 test('sessions that failed make for other TTLs, and one that went well by a search begins with it', () => {
-  const opening = (failures: number) => {
-    const [direct] = plan(situation(CONE, CONE, { failures }))
+  const opening = (failures: number, variant = 0) => {
+    const [direct] = plan(situation(CONE, CONE, { failures, variant }))
     return direct?.kind === 'direct' ? direct.opening : undefined
   }
-  assert.deepEqual([0, 1, 2, 3].map(opening), [7, 4, 12, 7])
+  assert.deepEqual(
+    [0, 1, 2, 3].map((failures) => opening(failures)),
+    [7, 4, 12, 7],
+  )
+  assert.deepEqual([opening(0, 1), opening(1, 1), opening(2, 1)], [4, 12, 7])
   const begins = (peer: Prospect, worked?: 'search' | 'direct') => {
     const search = plan(situation(RANDOM, peer, worked ? { worked } : {})).find(isSearch)
     return search && search.kind !== 'direct' && 'both' in search.after ? search.after.both : undefined
