@@ -152,8 +152,10 @@ async function endsOf(
   const inner = await innerEndpoint(port, peer)
   const portMapping = mappingOf(gathering, observed)
   const reflexive = kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(peer))
-  // another socket than the one that STUN was asked from has another outside
-  const outer = portMapping?.external ?? (socket === 0 ? reflexive : observed) ?? inner
+  // STUN saw the outside of the first socket, and behind a symmetric NAT that of another destination
+  const same = socket === 0 && !isSymmetric(gathering.nat)
+  const seen = same || kind === 'host' ? reflexive : (observed ?? reflexive)
+  const outer = portMapping?.external ?? seen ?? inner
   return { inner, outer, ...(portMapping ? { portMapping } : {}) }
 }
 

@@ -6,7 +6,7 @@ import { describe, type Outcome, type Scenario, simulate } from './pairing.js'
 import { GUESSES, guess } from './scenarios.js'
 
 /** How many pairings of each kind run here; bench/search.ts runs 10,000. */
-const RUNS = 120
+const RUNS = 60
 
 const PORT: NatBehaviour = { mapping: 'independent', filtering: 'address and port' }
 const RANDOM: NatBehaviour = { mapping: 'address and port', filtering: 'address and port' }
