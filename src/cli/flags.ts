@@ -150,6 +150,12 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'no-port-mapping',
     'ask no router for a port mapping: --candidates without mapped',
   ),
+  flag(
+    'Network',
+    'switch',
+    'no-search',
+    'never open many sockets or probe ports to find a way through a symmetric NAT',
+  ),
   flag('Network', 'one', 'punch-hops', 'the TTL of the opening packets', 'n', '7', { aliases: ['nat-hops'] }),
   flag(
     'Network',

@@ -18,6 +18,8 @@ export interface Meeting {
   readonly options: RendezvousOptions
   /** The kinds of candidates to let others know of. */
   readonly kinds: ReadonlySet<OfferKind>
+  /** Whether ports may be searched for. */
+  readonly search: boolean
   readonly hops: number
   /** ms */
   readonly timeout: number
@@ -30,6 +32,7 @@ export function meetingOf(values: Values): Meeting & { readonly bind: PairingCon
     urls: rendezvousUrls(values),
     bind: bindOf(values),
     kinds: kindsOf(values),
+    search: !values.switch('no-search'),
     hops: values.whole('punch-hops', 1, MOST_HOPS, 7),
     timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000,
     stun: values.hosts('stun-server', 3478),

@@ -26,6 +26,7 @@ import { ownIdentity } from './own-identity.js'
 import { portMapperFor } from './port-mapper.js'
 import { announceEmail } from './rendezvous-options.js'
 import { ResultFile } from './result.js'
+import { searchingFor } from './searching.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
@@ -64,7 +65,8 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const { app, urls, bind, kinds, hops, timeout, stun, options } = meetingOf(values)
+  const meeting = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = meeting
   dialectFlag(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
@@ -108,6 +110,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
     })
     const portMapper = await portMapperFor(kinds, log)
     const nat = await natWatch(values, log, { accept })
+    const search = await searchingFor(meeting, state, log)
     const context: PairingContext = {
       clock: systemClock,
       random: systemRandom,
@@ -121,6 +124,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       kinds,
       ...(portMapper ? { portMapper } : {}),
       nat: nat.current,
+      ...(search ? { search } : {}),
       hops,
       timeout,
     }
@@ -144,6 +148,7 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
         await lastWords(rendezvous)
         await rendezvous.close()
         await givenBack
+        await search?.memory?.settled()
       }
     })
   } finally {

@@ -10,6 +10,7 @@ import {
   type Role,
 } from '../pairing/index.js'
 import { handshake, type PeerMessage } from '../plexus3/index.js'
+import { isSymmetric } from '../punch/index.js'
 
 /** A hole to a plexus 3.x peer, of which both sides know no more than 64 bits: there is no key. */
 export interface Plexus3Passage extends Hole {
@@ -127,7 +128,7 @@ export async function dig(context: PairingContext, options: DiggingOptions): Pro
 /** What is known of why nothing came of it. */
 function explained(thrown: unknown, { gathering, message, peer }: DiggingOptions): unknown {
   if (!(thrown instanceof PlexusError) || thrown.code !== 'PUNCH_TIMEOUT') return thrown
-  if (gathering.mapping === 'address-dependent') {
+  if (isSymmetric(gathering.nat)) {
     return new PlexusError(
       'NO_PATH',
       `${thrown.message} This side has a symmetric NAT, and a plexus 3.x peer hears the one port that it was told.`,

@@ -72,6 +72,7 @@ export const ERROR_CODES = {
   STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
 
   NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),
+  UDP_BLOCKED: entry('impossible', 'Let UDP out of this network and its answers in, or use another network.'),
 
   PORT_MAPPING: entry('later', 'Nothing to do: it goes on without a port mapping.'),
   STUN_UNREACHABLE: entry(

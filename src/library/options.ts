@@ -46,6 +46,11 @@ export interface PairingOptions extends Surroundings {
   readonly portMapping?: boolean
   /** TTL of the opening packets, in hops, 1 to 255. 7 */
   readonly hops?: number
+  /**
+   * Whether ports may be searched for, with some hundred sockets and at most 3,000 small datagrams, where one side is
+   * behind a symmetric NAT. true
+   */
+  readonly search?: boolean
   /** How long one pairing may take, in ms; it stretches to the latency of a slow rendezvous. 60,000 */
   readonly timeout?: number
   /**
@@ -96,6 +101,8 @@ export function checkOptions(options: PairingOptions): CheckedOptions {
   if (typeof bind !== 'object' || bind === null) throw badOption('bind', bind, '{ address?, port? }')
   if (bind.address !== undefined && typeof bind.address !== 'string')
     throw badOption('bind.address', bind.address, 'an IP address of this machine')
+  if (options.search !== undefined && typeof options.search !== 'boolean')
+    throw badOption('search', options.search, 'true or false')
   return {
     host: identityOption('host', options.host),
     app,

@@ -1,7 +1,8 @@
+import { join } from 'node:path'
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
-import { lastWords, type PairingContext } from '../pairing/index.js'
+import { lastWords, type PairingContext, PathMemory, Searching } from '../pairing/index.js'
 import type { PortMapper } from '../portmap/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
 import { badOption, checkOptions, type PairingOptions, type Surroundings } from './options.js'
@@ -39,13 +40,18 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
           options: rendezvousOptions,
         })
     const portMapper = plain.kinds.has('mapped') ? await mapperOf({ clock, random, log }) : undefined
-    const mapping = portMapper ? { portMapper } : {}
-    const context = { clock, random, log, repository, host, rendezvous, ...plain, ...mapping }
+    const memory = await PathMemory.open(join(state.path, 'paths'), log)
+    const helpers = {
+      ...(portMapper ? { portMapper } : {}),
+      ...(options.search === false ? {} : { search: new Searching(clock, memory) }),
+    }
+    const context = { clock, random, log, repository, host, rendezvous, ...plain, ...helpers }
     const ours = rendezvous === given ? [state] : [rendezvous, state]
     const close = async () => {
       if (rendezvous !== given) await lastWords(rendezvous)
       // a passage keeps its own for as long as it is open
       await portMapper?.settled()
+      await memory.settled()
       for (const each of ours) {
         await each.close().catch((thrown: unknown) => {
           const { code, message } = asPlexusError(thrown)

@@ -3,6 +3,7 @@ import type { Host, IdentityName, Repository } from '../identity/index.js'
 import type { Clock, Logger, NatBehaviour, PortRange, Random } from '../net/index.js'
 import type { PortMapper } from '../portmap/index.js'
 import type { OfferKind } from './offered.js'
+import type { Searching } from './searching.js'
 
 /** What both roles of a pairing need from the outside. */
 export interface PairingContext {
@@ -23,6 +24,8 @@ export interface PairingContext {
   readonly portMapper?: PortMapper
   /** What is known of the NAT from elsewhere; asked whenever it is told to a peer. */
   readonly nat?: () => NatBehaviour | undefined
+  /** What searches share; without it ports are never searched for. */
+  readonly search?: Searching
   /** TTL of the opening packets, in hops. */
   readonly hops: number
   /** How long one pairing may take, in ms. */

@@ -1,10 +1,10 @@
+import { isDeepStrictEqual } from 'node:util'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import {
   type Endpoint,
   type Family,
   familyOf,
   formatEndpoint,
-  type Logger,
   sameEndpoint,
   scopeOf,
   sleep,
@@ -12,11 +12,12 @@ import {
   UdpPort,
 } from '../net/index.js'
 import type { PortMapping } from '../portmap/index.js'
-import type { Candidate } from '../punch/index.js'
-import { compareMappings, discover, type Reflexive, refresh } from '../stun/index.js'
+import { type Candidate, isSymmetric, type NatHint } from '../punch/index.js'
+import { discover, type Reflexive, refresh, samplePorts } from '../stun/index.js'
 import type { PairingContext } from './context.js'
-import type { MappingHint } from './message.js'
 import { EVERY_KIND, isOffered, isTranslated, offeredCandidates } from './offered.js'
+import { freshPorts, QuickNat } from './quick-nat.js'
+import { openFurther, ownHint, roomForSockets } from './searching.js'
 
 /**
  * How long STUN may keep an offer waiting, in ms: three transmissions of RFC 8489's schedule. After it the offer
@@ -35,14 +36,14 @@ export interface Gathering {
   readonly port: UdpPort
   readonly candidates: readonly Candidate[]
   readonly reflexive: readonly Reflexive[]
-  /** What the servers that have answered so far say: it may become known after the offer was made. */
-  readonly mapping: MappingHint
+  /** What the servers that have answered so far say: more may become known after the offer was made. */
+  readonly nat: NatHint
   /** The mapping of the port on the router, when one is asked for; it goes with the port. */
   readonly portMapping: PortMapping | undefined
   /** Why there is no reflexive candidate. */
   readonly failure: PlexusError | undefined
-  /** Calls back once when the mapping turns out to depend on the address, at once if that is known already. */
-  onDependent(listener: () => void): void
+  /** Calls back whenever more has become known of the NAT, until the port is closed or the returned function called. */
+  onNat(listener: () => void): () => void
   /** Asks the servers that have not answered no longer: before the port is closed, or handed over. */
   settle(): void
   /** Settles, and closes the port. */
@@ -59,9 +60,11 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   const stunServers = kinds.has('reflexive') ? context.stunServers : []
   const { range, ...bind } = context.bind
   const port = range ? range.open(bind.address) : UdpPort.open(bind)
-  const comparison = new Comparison(log)
+  const quick = new QuickNat(log, (server) => sample(context, server, asking.signal))
   const asking = new AbortController()
+  let stopLooking = () => {}
   const settle = () => {
+    stopLooking()
     signal.removeEventListener('abort', onabort)
     asking.abort(new PlexusError('CANCELLED', 'The mapping is known well enough.'))
   }
@@ -79,7 +82,7 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
     let failure: PlexusError | undefined
     if (stunServers.length > 0) {
       // the servers that were too late for the offer still tell what kind of NAT this is
-      const onAnswer = (answer: Reflexive) => comparison.add(answer)
+      const onAnswer = (answer: Reflexive) => quick.add(answer)
       const options = { clock, random, log, signal: asking.signal, timeout: STUN_PATIENCE, onAnswer }
       try {
         answers.push(...(await discover(port, stunServers, options)))
@@ -97,19 +100,20 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
     }
     // without an answer nobody knows whether there is a NAT, and the router may know an address that nobody else tells
     if (answers.length === 0 || isTranslated(answers)) portMapping = mapPort(context, port)
-    if (portMapping && comparison.mapping === 'address-dependent') {
+    if (portMapping && isSymmetric(quick.hint)) {
       await Promise.race([portMapping.asked, sleep(clock, MAPPING_PATIENCE, signal)])
     }
+    stopLooking = lookForReports(context, quick)
     return {
       port,
       candidates: offeredCandidates(port, answers, portMapping?.external, kinds),
       reflexive: answers,
       portMapping,
-      get mapping() {
-        return comparison.mapping
+      get nat() {
+        return ownHint(context, quick.hint)
       },
       failure,
-      onDependent: (listener) => comparison.onDependent(listener),
+      onNat: (listener) => quick.onHint(listener),
       settle,
       close,
     }
@@ -119,39 +123,44 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   }
 }
 
-/** What the answers of several servers say of the NAT before this port. */
-class Comparison {
-  readonly #log: Logger
-  readonly #answers: Reflexive[] = []
-  mapping: MappingHint = 'unknown'
-  readonly #listeners: (() => void)[] = []
+/** How often a report that is being made is looked at, in ms, and for how long: it takes a few seconds. */
+const LOOK = 300
+const LOOKS = 20
 
-  constructor(log: Logger) {
-    this.#log = log
+/** Tells whoever waits for hints when the report on the NAT has become another, until it is stopped. */
+function lookForReports({ clock, nat }: PairingContext, quick: QuickNat): () => void {
+  if (!nat) return () => {}
+  let before = nat()
+  let looks = 0
+  const look = () => {
+    const now = nat()
+    if (!isDeepStrictEqual(now, before)) quick.tell()
+    before = now
+    if (++looks < LOOKS) cancel = clock.timer(LOOK, look)
   }
+  let cancel = clock.timer(LOOK, look)
+  return () => cancel()
+}
 
-  add(answer: Reflexive): void {
-    this.#answers.push(answer)
-    const before = this.mapping
-    const behaviours = ([4, 6] as const).map((family) => compareMappings(this.#answers, family))
-    if (behaviours.includes('symmetric')) this.mapping = 'address-dependent'
-    else if (behaviours.includes('endpoint-independent')) this.mapping = 'endpoint-independent'
-    if (this.mapping === before) return
-    const seen = this.#answers.map(
-      ({ endpoint, serverName }) => `${formatEndpoint(endpoint)} by ${serverName}`,
-    )
-    this.#log.info({}, `${this.mapping} mapping: seen as ${seen.join(', ')}`)
-    this.#told()
+/**
+ * How long the slowest of the fresh sockets may take, in ms: they are asked side by side, and a symmetric NAT makes no
+ * sense of a sample that is older.
+ */
+const SAMPLE_PATIENCE = 500
+
+/** The outside ports of some fresh sockets, in the order in which they were opened; none where the flags leave no room. */
+async function sample(context: PairingContext, server: Endpoint, signal: AbortSignal): Promise<number[]> {
+  const { clock, random, log, bind, kinds = EVERY_KIND } = context
+  if (roomForSockets(bind) === 0) {
+    log.info({}, 'no room for a search: --stun-client has a port, or --port-range is too small')
+    return []
   }
-
-  onDependent(listener: () => void): void {
-    this.#listeners.push(listener)
-    this.#told()
-  }
-
-  #told(): void {
-    if (this.mapping !== 'address-dependent') return
-    for (const listener of this.#listeners.splice(0)) listener()
+  if (!kinds.has('predicted') || familyOf(server) !== 4) return []
+  const ports = freshPorts(() => openFurther(bind))
+  try {
+    return await samplePorts(ports, server, { clock, random, signal, timeout: SAMPLE_PATIENCE })
+  } finally {
+    await Promise.all(ports.map((port) => port.close()))
   }
 }
 
@@ -161,6 +170,21 @@ function mapPort({ portMapper, kinds = EVERY_KIND, bind, log }: PairingContext, 
   if (!portMapper || !local || !kinds.has('mapped')) return undefined
   const { address } = bind
   return portMapper.map(local.port, { log, ...(address === undefined ? {} : { address }) })
+}
+
+/** Calls back when what is known of the NAT is worth telling and was not offered, from now on until the signal aborts. */
+export function onSymmetric(
+  gathering: Gathering,
+  offered: NatHint,
+  signal: AbortSignal,
+  listener: () => void,
+): void {
+  const told = () => {
+    if (isSymmetric(gathering.nat) && !signal.aborted) listener()
+  }
+  const stop = gathering.onNat(told)
+  signal.addEventListener('abort', stop, { once: true })
+  if (!isDeepStrictEqual(gathering.nat, offered)) told()
 }
 
 /** Calls back with every mapped candidate that was not in the offer, from now on until the signal aborts. */
@@ -189,6 +213,12 @@ export function probeable(gathering: Gathering, remote: readonly Candidate[]): C
 }
 
 /**
+ * How often the mapping of a waiting port is refreshed, in ms. Some NATs forget in 5 s, and nobody knows which: the peer
+ * would knock at a mapping that is gone. A small datagram in 2 s costs less than to find out.
+ */
+const WAITING_REFRESH = 2000
+
+/**
  * Keeps the NAT's mappings of a waiting port alive, and tells when one changed, until the signal aborts.
  * @param onChange is given the new reflexive candidate
  */
@@ -205,6 +235,7 @@ export function keepMapped(
       random,
       log,
       signal,
+      interval: WAITING_REFRESH,
       onChange(endpoint: Endpoint) {
         log.info({}, `public endpoint changed to ${formatEndpoint(endpoint)}`)
         const candidate: Candidate = { kind: 'reflexive', endpoint }

@@ -4,7 +4,6 @@ import { defaultGateway, type Gateway } from './gateway.js'
 import { type Granted, Holding, LIFETIME } from './holding.js'
 import { NatPmp } from './nat-pmp.js'
 import type { Mapper, MapperContext } from './protocol.js'
-import { Upnp } from './upnp.js'
 
 /**
  * How long NAT-PMP is given before UPnP is tried beside it, in ms: a router that speaks it answers in a few, and then the
@@ -168,13 +167,16 @@ async function race(context: MapperContext, port: number, parent: AbortSignal): 
   if (parent.aborted) onabort()
   const deaf = new AbortController()
   const natPmp = new NatPmp(context)
-  const upnp = new Upnp(context)
   const first = natPmp.map(port, port, LIFETIME, won.signal).then((lease) => ({ mapper: natPmp, lease }))
   first.catch(() => deaf.abort())
   const second = sleep(clock, HEAD_START, deaf.signal)
     .catch(() => {})
-    .then(() => upnp.map(port, port, LIFETIME, won.signal))
-    .then((lease) => ({ mapper: upnp, lease }))
+    .then(async () => {
+      // HTTP is loaded when a router is to be spoken to, and not before
+      const { Upnp } = await import('./upnp.js')
+      const upnp = new Upnp(context)
+      return { mapper: upnp, lease: await upnp.map(port, port, LIFETIME, won.signal) }
+    })
   try {
     return await Promise.any<Granted>([first, second])
   } catch (thrown) {

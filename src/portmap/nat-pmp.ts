@@ -37,6 +37,9 @@ export type NatPmpAnswer =
     }
   | { readonly operation: 'refused'; readonly request: number; readonly why: string }
 
+/** The longest lifetime that is believed, in s: a day. Timers know no more than 24 of them. */
+const LONGEST = 86_400
+
 /** The request for the address on the outside. */
 export function encodeAddressRequest(): Buffer {
   return Buffer.from([VERSION, EXTERNAL_ADDRESS])
@@ -94,7 +97,7 @@ export class NatPmp implements Mapper {
     const external: Endpoint = { address, port: mapped.external }
     if (mapped.external === 0 || mapped.lifetime === 0) throw declined('it granted nothing')
     if (!believable(external)) throw declined(`${address} is no address of the outside`)
-    return { external, lifetime: mapped.lifetime }
+    return { external, lifetime: Math.min(mapped.lifetime, LONGEST) }
   }
 
   async unmap(port: number, _external: number, signal: AbortSignal): Promise<void> {

@@ -41,8 +41,12 @@ export async function locate(context: MapperContext, signal: AbortSignal): Promi
       }
       socket.on('error', onerror)
       socket.bind(0, gateway.own, () => {
-        // else the system sends by the default route whatever the address
-        socket.setMulticastInterface(gateway.own)
+        try {
+          // else the system sends by the default route whatever the address
+          socket.setMulticastInterface(gateway.own)
+        } catch {
+          // the address has gone: then the gateway alone is asked
+        }
         resolve()
       })
     })

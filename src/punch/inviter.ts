@@ -60,7 +60,8 @@ export class Inviter implements Role {
       const remaining = Math.floor(state.until - now)
       const { pair, nomination } = state
       // a proven pair has one: the answer that proved it was sent there
-      this.#punch.send(now, 'nominate', pair, { nomination, remaining, path: pair.observed })
+      const { observed: path, counterpart: echo } = pair
+      this.#punch.send(now, 'nominate', pair, { nomination, remaining, path, echo })
       const interval = Math.min(state.interval * BACKOFF, NOMINATE_INTERVAL_MAX)
       this.#punch.enter({ ...state, next: now + state.interval, interval })
     }

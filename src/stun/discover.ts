@@ -61,6 +61,12 @@ export async function discover(
       for (const answer of survey.answers()) {
         log.debug(logged(answer), 'a STUN server answered')
         onAnswer?.(answer)
+        // one server alone cannot tell how the mapping depends on the destination, unless it has two addresses
+        if (onAnswer && answer.other && names.length === 1) {
+          survey.askAlso(clock.now(), answer.serverName, answer.other)
+          // what is to be sent now was collected before this
+          queueMicrotask(() => drive.step())
+        }
       }
       const { state } = survey
       if (state.name === 'failed') {

@@ -26,6 +26,7 @@ export {
 } from './message.js'
 export { DEFAULT_STUN_SERVERS } from './public-servers.js'
 export { REFRESH_INTERVAL, type RefreshOptions, refresh } from './refresh.js'
+export { type SampleOptions, samplePorts } from './sample.js'
 export { type ServerCapability, StunServer, type StunServerOptions } from './server.js'
 export { addressesOf, lookupAll, parseServer, type Resolve, reachable, STUN_PORT } from './server-name.js'
 export {

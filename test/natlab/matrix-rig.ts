@@ -27,8 +27,8 @@ const TIMEOUTS: Readonly<Record<Cell['expected'], number>> = {
   impossible: 20,
 }
 
-/** How many pairings run side by side that keep the processor busy; those that only wait are not counted. */
-const BUSY = 5
+/** How many pairings run side by side that keep the processor busy, and of those that only wait for what cannot come. */
+const ROOM = { busy: 5, idle: 24 } as const
 
 /** An inviter and an accepter in every kind of network, the accepters for as long as the matrix is open. */
 export class MatrixRig {
@@ -36,7 +36,7 @@ export class MatrixRig {
   readonly #inviters = new Map<MatrixType, Side>()
   readonly #accepters = new Map<MatrixType, Process>()
   readonly #busy = new Set<string>()
-  #running = 0
+  readonly #running = { busy: 0, idle: 0 }
   #wake: (() => void)[] = []
 
   private constructor(rig: PairingRig) {
@@ -112,18 +112,20 @@ export class MatrixRig {
   }
 
   #isFree(cell: Cell): boolean {
-    if (!hasPath(cell.expected) && cell.expected !== 'impossible') return true
-    return this.#running < BUSY && sidesOf(cell).every((side) => !this.#busy.has(side))
+    const kind = kindOf(cell)
+    if (this.#running[kind] >= ROOM[kind]) return false
+    return kind === 'idle' || sidesOf(cell).every((side) => !this.#busy.has(side))
   }
 
   /** @returns lets the sides go */
   #occupy(cell: Cell): () => void {
-    if (!hasPath(cell.expected) && cell.expected !== 'impossible') return () => {}
-    this.#running++
-    for (const side of sidesOf(cell)) this.#busy.add(side)
+    const kind = kindOf(cell)
+    const sides = kind === 'idle' ? [] : sidesOf(cell)
+    this.#running[kind]++
+    for (const side of sides) this.#busy.add(side)
     return () => {
-      this.#running--
-      for (const side of sidesOf(cell)) this.#busy.delete(side)
+      this.#running[kind]--
+      for (const side of sides) this.#busy.delete(side)
       for (const wake of this.#wake.splice(0)) wake()
     }
   }
@@ -145,6 +147,11 @@ export class MatrixRig {
     const told = outcome.paired ? (pathOf(outcome)?.kind ?? 'paired') : codeOf(process)
     return { cell, complaint: complaintOf(cell, outcome, told), ms: Math.round(ended), told }
   }
+}
+
+/** Whether a pairing has work to do, or waits for a side that is cut off. */
+function kindOf({ expected }: Cell): keyof typeof ROOM {
+  return expected === 'blocked' || expected === 'silent' ? 'idle' : 'busy'
 }
 
 /** Two servers, as everybody has who names none. */

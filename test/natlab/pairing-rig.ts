@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -289,6 +289,12 @@ export class PairingRig {
     }
     const told = ofSession().map((event) => `+${from(event)} ${event.level} ${event.msg}`)
     return { paired, both, parts, code, story: `inviter:\n${inviter.story()}\naccepter:\n${told.join('\n')}` }
+  }
+
+  /** Removes what was remembered of paths that worked; processes that run still know it. */
+  async forget(): Promise<void> {
+    const state = join(this.directory, 'state')
+    for (const name of await readdir(state)) await rm(join(state, name, 'paths'), { force: true })
   }
 
   async close(): Promise<void> {

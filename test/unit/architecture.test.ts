@@ -32,6 +32,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/dialect': [
     'src/pairing',
     'src/plexus3',
+    'src/punch',
     'src/sealing',
     'src/identity',
     'src/net',

@@ -95,6 +95,19 @@ test('a mapping is renewed before it ends, and a change is told', { skip }, asyn
   assert.deepEqual(seen, [OUTSIDE, '203.0.113.6'])
 })
 
+test('a lifetime of a century is not renewed all the time', { skip }, async (t) => {
+  const { router, mapper } = await network(t, {
+    natPmp: (request) =>
+      request.readUInt8(1) === 0
+        ? grant(request, OUTSIDE)
+        : [natPmpAnswer(1, { internal: request.readUInt16BE(4), external: PORT, lifetime: 0xffffffff })],
+  })
+  await asked(mapper.map(PORT))
+  await (await asked(mapper.map(PORT + 1))).release()
+  await asked(mapper.map(PORT + 2))
+  assert.equal(router.heard.filter((what) => what === 'nat-pmp 1 600').length, 3)
+})
+
 test('two that want one port share its mapping, and the last one gives it back', { skip }, async (t) => {
   const { router, mapper } = await network(t, { natPmp: (request) => grant(request, OUTSIDE) })
   const [one, other] = [await asked(mapper.map(PORT)), await asked(mapper.map(PORT))]
