@@ -101,6 +101,8 @@ export interface Rendezvous {
    * adds a multiple of it to its own time. Of several side by side it is that of the slowest.
    */
   readonly latency: number
+  /** True if all that it sends goes over UDP: where that is blocked, it cannot work either. Optional. */
+  readonly udp?: boolean
   /**
    * Leaves a sealed message (a few kB at most) in a mailbox. Resolves once it can be fetched from there.
    * Posting the same bytes twice is harmless. A rendezvous may go on calling the receiver's attention to the message

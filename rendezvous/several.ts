@@ -36,6 +36,10 @@ export class SeveralRendezvous implements Rendezvous {
     return this.#all.find(({ letters }) => letters !== undefined)?.letters
   }
 
+  get udp(): boolean {
+    return this.#all.every(({ udp }) => udp === true)
+  }
+
   /**
    * Posts to all at once, and resolves when the first has taken the message. The others go on until the signal
    * aborts.

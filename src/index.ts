@@ -54,7 +54,7 @@ export {
   silent,
   UdpPort,
 } from './net/index.js'
-export type { Role } from './pairing/index.js'
+export type { OfferKind, Role } from './pairing/index.js'
 export type { CandidateKind } from './punch/index.js'
 export {
   type Attribute,

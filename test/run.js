@@ -28,6 +28,7 @@ const DEBIAN = {
   '/usr/sbin/dovecot': 'dovecot-imapd',
   '/usr/bin/ping': 'iputils-ping',
   '/usr/bin/python3': 'python3',
+  '/usr/sbin/miniupnpd': 'miniupnpd-nftables',
 }
 
 function step(command, args, options = {}) {

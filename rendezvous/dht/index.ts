@@ -24,6 +24,7 @@ const POLL = 200
  */
 export class DhtRendezvous implements Rendezvous {
   readonly name: string
+  readonly udp = true
   readonly #network: DhtNetwork
   readonly #context: RendezvousContext
   readonly #writer: SlotWriter

@@ -23,6 +23,10 @@ export class Carrier implements Rendezvous {
     return this.#inner.letters
   }
 
+  get udp(): boolean {
+    return this.#inner.udp === true
+  }
+
   post(envelope: Envelope, sealed: Uint8Array, options: { signal: AbortSignal }): Promise<void> {
     return this.#inner.post(envelope, sealed, options)
   }

@@ -14,10 +14,10 @@ import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { stateDirectoryOf } from './pair.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { stateDirectoryOf } from './state-directory.js'
 
 /**
  * `plexus check`: everything that a pairing with these flags needs, looked at side by side, one line a finding with what

@@ -112,6 +112,12 @@ export async function run(argv: readonly string[]): Promise<number> {
       ),
   )
   program.command(
+    'nat',
+    'what the network does to UDP, which peers can be reached and how, and what would help',
+    (command) => declare(command, NAT_FLAGS),
+    (given) => done(import('./nat.js').then(({ natCommand }) => natCommand(settled(given, NAT_FLAGS)))),
+  )
+  program.command(
     'stun-server',
     'run a STUN server',
     (command) => declare(command, STUN_FLAGS),
@@ -230,6 +236,29 @@ const WORMHOLE_FLAGS: readonly Flag[] = [
   ...LOG_FLAGS,
 ]
 
+const OF_NETWORK: ReadonlySet<string> = new Set([
+  'stun-server',
+  'stun-client',
+  'candidates',
+  'no-port-mapping',
+  'state-dir',
+  'config',
+])
+
+/** Those of the network that pairings go through. */
+const NAT_FLAGS: readonly Flag[] = [
+  ...PAIRING_FLAGS.filter(({ name }) => OF_NETWORK.has(name)),
+  ...LOG_FLAGS.filter(({ name }) => name !== 'verbose'),
+  {
+    name: 'verbose',
+    arity: 'switch',
+    group: 'Log',
+    help: 'with the evidence: every question and what came of it',
+    aliases: ['v'],
+  },
+  { name: 'json', arity: 'switch', group: 'Log', help: 'print the report as JSON' },
+]
+
 const STUN_FLAGS: readonly Flag[] = [
   { name: 'listen', arity: 'one', group: 'Network', value: 'ip:port', help: 'where to answer' },
   {
@@ -275,6 +304,7 @@ const ALL_FLAGS: readonly Flag[] = [
   ...CHECK_FLAGS,
   ...PING_FLAGS,
   ...WORMHOLE_FLAGS,
+  ...NAT_FLAGS,
 ]
 
 /** Those that a word may be; what the wormhole takes is for others a value, as in `--exec-args "--purpose=export"`. */

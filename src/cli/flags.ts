@@ -136,6 +136,26 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     aliases: ['udp-bind'],
   }),
   flag('Network', 'one', 'port-range', 'local ports to punch from, one for each pairing', 'from-to', 'any'),
+  flag(
+    'Network',
+    'many',
+    'candidates',
+    'what to let the peer know of: host, virtual, ipv6, reflexive, mapped, predicted',
+    'kind,…',
+    'all of them',
+  ),
+  flag(
+    'Network',
+    'switch',
+    'no-port-mapping',
+    'ask no router for a port mapping: --candidates without mapped',
+  ),
+  flag(
+    'Network',
+    'switch',
+    'no-search',
+    'never open many sockets or probe ports to find a way through a symmetric NAT',
+  ),
   flag('Network', 'one', 'punch-hops', 'the TTL of the opening packets', 'n', '7', { aliases: ['nat-hops'] }),
   flag(
     'Network',

@@ -1,5 +1,5 @@
 import { PortRange } from '../net/index.js'
-import type { PairingContext } from '../pairing/index.js'
+import { OFFER_KINDS, type OfferKind, type PairingContext } from '../pairing/index.js'
 import { type RendezvousOptions, rendezvousOptions, rendezvousUrls } from './rendezvous-options.js'
 import type { Values } from './values.js'
 
@@ -16,6 +16,10 @@ export interface Meeting {
   readonly stun: readonly string[]
   /** What the flags say to the rendezvous that they configure. */
   readonly options: RendezvousOptions
+  /** The kinds of candidates to let others know of. */
+  readonly kinds: ReadonlySet<OfferKind>
+  /** Whether ports may be searched for. */
+  readonly search: boolean
   readonly hops: number
   /** ms */
   readonly timeout: number
@@ -27,6 +31,8 @@ export function meetingOf(values: Values): Meeting & { readonly bind: PairingCon
     app: values.text('app-id') ?? 'plexus',
     urls: rendezvousUrls(values),
     bind: bindOf(values),
+    kinds: kindsOf(values),
+    search: !values.switch('no-search'),
     hops: values.whole('punch-hops', 1, MOST_HOPS, 7),
     timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000,
     stun: values.hosts('stun-server', 3478),
@@ -44,4 +50,18 @@ function bindOf(values: Values): PairingContext['bind'] {
   }
   const range = new PortRange(ports.from, ports.to)
   return bind ? { address: bind.address, range } : { range }
+}
+
+/** What to let others know of. @throws PlexusError BAD_FLAG */
+function kindsOf(values: Values): ReadonlySet<OfferKind> {
+  const words = values.many('candidates').flatMap((value) => value.split(','))
+  const named = words.map((word) => {
+    const kind = OFFER_KINDS.find((each) => each === word.trim())
+    if (kind === undefined) throw values.wrong('candidates', `some of ${OFFER_KINDS.join(', ')}`)
+    return kind
+  })
+  const kinds = new Set(named.length > 0 ? named : OFFER_KINDS)
+  if (values.switch('no-port-mapping')) kinds.delete('mapped')
+  if (kinds.size === 0) throw values.wrong('candidates', 'more than mapped, which --no-port-mapping forbids')
+  return kinds
 }

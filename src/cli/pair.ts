@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { openRendezvous } from '../../rendezvous/index.js'
 import {
@@ -19,22 +17,26 @@ import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { Forwarding } from '../wormhole/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
-import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
+import { defaultRepository, PUBLIC_BOOTSTRAP } from './defaults.js'
 import { dialectFlag, dialectOf } from './dialect.js'
 import type { Values } from './flags.js'
 import { announceImports, type Forwards, forwardsOf, resolveForwards } from './forwarding.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
+import { natWatch } from './nat-watch.js'
 import { OneConnection } from './one-connection.js'
 import { ownIdentity } from './own-identity.js'
+import { portMapperFor } from './port-mapper.js'
 import { announceEmail } from './rendezvous-options.js'
 import { reportOn } from './reporting.js'
 import { ResultFile } from './result.js'
+import { searchingFor } from './searching.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { stateDirectory } from './state-directory.js'
 import { standardStreams } from './stdio.js'
-import { refuseShared, refuseWritable } from './writable.js'
+import { refuseWritable } from './writable.js'
 
 /** A password in the address of a rendezvous. */
 const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
@@ -68,7 +70,8 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
-  const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
+  const meeting = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = meeting
   dialectFlag(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const forwards = forwardsOf(values, { accept })
@@ -118,6 +121,9 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       options,
       environment: process.env,
     })
+    const portMapper = await portMapperFor(kinds, log)
+    const nat = await natWatch(values, log, { accept })
+    const search = await searchingFor(meeting, state, log)
     const context: PairingContext = {
       clock: systemClock,
       random: systemRandom,
@@ -128,6 +134,10 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       rendezvous,
       stunServers: stun.length > 0 ? stun : DEFAULT_STUN_SERVERS,
       bind,
+      kinds,
+      ...(portMapper ? { portMapper } : {}),
+      nat: nat.current,
+      ...(search ? { search } : {}),
       hops,
       timeout,
     }
@@ -165,8 +175,11 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
       } finally {
         await forwarding?.close()
         stopReporting()
+        const givenBack = Promise.all([portMapper?.close(), nat.close()])
         await lastWords(rendezvous)
         await rendezvous.close()
+        await givenBack
+        await search?.memory?.settled()
       }
     })
   } finally {
@@ -268,24 +281,4 @@ function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contac
       'every user of this machine can see the password in --rendezvous: give it in PLEXUS_OPT_RENDEZVOUS or the file of --config',
     )
   }
-}
-
-/** Each identity and application has a folder of its own in the state directory. @throws PlexusError STATE_DIRECTORY */
-export async function stateDirectory(values: Values, owner: string): Promise<string> {
-  const directory = stateDirectoryOf(values, owner)
-  const base = dirname(directory)
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-  } catch (cause) {
-    throw new PlexusError('STATE_DIRECTORY', `The state directory '${base}' cannot be made.`, { cause })
-  }
-  refuseShared(base, { shared: true })
-  refuseShared(directory, { shared: false })
-  return directory
-}
-
-/** The path of that folder. */
-export function stateDirectoryOf(values: Values, owner: string): string {
-  const base = values.path('state-dir') ?? defaultStateDirectory()
-  return join(base, createHash('sha256').update(owner).digest('hex').slice(0, 16))
 }

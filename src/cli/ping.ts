@@ -12,10 +12,12 @@ import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { stateDirectory } from './pair.js'
+import { portMapperFor } from './port-mapper.js'
+import { searchingFor } from './searching.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { stateDirectory } from './state-directory.js'
 
 /** The bound of `--count`: a ping lasts a few seconds. */
 const MOST_ECHOES = 20
@@ -40,8 +42,11 @@ export async function pingCommand(peerText: string, values: Values): Promise<num
   } finally {
     process.stdout.write(story.text())
     stopListening()
+    const givenBack = context.portMapper?.close()
     await lastWords(context.rendezvous)
     await context.rendezvous.close()
+    await givenBack
+    await context.search?.memory?.settled()
   }
 }
 
@@ -54,7 +59,8 @@ async function contextOf(
   oncarried: (name: string) => void,
 ): Promise<PairingContext> {
   const named = values.text('host-info')
-  const { app, urls, bind, hops, timeout, stun, options } = meetingOf(values)
+  const given = meetingOf(values)
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = given
   const hostName =
     named === undefined
       ? await ownIdentity(repository)
@@ -68,18 +74,23 @@ async function contextOf(
   const host = await repository.host(hostName)
   await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const outside = { clock: systemClock, random: systemRandom, log }
+  const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
+  const search = await searchingFor(given, state, log)
   const rendezvous = await openRendezvous(
     urls,
     {
       ...outside,
-      stateDirectory: await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`),
+      stateDirectory: state,
       options,
       environment: process.env,
     },
     { each: (inner) => new Carrier(inner, oncarried) },
   )
   const stunServers = stun.length > 0 ? stun : DEFAULT_STUN_SERVERS
-  return { ...outside, repository, host, app, rendezvous, stunServers, bind, hops, timeout }
+  const portMapper = await portMapperFor(kinds, log)
+  const meeting = { app, rendezvous, stunServers, bind, kinds, hops, timeout }
+  const helpers = { ...(portMapper ? { portMapper } : {}), ...(search ? { search } : {}) }
+  return { ...outside, repository, host, ...meeting, ...helpers }
 }
 
 const STEPS = {
@@ -92,6 +103,7 @@ const STEPS = {
 const MAPPINGS = {
   'endpoint-independent': 'the same public port for every destination (endpoint-independent)',
   'address-dependent': 'another public port for each destination (symmetric)',
+  'address-and-port-dependent': 'another public port for each destination and its port (symmetric)',
   unknown: 'unknown: two STUN servers that answer would tell',
 } as const
 

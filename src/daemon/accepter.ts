@@ -1,8 +1,16 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { checkProgram, exitStatus, Roster } from '../exec/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
-import type { PortRange } from '../net/index.js'
-import { Accepter, type GiveUp, type RefusalCode, shortSession, type Underway } from '../pairing/index.js'
+import { deadline, type PortRange } from '../net/index.js'
+import {
+  Accepter,
+  discard,
+  findBlocked,
+  type GiveUp,
+  type RefusalCode,
+  shortSession,
+  type Underway,
+} from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { watchExpulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
@@ -11,6 +19,9 @@ import { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 import { PingResponder } from './ping.js'
 import { watchRenewal } from './renewal.js'
 import type { AccepterSettings, DialectSettings } from './settings.js'
+
+/** When a rendezvous over UDP is so late to be ready, in ms, UDP itself is looked at: nothing else would tell why. */
+const READY_PATIENCE = 4000
 
 /** How many identities are named when an accepter says whom it accepts. */
 const NAMES_TOLD = 20
@@ -106,12 +117,23 @@ async function tell({ context, peers }: AccepterSettings): Promise<void> {
 function announceReady({ context }: AccepterSettings, signal: AbortSignal): void {
   const { clock, log, rendezvous } = context
   const started = clock.now()
-  Promise.resolve(rendezvous.ready?.({ signal })).then(
-    () => log.info({}, `ready for invites after ${Math.round(clock.now() - started)} ms`),
-    (thrown: unknown) => {
-      if (!signal.aborted) log.warn({ code: asPlexusError(thrown).code }, asPlexusError(thrown).message)
-    },
-  )
+  const complain = (thrown: unknown) => {
+    if (!signal.aborted) log.warn({ code: asPlexusError(thrown).code }, asPlexusError(thrown).message)
+  }
+  const settled = new AbortController()
+  const waiting = rendezvous.udp ? deadline(clock, READY_PATIENCE, settled.signal) : undefined
+  const late = () => {
+    waiting?.dispose()
+    if (settled.signal.aborted || signal.aborted) return
+    findBlocked(context, `${rendezvous.name} does not answer`, signal)
+      .then((error) => error && complain(error))
+      .catch(complain)
+  }
+  waiting?.signal.addEventListener('abort', late, { once: true })
+  signal.addEventListener('abort', () => settled.abort(), { once: true })
+  Promise.resolve(rendezvous.ready?.({ signal }))
+    .then(() => log.info({}, `ready for invites after ${Math.round(clock.now() - started)} ms`), complain)
+    .finally(() => settled.abort())
 }
 
 type Refusal = { code: RefusalCode; sentence: string }
@@ -246,7 +268,7 @@ class Accepting {
   }
 
   async #failed(passage: AnyPassage, error: PlexusError, giveUp: GiveUp): Promise<void> {
-    await passage.port.close()
+    await discard(passage)
     const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
     log.error({ code: error.code }, `the command could not be started: ${error.message}`)
     this.#report(failedOutcome(error, { passage }), passage)

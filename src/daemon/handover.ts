@@ -12,7 +12,7 @@ import {
 } from '../exec/index.js'
 import type { Repository } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
-import { type Passage, shortSession } from '../pairing/index.js'
+import { discard, type Passage, shortSession } from '../pairing/index.js'
 import type { DaemonSettings } from './settings.js'
 import { runTunnel } from './tunnelling.js'
 
@@ -62,7 +62,7 @@ export async function handOver(
   const { context, command, carrier, print } = settings
   if (carrier) {
     if ('keys' in passage) return runTunnel(settings, carrier, passage, signal)
-    await passage.port.close()
+    await discard(passage)
     throw new PlexusError(
       'DIALECT',
       'A plexus 3.x peer has no tunnel, only --exec-command=wormhole serves it.',
@@ -71,6 +71,8 @@ export async function handOver(
   const values = wildcardsOf(passage, context.repository)
   if (command === undefined) {
     await passage.port.close()
+    // whoever reads it goes on from here
+    passage.portMapping?.abandon()
     print(printed(values))
     return undefined
   }
@@ -78,10 +80,15 @@ export async function handOver(
   const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
   try {
     const child = await startOn(settings, commandFor(command, languageOf(passage)), passage, values, signal)
-    void child.exited.then(release)
+    if (command.detach) passage.portMapping?.abandon()
+    void child.exited.then(() => {
+      release()
+      void passage.portMapping?.release()
+    })
     return child
   } catch (thrown) {
     release()
+    void passage.portMapping?.release()
     throw thrown
   }
 }

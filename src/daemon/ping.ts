@@ -1,7 +1,14 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { IdentityName } from '../identity/index.js'
 import { type Clock, sleep } from '../net/index.js'
-import { invite, type PairingContext, type Passage, shortSession, type Tell } from '../pairing/index.js'
+import {
+  discard,
+  invite,
+  type PairingContext,
+  type Passage,
+  shortSession,
+  type Tell,
+} from '../pairing/index.js'
 import { type Echo, EchoCipher, type EchoType } from './echo.js'
 
 /** Between two echoes, in ms: as ping(8) allows everybody. */
@@ -48,7 +55,7 @@ export async function runPing(
   try {
     return await exchange({ ...context, log }, passage, options)
   } finally {
-    await passage.port.close()
+    await discard(passage)
   }
 }
 
@@ -143,7 +150,8 @@ export class PingResponder {
     await Promise.all(this.#answering)
   }
 
-  async #answer({ port, keys, faraway }: Passage): Promise<number> {
+  async #answer(passage: Passage): Promise<number> {
+    const { port, keys, faraway } = passage
     const { clock, random } = this.#context
     const cipher = new EchoCipher('accepter', keys, random)
     let echoes = 0
@@ -175,7 +183,7 @@ export class PingResponder {
     } finally {
       this.#over.signal.removeEventListener('abort', onover)
       stop()
-      await port.close()
+      await discard(passage)
     }
   }
 }

@@ -39,6 +39,7 @@ export function runTunnel(
     await tunnel.close()
     await port.close()
     release()
+    void passage.portMapping?.release()
     return { code: kind === 'closed' || kind === 'peer-closed' ? 0 : 1, signal: null }
   })
   const stop = async () => {

@@ -3,7 +3,6 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import {
   type Accepter,
-  gather,
   MAX_INVITES,
   type PairingContext,
   Rate,
@@ -14,7 +13,7 @@ import {
 import { readHead, secretOf } from '../plexus3/index.js'
 import type { DialectChoice } from './choice.js'
 import type { Digests } from './digests.js'
-import { checkEndpoint, dig, type Plexus3Passage, publicEndpoint } from './hole.js'
+import { checkEndpoint, dig, openGround, type Plexus3Passage, publicEndpoint } from './hole.js'
 import { type LetterContext, Letterhead, lettersOf, openLetter, type Said, staleness } from './letter.js'
 import type { NativePeers } from './natives.js'
 
@@ -171,7 +170,7 @@ export class LetterAccepter {
     signal.addEventListener('abort', onabort, { once: true })
     if (signal.aborted) onabort()
     try {
-      const gathering = await gather(context, over.signal)
+      const gathering = await openGround(context, over.signal)
       try {
         const own = publicEndpoint(gathering, message.endpoint)
         checkEndpoint(message.endpoint, own)

@@ -1,8 +1,16 @@
 import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { type Endpoint, familyOf, formatEndpoint, scopeOf } from '../net/index.js'
-import { type Gathering, type Hole, innerEndpoint, type PairingContext, type Role } from '../pairing/index.js'
+import {
+  type Gathering,
+  gather,
+  type Hole,
+  innerEndpoint,
+  type PairingContext,
+  type Role,
+} from '../pairing/index.js'
 import { handshake, type PeerMessage } from '../plexus3/index.js'
+import { isSymmetric } from '../punch/index.js'
 
 /** A hole to a plexus 3.x peer, of which both sides know no more than 64 bits: there is no key. */
 export interface Plexus3Passage extends Hole {
@@ -23,6 +31,14 @@ export interface DiggingOptions {
   /** How long the handshake may take, in ms. */
   readonly timeout: number
   readonly signal: AbortSignal
+}
+
+/** A port of its own. A 3.x peer hears of the one endpoint that STUN tells, so no router is asked for a mapping. */
+export function openGround(
+  { portMapper: _, ...context }: PairingContext,
+  signal: AbortSignal,
+): Promise<Gathering> {
+  return gather(context, signal)
 }
 
 /**
@@ -112,7 +128,7 @@ export async function dig(context: PairingContext, options: DiggingOptions): Pro
 /** What is known of why nothing came of it. */
 function explained(thrown: unknown, { gathering, message, peer }: DiggingOptions): unknown {
   if (!(thrown instanceof PlexusError) || thrown.code !== 'PUNCH_TIMEOUT') return thrown
-  if (gathering.mapping === 'address-dependent') {
+  if (isSymmetric(gathering.nat)) {
     return new PlexusError(
       'NO_PATH',
       `${thrown.message} This side has a symmetric NAT, and a plexus 3.x peer hears the one port that it was told.`,

@@ -4,7 +4,6 @@ import { expiryNotice, formatIdentity, type IdentityName } from '../identity/ind
 import { deadline, type Endpoint } from '../net/index.js'
 import {
   type Gathering,
-  gather,
   keepMapped,
   type PairingContext,
   shortSession,
@@ -12,7 +11,7 @@ import {
 } from '../pairing/index.js'
 import { readHead, secretOf } from '../plexus3/index.js'
 import type { Digests } from './digests.js'
-import { dig, type Plexus3Passage, publicEndpoint } from './hole.js'
+import { dig, openGround, type Plexus3Passage, publicEndpoint } from './hole.js'
 import { type LetterContext, Letterhead, lettersOf, openLetter, staleness } from './letter.js'
 
 /** How many answers are tried side by side: one is of the peer, others of earlier invites, or somebody's old words. */
@@ -59,7 +58,7 @@ export async function inviteByLetter(
   let gathering: Gathering | undefined
   try {
     const [gathered, ready] = await Promise.allSettled([
-      gather(context, limit.signal),
+      openGround(context, limit.signal),
       lettersOf(context.rendezvous).ready({ signal: limit.signal }),
     ])
     if (gathered.status === 'rejected') throw gathered.reason

@@ -74,7 +74,9 @@ export const ERROR_CODES = {
   TUNNEL_KEY: entry('usage', 'Let plexus start it, or give --key-file a file that both sides have.'),
 
   NO_PATH: entry('impossible', 'A relay, or a port mapping on either side, would do.'),
+  UDP_BLOCKED: entry('impossible', 'Let UDP out of this network and its answers in, or use another network.'),
 
+  PORT_MAPPING: entry('later', 'Nothing to do: it goes on without a port mapping.'),
   STUN_UNREACHABLE: entry(
     'later',
     'Check that UDP gets out of this network, or name other servers with --stun-server.',

@@ -1,4 +1,4 @@
-import type { Passage } from '../pairing/index.js'
+import { discard, type Passage } from '../pairing/index.js'
 
 /** How the passages end: not yet, or with all of them taken, or with an error. */
 type End = { readonly state: 'open' } | { readonly state: 'ended'; readonly error: unknown }
@@ -23,7 +23,7 @@ export class Backlog {
   /** Puts a passage in; one that comes too late is closed. */
   add(passage: Passage): void {
     if (this.#end.state === 'ended') {
-      void passage.port.close()
+      void discard(passage)
       return
     }
     this.#waiting.push(passage)
@@ -52,6 +52,6 @@ export class Backlog {
   /** Closes what nobody has taken. */
   async close(): Promise<void> {
     this.end()
-    await Promise.all(this.#waiting.splice(0).map(({ port }) => port.close()))
+    await Promise.all(this.#waiting.splice(0).map(discard))
   }
 }

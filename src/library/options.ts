@@ -2,6 +2,7 @@ import type { Rendezvous } from '../../rendezvous/interface.js'
 import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, parseIdentity, type Repository } from '../identity/index.js'
 import type { Clock, Logger, Random } from '../net/index.js'
+import { OFFER_KINDS, type OfferKind } from '../pairing/index.js'
 
 /** What the real clock, the system's randomness and silence stand in for when a program has nothing of its own. */
 export interface Surroundings {
@@ -36,8 +37,20 @@ export interface PairingOptions extends Surroundings {
   readonly stunServers?: readonly string[]
   /** The local address and UDP port to punch from; the system chooses what is left out. */
   readonly bind?: { readonly address?: string; readonly port?: number }
+  /** The kinds of candidates to let the peer know of. All of them */
+  readonly candidates?: readonly OfferKind[]
+  /**
+   * Whether the router of this network may be asked, by NAT-PMP or UPnP, to map the port while a passage needs it. No:
+   * nothing that was not asked for is contacted.
+   */
+  readonly portMapping?: boolean
   /** TTL of the opening packets, in hops, 1 to 255. 7 */
   readonly hops?: number
+  /**
+   * Whether ports may be searched for, with some hundred sockets and at most 3,000 small datagrams, where one side is
+   * behind a symmetric NAT. true
+   */
+  readonly search?: boolean
   /** How long one pairing may take, in ms; it stretches to the latency of a slow rendezvous. 60,000 */
   readonly timeout?: number
   /**
@@ -64,6 +77,7 @@ export interface CheckedOptions {
   readonly app: string
   readonly stunServers: readonly string[]
   readonly bind: { readonly address?: string; readonly port?: number }
+  readonly kinds: ReadonlySet<OfferKind>
   readonly hops: number
   readonly timeout: number
 }
@@ -79,9 +93,16 @@ export function checkOptions(options: PairingOptions): CheckedOptions {
     throw badOption('app', app, `a text of 1 to ${LONGEST_APP} characters`)
   if (!Array.isArray(stunServers) || !stunServers.every((server) => typeof server === 'string'))
     throw badOption('stunServers', stunServers, 'a list of host[:port]')
+  const { portMapping = false, candidates = OFFER_KINDS } = options
+  if (typeof portMapping !== 'boolean') throw badOption('portMapping', portMapping, 'true or false')
+  const isKind = (kind: unknown) => OFFER_KINDS.some((each) => each === kind)
+  if (!Array.isArray(candidates) || candidates.length === 0 || !candidates.every(isKind))
+    throw badOption('candidates', candidates, `a list of ${OFFER_KINDS.join(', ')}`)
   if (typeof bind !== 'object' || bind === null) throw badOption('bind', bind, '{ address?, port? }')
   if (bind.address !== undefined && typeof bind.address !== 'string')
     throw badOption('bind.address', bind.address, 'an IP address of this machine')
+  if (options.search !== undefined && typeof options.search !== 'boolean')
+    throw badOption('search', options.search, 'true or false')
   return {
     host: identityOption('host', options.host),
     app,
@@ -90,6 +111,7 @@ export function checkOptions(options: PairingOptions): CheckedOptions {
       ...(bind.address === undefined ? {} : { address: bind.address }),
       ...(bind.port === undefined ? {} : { port: wholeOption('bind.port', bind.port, 0, 65_535) }),
     },
+    kinds: new Set(candidates.filter((kind) => portMapping || kind !== 'mapped')),
     hops: wholeOption('hops', hops, 1, 255),
     timeout: wholeOption('timeout', timeout, 1, LONGEST_TIMEOUT),
   }

@@ -36,10 +36,13 @@ export interface Passage {
    * The same label gives both sides the same bytes.
    */
   expand(label: string, length: number): Buffer
-  /** The punched port, open. What is sent to `faraway` goes through the hole, without encryption of its own. */
+  /**
+   * The punched port, open. What is sent to `faraway` goes through the hole, without encryption of its own. A port mapping
+   * that the path needs is held until it is closed.
+   */
   readonly socket: UdpPort
   /**
-   * Closes the port, so that something else can bind it.
+   * Closes the port, so that something else can bind it. A port mapping that the path needs stands for ten minutes more.
    * @returns `inner`, once the port is free: bind exactly this, soon, while the NATs remember
    */
   release(): Promise<Endpoint>
@@ -50,7 +53,10 @@ const LABEL = 'application '
 
 /** The face of a passage for a program. */
 export function passageOf(punched: Punched): Passage {
-  const { role, app, session, host, peer, inner, outer, faraway, kind, rtt, keys, port } = punched
+  const { role, app, session, host, peer, inner, outer, faraway, kind, rtt, keys, port, portMapping } =
+    punched
+  let letGo = (): unknown => portMapping?.release()
+  void port.closed.then(() => letGo())
   return {
     role,
     app,
@@ -66,6 +72,8 @@ export function passageOf(punched: Punched): Passage {
     expand: (label, length) => keys.expand(LABEL + label, length),
     socket: port,
     async release() {
+      // whoever binds the port next goes on with the mapping
+      letGo = () => portMapping?.abandon()
       await port.close()
       return inner
     },

@@ -1,9 +1,11 @@
+import { join } from 'node:path'
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
-import { lastWords, type PairingContext } from '../pairing/index.js'
+import { lastWords, type PairingContext, PathMemory, Searching } from '../pairing/index.js'
+import type { PortMapper } from '../portmap/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
-import { badOption, checkOptions, type PairingOptions } from './options.js'
+import { badOption, checkOptions, type PairingOptions, type Surroundings } from './options.js'
 import { isRendezvous, openRendezvous } from './rendezvous.js'
 import { openState } from './state.js'
 
@@ -37,10 +39,19 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
           stateDirectory: state.path,
           options: rendezvousOptions,
         })
-    const context = { clock, random, log, repository, host, rendezvous, ...plain }
+    const portMapper = plain.kinds.has('mapped') ? await mapperOf({ clock, random, log }) : undefined
+    const memory = await PathMemory.open(join(state.path, 'paths'), log)
+    const helpers = {
+      ...(portMapper ? { portMapper } : {}),
+      ...(options.search === false ? {} : { search: new Searching(clock, memory) }),
+    }
+    const context = { clock, random, log, repository, host, rendezvous, ...plain, ...helpers }
     const ours = rendezvous === given ? [state] : [rendezvous, state]
     const close = async () => {
       if (rendezvous !== given) await lastWords(rendezvous)
+      // a passage keeps its own for as long as it is open
+      await portMapper?.settled()
+      await memory.settled()
       for (const each of ours) {
         await each.close().catch((thrown: unknown) => {
           const { code, message } = asPlexusError(thrown)
@@ -53,6 +64,12 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
     await state.close().catch(() => {}) // what is thrown says more
     throw thrown
   }
+}
+
+/** Loaded when it is wanted: it is of no use to most programs. */
+async function mapperOf(surroundings: Required<Surroundings>): Promise<PortMapper> {
+  const { PortMapper } = await import('../portmap/index.js')
+  return new PortMapper(surroundings)
 }
 
 async function openRepository(repository: unknown): Promise<Repository> {

@@ -23,11 +23,17 @@ export class UdpPort {
   readonly #sockets: ReadonlyMap<Family, UDXSocket>
   readonly #listeners = new Set<DatagramListener>()
   #closing: Promise<void> | undefined
+  /** Resolves when the port is closed. */
+  readonly closed: Promise<void>
+  #closed: () => void = () => {}
   /** Datagrams and bytes in and out, for the log and the benchmarks. */
   readonly traffic = { sent: 0, received: 0, bytesSent: 0, bytesReceived: 0 }
 
   private constructor(sockets: Map<Family, UDXSocket>) {
     this.#sockets = sockets
+    this.closed = new Promise((resolve) => {
+      this.#closed = resolve
+    })
     for (const socket of sockets.values()) {
       socket.on('message', (data, from) => {
         this.traffic.received++
@@ -119,6 +125,7 @@ export class UdpPort {
   close(): Promise<void> {
     this.#closing ??= Promise.all([...this.#sockets.values()].map((socket) => socket.close())).then(() => {
       this.#listeners.clear()
+      this.#closed()
     })
     return this.#closing
   }

@@ -6,9 +6,9 @@ import { answer, inviterOf } from './answering.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { FAREWELL, peerFailure, sayFarewell } from './farewell.js'
-import type { Invite, Message, Purpose, Refusal, RefusalCode } from './message.js'
+import type { Invite, Message, Purpose, Refusal, RefusalCode, Update } from './message.js'
 import type { Passage } from './passage.js'
-import { PeerNews } from './passing.js'
+import { PeerNews } from './peer-news.js'
 import { Rate } from './rate.js'
 import { Reception } from './reception.js'
 
@@ -18,6 +18,9 @@ const NOISE_WINDOW = 60_000
 
 /** How many sessions may be negotiated at a time: each holds a port and some work. */
 const MAX_SESSIONS = 16
+
+/** How many updates may wait for their invites: over a DHT one message may overtake another by a second. */
+const MAX_EARLY = 16
 
 /** How many refusals one peer is sent in `REFUSAL_WINDOW` ms: enough to be told, too few to be used as a lever. */
 const MAX_REFUSALS = 6
@@ -95,6 +98,8 @@ export class Accepter {
   readonly #options: AccepterOptions
   readonly #reception: Reception
   readonly #sessions = new Map<string, Session>()
+  /** Updates that came before their invite, by session. */
+  readonly #early = new Map<string, { readonly peer: string; readonly news: Update }>()
   readonly #refusals: Rate
   readonly #invites: Rate
   readonly #noise: Rate
@@ -171,7 +176,7 @@ export class Accepter {
         await this.#invited({ ...opened, message }, session, signal)
         break
       case 'update':
-        session?.dialogue?.news.update(message.candidates, message.mapping)
+        this.#updated(message, session)
         break
       case 'abort':
         if (session) session.controller.abort(peerFailure(peer, message))
@@ -184,6 +189,20 @@ export class Accepter {
           'MALFORMED',
           `A message from ${peer} was dropped: an accepter expects no ${message.kind}.`,
         )
+    }
+  }
+
+  /** What a side has found out since its invite; it may overtake that. */
+  #updated(update: Update, session: Session | undefined): void {
+    const { from, session: id, candidates, nat } = update
+    if (session) {
+      session.dialogue?.news.update(candidates, nat)
+      return
+    }
+    this.#early.set(id, { peer: formatIdentity(from), news: update })
+    for (const oldest of this.#early.keys()) {
+      if (this.#early.size <= MAX_EARLY) break
+      this.#early.delete(oldest)
     }
   }
 
@@ -287,6 +306,9 @@ export class Accepter {
   #start(invite: Opened<Invite>): void {
     const { from, session, purpose } = invite.message
     const news = new PeerNews()
+    const early = this.#early.get(session)
+    this.#early.delete(session)
+    if (early?.peer === formatIdentity(from)) news.update(early.news.candidates, early.news.nat)
     const dialogue: Dialogue = { invite, news, answer: undefined, posting: 'once' }
     const onAnswer = (made: Sealed) => {
       dialogue.answer = made

@@ -6,10 +6,12 @@ import { deriveKeys, ephemeral } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { type Addressee, isFromPeer, sayFarewell } from './farewell.js'
-import { type Gathering, gather, keepMapped } from './gathering.js'
+import { type Gathering, gather, keepMapped, onMapped, onSymmetric } from './gathering.js'
 import type { Answer, Invite, Update } from './message.js'
 import type { Passage } from './passage.js'
-import { type PeerNews, pass } from './passing.js'
+import { pass } from './passing.js'
+import type { PeerNews } from './peer-news.js'
+import { abilities } from './searching.js'
 
 /** What an accepter allows beyond the rendezvous's latency before it shows itself with full TTL, in ms. */
 const PATIENCE_MARGIN = 1000
@@ -69,7 +71,12 @@ export async function answer(
     const reply: Answer = {
       ...mail.header(invite.from, invite.session),
       kind: 'answer',
-      offer: { key: own.publicKey, candidates: gathering.candidates, mapping: gathering.mapping, can: [] },
+      offer: {
+        key: own.publicKey,
+        candidates: gathering.candidates,
+        nat: gathering.nat,
+        can: abilities(context),
+      },
     }
     const sealed = await mail.seal(reply, certificate)
     const keys = deriveKeys(own.privateKey, invite.offer.key, content, sealed.content)
@@ -86,7 +93,7 @@ export async function answer(
         ...mail.header(invite.from, invite.session),
         kind: 'update',
         candidates,
-        mapping: gathering.mapping,
+        nat: gathering.nat,
       }
       void mail
         .seal(update, certificate)
@@ -96,7 +103,8 @@ export async function answer(
         })
     }
     keepMapped(context, gathering, posts.signal, (candidate) => sendUpdate([candidate]))
-    if (reply.offer.mapping === 'unknown') gathering.onDependent(() => sendUpdate([]))
+    onMapped(gathering, posts.signal, (candidate) => sendUpdate([candidate]))
+    onSymmetric(gathering, reply.offer.nat, posts.signal, () => sendUpdate([]))
     return await pass(context, {
       role: 'accepter',
       session: invite.session,
@@ -106,8 +114,11 @@ export async function answer(
       remote: invite.offer,
       ...(invite.purpose ? { purpose: invite.purpose } : {}),
       patience: context.rendezvous.latency + PATIENCE_MARGIN,
+      base: context.rendezvous.latency,
       timeout: Math.max(1, until - clock.now()),
       news: options.news,
+      told: reply.offer.nat,
+      inform: () => sendUpdate([]),
       signal,
     })
   } catch (thrown) {

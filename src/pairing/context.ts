@@ -1,6 +1,9 @@
 import type { Rendezvous } from '../../rendezvous/interface.js'
 import type { Host, IdentityName, Repository } from '../identity/index.js'
-import type { Clock, Logger, PortRange, Random } from '../net/index.js'
+import type { Clock, Logger, NatBehaviour, PortRange, Random } from '../net/index.js'
+import type { PortMapper } from '../portmap/index.js'
+import type { OfferKind } from './offered.js'
+import type { Searching } from './searching.js'
 
 /** What both roles of a pairing need from the outside. */
 export interface PairingContext {
@@ -15,6 +18,14 @@ export interface PairingContext {
   readonly stunServers: readonly string[]
   /** The local address and port to punch from, as in `--stun-client`; the system chooses what is left out, or the range. */
   readonly bind: { readonly address?: string; readonly port?: number; readonly range?: PortRange }
+  /** The kinds of candidates to let others know of; without it all. */
+  readonly kinds?: ReadonlySet<OfferKind>
+  /** Maps ports on the router when a NAT is in the way; without it no router is asked. */
+  readonly portMapper?: PortMapper
+  /** What is known of the NAT from elsewhere; asked whenever it is told to a peer. */
+  readonly nat?: () => NatBehaviour | undefined
+  /** What searches share; without it ports are never searched for. */
+  readonly search?: Searching
   /** TTL of the opening packets, in hops. */
   readonly hops: number
   /** How long one pairing may take, in ms. */

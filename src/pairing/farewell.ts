@@ -79,6 +79,10 @@ function translated(peer: string, { kind, code, sentence }: Refusal | Abort): Pl
   switch (code) {
     case 'NO_PATH':
       return new PlexusError('NO_PATH', what)
+    case 'UDP_BLOCKED':
+      return new PlexusError('PEER_ABORTED', what, {
+        advice: 'The network of the peer has to let UDP through.',
+      })
     case 'COMMAND_MISSING':
     case 'EXEC_PWD':
     case 'EXEC_LOG':

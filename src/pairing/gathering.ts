@@ -1,23 +1,23 @@
+import { isDeepStrictEqual } from 'node:util'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import {
   type Endpoint,
   type Family,
   familyOf,
   formatEndpoint,
-  type Logger,
-  ownAddresses,
   sameEndpoint,
   scopeOf,
+  sleep,
   sourceAddress,
   UdpPort,
 } from '../net/index.js'
-import type { Candidate } from '../punch/index.js'
-import { compareMappings, discover, type Reflexive, refresh } from '../stun/index.js'
+import type { PortMapping } from '../portmap/index.js'
+import { type Candidate, isSymmetric, type NatHint } from '../punch/index.js'
+import { discover, type Reflexive, refresh, samplePorts } from '../stun/index.js'
 import type { PairingContext } from './context.js'
-import type { MappingHint } from './message.js'
-
-/** Own addresses beyond this many are of containers and the like: they would only crowd out the useful ones. */
-const MAX_HOST_CANDIDATES = 8
+import { EVERY_KIND, isOffered, isTranslated, offeredCandidates } from './offered.js'
+import { freshPorts, QuickNat } from './quick-nat.js'
+import { openFurther, ownHint, roomForSockets } from './searching.js'
 
 /**
  * How long STUN may keep an offer waiting, in ms: three transmissions of RFC 8489's schedule. After it the offer
@@ -25,17 +25,25 @@ const MAX_HOST_CANDIDATES = 8
  */
 const STUN_PATIENCE = 3000
 
+/**
+ * How long a port mapping may keep an offer waiting, in ms, where the NAT depends on one: as long as Tailscale waits. Behind
+ * other NATs nothing waits for it, and it follows as an update.
+ */
+const MAPPING_PATIENCE = 250
+
 /** An open port and what is known of where it can be reached. */
 export interface Gathering {
   readonly port: UdpPort
   readonly candidates: readonly Candidate[]
   readonly reflexive: readonly Reflexive[]
-  /** What the servers that have answered so far say: it may become known after the offer was made. */
-  readonly mapping: MappingHint
+  /** What the servers that have answered so far say: more may become known after the offer was made. */
+  readonly nat: NatHint
+  /** The mapping of the port on the router, when one is asked for; it goes with the port. */
+  readonly portMapping: PortMapping | undefined
   /** Why there is no reflexive candidate. */
   readonly failure: PlexusError | undefined
-  /** Calls back once when the mapping turns out to depend on the address, at once if that is known already. */
-  onDependent(listener: () => void): void
+  /** Calls back whenever more has become known of the NAT, until the port is closed or the returned function called. */
+  onNat(listener: () => void): () => void
   /** Asks the servers that have not answered no longer: before the port is closed, or handed over. */
   settle(): void
   /** Settles, and closes the port. */
@@ -48,30 +56,36 @@ export interface Gathering {
  */
 export async function gather(context: PairingContext, signal: AbortSignal): Promise<Gathering> {
   const { clock, random, log } = context
+  const { kinds = EVERY_KIND } = context
+  const stunServers = kinds.has('reflexive') ? context.stunServers : []
   const { range, ...bind } = context.bind
   const port = range ? range.open(bind.address) : UdpPort.open(bind)
-  const comparison = new Comparison(log)
+  const quick = new QuickNat(log, (server) => sample(context, server, asking.signal))
   const asking = new AbortController()
+  let stopLooking = () => {}
   const settle = () => {
+    stopLooking()
     signal.removeEventListener('abort', onabort)
     asking.abort(new PlexusError('CANCELLED', 'The mapping is known well enough.'))
   }
   const onabort = () => asking.abort(signal.reason)
   if (signal.aborted) onabort()
   signal.addEventListener('abort', onabort, { once: true })
+  let portMapping: PortMapping | undefined
   const close = async () => {
     settle()
+    void portMapping?.release()
     await port.close()
   }
   try {
     const answers: Reflexive[] = []
     let failure: PlexusError | undefined
-    if (context.stunServers.length > 0) {
+    if (stunServers.length > 0) {
       // the servers that were too late for the offer still tell what kind of NAT this is
-      const onAnswer = (answer: Reflexive) => comparison.add(answer)
+      const onAnswer = (answer: Reflexive) => quick.add(answer)
       const options = { clock, random, log, signal: asking.signal, timeout: STUN_PATIENCE, onAnswer }
       try {
-        answers.push(...(await discover(port, context.stunServers, options)))
+        answers.push(...(await discover(port, stunServers, options)))
       } catch (thrown) {
         if (signal.aborted) throw thrown
         failure = asPlexusError(thrown)
@@ -84,15 +98,22 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
         `public endpoint ${formatEndpoint(endpoint)}, says ${serverName} after ${Math.round(rtt)} ms`,
       )
     }
+    // without an answer nobody knows whether there is a NAT, and the router may know an address that nobody else tells
+    if (answers.length === 0 || isTranslated(answers)) portMapping = mapPort(context, port)
+    if (portMapping && isSymmetric(quick.hint)) {
+      await Promise.race([portMapping.asked, sleep(clock, MAPPING_PATIENCE, signal)])
+    }
+    stopLooking = lookForReports(context, quick)
     return {
       port,
-      candidates: candidatesOf(port, answers),
+      candidates: offeredCandidates(port, answers, portMapping?.external, kinds),
       reflexive: answers,
-      get mapping() {
-        return comparison.mapping
+      portMapping,
+      get nat() {
+        return ownHint(context, quick.hint)
       },
       failure,
-      onDependent: (listener) => comparison.onDependent(listener),
+      onNat: (listener) => quick.onHint(listener),
       settle,
       close,
     }
@@ -102,64 +123,82 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   }
 }
 
-/** What the answers of several servers say of the NAT before this port. */
-class Comparison {
-  readonly #log: Logger
-  readonly #answers: Reflexive[] = []
-  mapping: MappingHint = 'unknown'
-  readonly #listeners: (() => void)[] = []
+/** How often a report that is being made is looked at, in ms, and for how long: it takes a few seconds. */
+const LOOK = 300
+const LOOKS = 20
 
-  constructor(log: Logger) {
-    this.#log = log
+/** Tells whoever waits for hints when the report on the NAT has become another, until it is stopped. */
+function lookForReports({ clock, nat }: PairingContext, quick: QuickNat): () => void {
+  if (!nat) return () => {}
+  let before = nat()
+  let looks = 0
+  const look = () => {
+    const now = nat()
+    if (!isDeepStrictEqual(now, before)) quick.tell()
+    before = now
+    if (++looks < LOOKS) cancel = clock.timer(LOOK, look)
   }
+  let cancel = clock.timer(LOOK, look)
+  return () => cancel()
+}
 
-  add(answer: Reflexive): void {
-    this.#answers.push(answer)
-    const before = this.mapping
-    const behaviours = ([4, 6] as const).map((family) => compareMappings(this.#answers, family))
-    if (behaviours.includes('symmetric')) this.mapping = 'address-dependent'
-    else if (behaviours.includes('endpoint-independent')) this.mapping = 'endpoint-independent'
-    if (this.mapping === before) return
-    const seen = this.#answers.map(
-      ({ endpoint, serverName }) => `${formatEndpoint(endpoint)} by ${serverName}`,
-    )
-    this.#log.info({}, `${this.mapping} mapping: seen as ${seen.join(', ')}`)
-    this.#told()
+/**
+ * How long the slowest of the fresh sockets may take, in ms: they are asked side by side, and a symmetric NAT makes no
+ * sense of a sample that is older.
+ */
+const SAMPLE_PATIENCE = 500
+
+/** The outside ports of some fresh sockets, in the order in which they were opened; none where the flags leave no room. */
+async function sample(context: PairingContext, server: Endpoint, signal: AbortSignal): Promise<number[]> {
+  const { clock, random, log, bind, kinds = EVERY_KIND } = context
+  if (roomForSockets(bind) === 0) {
+    log.info({}, 'no room for a search: --stun-client has a port, or --port-range is too small')
+    return []
   }
-
-  onDependent(listener: () => void): void {
-    this.#listeners.push(listener)
-    this.#told()
-  }
-
-  #told(): void {
-    if (this.mapping !== 'address-dependent') return
-    for (const listener of this.#listeners.splice(0)) listener()
+  if (!kinds.has('predicted') || familyOf(server) !== 4) return []
+  const ports = freshPorts(() => openFurther(bind))
+  try {
+    return await samplePorts(ports, server, { clock, random, signal, timeout: SAMPLE_PATIENCE })
+  } finally {
+    await Promise.all(ports.map((port) => port.close()))
   }
 }
 
-function candidatesOf(port: UdpPort, answers: readonly Reflexive[]): Candidate[] {
-  const outside = hostEndpoints(port, false)
-  // a host without any network still reaches itself
-  const own = outside.length + answers.length > 0 ? outside : hostEndpoints(port, true)
-  const candidates: Candidate[] = own
-    .slice(0, MAX_HOST_CANDIDATES)
-    .map((endpoint) => ({ kind: 'host', endpoint }))
-  for (const { endpoint } of answers) {
-    if (!candidates.some((candidate) => sameEndpoint(candidate.endpoint, endpoint))) {
-      candidates.push({ kind: 'reflexive', endpoint })
-    }
-  }
-  return candidates
+/** Asks for a mapping of the port on the router, if that is wanted and can help. */
+function mapPort({ portMapper, kinds = EVERY_KIND, bind, log }: PairingContext, port: UdpPort) {
+  const local = port.local(4)
+  if (!portMapper || !local || !kinds.has('mapped')) return undefined
+  const { address } = bind
+  return portMapper.map(local.port, { log, ...(address === undefined ? {} : { address }) })
 }
 
-function hostEndpoints(port: UdpPort, loopback: boolean): Endpoint[] {
-  return ownAddresses({ loopback }).flatMap(({ address, family }) => {
-    const local = port.local(family)
-    if (!local) return []
-    const everywhere = local.address === '0.0.0.0' || local.address === '::'
-    return everywhere || local.address === address ? [{ address, port: local.port }] : []
+/** Calls back when what is known of the NAT is worth telling and was not offered, from now on until the signal aborts. */
+export function onSymmetric(
+  gathering: Gathering,
+  offered: NatHint,
+  signal: AbortSignal,
+  listener: () => void,
+): void {
+  const told = () => {
+    if (isSymmetric(gathering.nat) && !signal.aborted) listener()
+  }
+  const stop = gathering.onNat(told)
+  signal.addEventListener('abort', stop, { once: true })
+  if (!isDeepStrictEqual(gathering.nat, offered)) told()
+}
+
+/** Calls back with every mapped candidate that was not in the offer, from now on until the signal aborts. */
+export function onMapped(
+  { portMapping, candidates }: Gathering,
+  signal: AbortSignal,
+  listener: (candidate: Candidate) => void,
+): void {
+  const offered = candidates.find(({ kind }) => kind === 'mapped')?.endpoint
+  const stop = portMapping?.onExternal((endpoint) => {
+    if (offered && sameEndpoint(offered, endpoint)) return
+    listener({ kind: 'mapped', endpoint })
   })
+  if (stop) signal.addEventListener('abort', stop, { once: true })
 }
 
 /**
@@ -172,6 +211,12 @@ export function probeable(gathering: Gathering, remote: readonly Candidate[]): C
     ? [...remote]
     : remote.filter((candidate) => !onLoopback(candidate))
 }
+
+/**
+ * How often the mapping of a waiting port is refreshed, in ms. Some NATs forget in 5 s, and nobody knows which: the peer
+ * would knock at a mapping that is gone. A small datagram in 2 s costs less than to find out.
+ */
+const WAITING_REFRESH = 2000
 
 /**
  * Keeps the NAT's mappings of a waiting port alive, and tells when one changed, until the signal aborts.
@@ -190,9 +235,11 @@ export function keepMapped(
       random,
       log,
       signal,
+      interval: WAITING_REFRESH,
       onChange(endpoint: Endpoint) {
         log.info({}, `public endpoint changed to ${formatEndpoint(endpoint)}`)
-        onChange({ kind: 'reflexive', endpoint })
+        const candidate: Candidate = { kind: 'reflexive', endpoint }
+        if (isOffered(candidate, context.kinds ?? EVERY_KIND)) onChange(candidate)
       },
     }
     refresh(gathering.port, reflexive, options).catch((thrown: unknown) => {

@@ -8,10 +8,13 @@ import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
-import { type Gathering, gather, keepMapped } from './gathering.js'
+import { type Gathering, gather, keepMapped, onMapped, onSymmetric } from './gathering.js'
 import type { Answer, Invite, Purpose, Update } from './message.js'
 import type { Passage } from './passage.js'
-import { PeerNews, pass } from './passing.js'
+import { pass } from './passing.js'
+import { PeerNews } from './peer-news.js'
+import { blocked } from './reachability.js'
+import { abilities } from './searching.js'
 import type { Tell } from './story.js'
 
 /**
@@ -19,6 +22,9 @@ import type { Tell } from './story.js'
  * that is there has answered by then, and the common case pays nothing.
  */
 const GLARE_AFTER = 2000
+
+/** How long a rendezvous over UDP may take for the invite where no STUN server has answered, in ms. */
+const BLOCKED_AFTER = 6000
 
 /** How many of the peer's own invites are answered at a time: all but one are of attempts that have ended. */
 const MAX_GLARE = 4
@@ -140,7 +146,12 @@ class Attempt {
       kind: 'invite',
       ...(purpose ? { purpose } : {}),
       reply: this.#reply,
-      offer: { key: own.publicKey, candidates: gathering.candidates, mapping: gathering.mapping, can: [] },
+      offer: {
+        key: own.publicKey,
+        candidates: gathering.candidates,
+        nat: gathering.nat,
+        can: abilities(this.#context),
+      },
     }
     let waiting: 'answer' | 'hole' = 'answer'
     const onlimit = () => {
@@ -162,6 +173,7 @@ class Attempt {
     if (purpose === undefined) void this.#watchForGlare(message, made)
     const waitingForHole = new AbortController()
     keepMapped(this.#context, gathering, waitingForHole.signal, (one) => void this.#update([one]))
+    onSymmetric(gathering, message.offer.nat, waitingForHole.signal, () => void this.#update([]))
     try {
       const next = await turn
       waiting = 'hole'
@@ -170,7 +182,7 @@ class Attempt {
       if (next.kind === 'glare') return next.passage
       const { offer } = next.by.message
       tell?.({ name: 'answered' })
-      if (message.offer.mapping === 'unknown') gathering.onDependent(() => void this.#update([]))
+      onMapped(gathering, waitingForHole.signal, (one) => void this.#update([one]))
       return await pass(this.#context, {
         role: 'inviter',
         session,
@@ -181,8 +193,11 @@ class Attempt {
         ...(purpose ? { purpose } : {}),
         ...(tell ? { tell } : {}),
         patience: 0,
+        base: 0,
         timeout,
         news: this.#news,
+        told: message.offer.nat,
+        inform: () => void this.#update([]),
         signal: this.#over.signal,
       })
     } catch (thrown) {
@@ -222,6 +237,7 @@ class Attempt {
     const { clock, log } = this.#context
     const { peer } = this.#options
     const started = clock.now()
+    const stopWaiting = this.#watchUdp()
     try {
       await this.#mail.postToAccepter(peer, made, message, this.#heard.signal)
       log.info({}, `invite posted in ${Math.round(clock.now() - started)} ms`)
@@ -231,7 +247,17 @@ class Attempt {
       const error = asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE')
       if (!this.#heard.signal.aborted) this.#end(error)
       return error
+    } finally {
+      stopWaiting()
     }
+  }
+
+  /** Where no STUN server answers and a rendezvous over UDP takes nothing either, nothing will come of waiting. */
+  #watchUdp(): () => void {
+    const { clock, rendezvous } = this.#context
+    const { failure } = this.#options.gathering
+    if (!failure || !rendezvous.udp) return () => {}
+    return clock.timer(BLOCKED_AFTER, () => this.#end(blocked(failure, `${rendezvous.name} does not answer`)))
   }
 
   /** When nobody answered, the rendezvous may know a better reason than silence. */
@@ -276,7 +302,7 @@ class Attempt {
         this.#turn({ kind: 'answered', by: { ...opened, message } })
         break
       case 'update':
-        this.#news.update(message.candidates, message.mapping)
+        this.#news.update(message.candidates, message.nat)
         break
       case 'refusal':
       case 'abort':
@@ -335,8 +361,8 @@ class Attempt {
   async #update(candidates: Update['candidates']): Promise<void> {
     const { peer, session, certificates } = this.#options
     const { log } = this.#context
-    const { mapping } = this.#options.gathering
-    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates, mapping }
+    const { nat } = this.#options.gathering
+    const update: Update = { ...this.#mail.header(peer, session), kind: 'update', candidates, nat }
     try {
       const made = await this.#mail.mailing(update, certificates)
       await this.#mail.postToAccepter(peer, made, update, this.#over.signal)

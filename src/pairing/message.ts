@@ -1,7 +1,8 @@
 import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, parseIdentity } from '../identity/index.js'
 import { type Endpoint, formatEndpoint, parseEndpoint, scopeOf } from '../net/index.js'
-import type { Candidate, CandidateKind } from '../punch/index.js'
+import type { Candidate, CandidateKind, NatHint } from '../punch/index.js'
+import { decodeHint, encodeHint } from './hint.js'
 
 /** The version of this conversation. A plexus 3.x peer speaks another language altogether. */
 const VERSION = 4
@@ -26,15 +27,13 @@ export interface Header {
   readonly expires: number
 }
 
-/** What a side's NAT does to its mappings, as far as it is known when the offer is made (RFC 4787, section 4.1). */
-export type MappingHint = 'endpoint-independent' | 'address-dependent' | 'unknown'
-
 /** What one side brings to a pairing. */
 export interface Offer {
   /** An ephemeral X25519 public key: 32 bytes. */
   readonly key: Buffer
   readonly candidates: readonly Candidate[]
-  readonly mapping: MappingHint
+  /** What is known of the NAT when the offer is made. */
+  readonly nat: NatHint
   /** What this side can do beyond the bare punch; unknown words are ignored. */
   readonly can: readonly string[]
 }
@@ -62,7 +61,7 @@ export interface Update extends Header {
   /** They add to the earlier ones. */
   readonly candidates: readonly Candidate[]
   /** What is known of the NAT by now. */
-  readonly mapping: MappingHint
+  readonly nat: NatHint
 }
 
 /** Why an accepter will not pair, told only to senders who have proven who they are. */
@@ -114,7 +113,7 @@ function encodeBody(message: Message): object {
     case 'answer':
       return { offer: encodeOffer(message.offer) }
     case 'update':
-      return { candidates: message.candidates.map(encodeCandidate), mapping: message.mapping }
+      return { candidates: message.candidates.map(encodeCandidate), nat: encodeHint(message.nat) }
     case 'refusal':
       return { code: message.code, sentence: message.sentence }
     case 'abort':
@@ -126,7 +125,7 @@ function encodeOffer(offer: Offer): object {
   return {
     key: offer.key.toString('base64'),
     candidates: offer.candidates.map(encodeCandidate),
-    mapping: offer.mapping,
+    nat: encodeHint(offer.nat),
     can: offer.can,
   }
 }
@@ -173,7 +172,7 @@ export function decodeMessage(content: Uint8Array): Message {
         ...header,
         kind: 'update',
         candidates: decodeCandidates(fields.candidates),
-        mapping: decodeMapping(fields.mapping),
+        nat: decodeHint(fields.nat),
       }
     case 'refusal':
       return {
@@ -197,13 +196,9 @@ function decodeOffer(value: unknown): Offer {
   return {
     key: bytes(fields.key, 'key', 32),
     candidates: decodeCandidates(fields.candidates),
-    mapping: decodeMapping(fields.mapping),
+    nat: decodeHint(fields.nat),
     can,
   }
-}
-
-function decodeMapping(value: unknown): MappingHint {
-  return value === 'endpoint-independent' || value === 'address-dependent' ? value : 'unknown'
 }
 
 /** A purpose to come is not answered: its inviter would be given something else than it asked for. */
@@ -213,7 +208,7 @@ function decodePurpose(value: unknown): { purpose?: Purpose } {
   return { purpose: value }
 }
 
-const KINDS: readonly CandidateKind[] = ['host', 'reflexive', 'mapped', 'predicted', 'relayed']
+const KINDS: readonly CandidateKind[] = ['host', 'virtual', 'reflexive', 'mapped', 'predicted', 'relayed']
 
 function decodeCandidates(value: unknown): Candidate[] {
   if (!Array.isArray(value) || value.length > MAX_CANDIDATES)

@@ -1,5 +1,6 @@
 import type { IdentityName } from '../identity/index.js'
 import type { Endpoint, UdpPort } from '../net/index.js'
+import type { PortMapping } from '../portmap/index.js'
 import type { CandidateKind } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { Purpose } from './message.js'
@@ -25,6 +26,14 @@ export interface Hole {
   readonly rtt: number | undefined
   /** The punched port, still open. Whoever takes the passage closes it: a command can only then bind it. */
   readonly port: UdpPort
+  /** The mapping on the own router that the path goes through: whoever takes the passage lets go of it at its end. */
+  readonly portMapping?: PortMapping
+}
+
+/** Closes what a passage holds, when nothing is going to use it. */
+export async function discard({ port, portMapping }: Pick<Hole, 'port' | 'portMapping'>): Promise<void> {
+  void portMapping?.release()
+  await port.close()
 }
 
 /** A hole that was proven under keys of this one session, and what the sides share about it. */

@@ -1,39 +1,20 @@
-import { asPlexusError, PlexusError } from '../errors/index.js'
-import type { IdentityName } from '../identity/index.js'
-import { familyOf, formatEndpoint, sleep } from '../net/index.js'
-import { type Candidate, punch } from '../punch/index.js'
+import { asPlexusError } from '../errors/index.js'
+import { formatIdentity, type IdentityName } from '../identity/index.js'
+import { deadline, type Endpoint, familyOf, formatEndpoint, sameEndpoint, sleep } from '../net/index.js'
+import type { PortMapping } from '../portmap/index.js'
+import { isSearch, isSymmetric, type NatHint, type Punched, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
-import type { MappingHint, Offer, Purpose } from './message.js'
+import type { Offer, Purpose } from './message.js'
+import { afterwards, giveUpEarly } from './outlook.js'
 import type { Passage, Role } from './passage.js'
+import type { PeerNews } from './peer-news.js'
+import { openFurther, ownProspect, peerProspect } from './searching.js'
 import { CandidateStory, formatRecord, type Tell } from './story.js'
-import { verdict } from './verdict.js'
 
 /** How long an inviter that knows of the accepter's success lets it go ahead, in ms: its acknowledgements take 10. */
 const HEAD_START = 15
-
-/** What the peer says while a session goes on, however early it comes. */
-export class PeerNews {
-  /** What the peer has found out about its NAT since its offer. */
-  mapping: MappingHint = 'unknown'
-  #early: Candidate[] = []
-  #sink: ((candidates: Candidate[]) => void) | undefined
-
-  /** The peer has found more candidates. */
-  update(candidates: readonly Candidate[], mapping: MappingHint): void {
-    if (mapping !== 'unknown') this.mapping = mapping
-    if (this.#sink) this.#sink([...candidates])
-    else this.#early.push(...candidates)
-  }
-
-  /** From now on candidates go to `sink`, those that came before first. */
-  connect(sink: (candidates: Candidate[]) => void): void {
-    if (this.#early.length > 0) sink(this.#early)
-    this.#early = []
-    this.#sink = sink
-  }
-}
 
 export interface PassingOptions {
   readonly role: Role
@@ -41,33 +22,49 @@ export interface PassingOptions {
   readonly peer: IdentityName
   readonly keys: SessionKeys
   readonly gathering: Gathering
-  readonly remote: Pick<Offer, 'candidates' | 'mapping'>
+  readonly remote: Pick<Offer, 'candidates' | 'nat' | 'can'>
   readonly purpose?: Purpose
   /** Hears how it went. */
   readonly tell?: Tell
   /** Accepter: how long until it turns to full TTL when it has heard nothing, in ms. */
   readonly patience: number
+  /** When the peer can be expected to punch as well, in ms. */
+  readonly base: number
   /** How long the punch may take, in ms. */
   readonly timeout: number
   readonly news: PeerNews
+  /** What the peer was told of the own NAT, and what tells it what is known by now. */
+  readonly told: NatHint
+  readonly inform: () => void
   readonly signal: AbortSignal
 }
 
 /**
- * Punches, and makes a passage of the path that both sides agreed on.
- * @throws PlexusError PUNCH_TIMEOUT, PEER_ABORTED, NO_PATH or STUN_UNREACHABLE (the likely causes of a punch that
- *   failed), or the signal's reason
+ * Punches, and makes a passage of the path that both sides agreed on. The passage's port is the one of the gathering, or
+ * another one that was opened on the way: then that of the gathering is closed.
+ * @throws PlexusError PUNCH_TIMEOUT, PEER_ABORTED, NO_PATH, UDP_BLOCKED or STUN_UNREACHABLE (the likely causes of a
+ *   punch that failed), or the signal's reason
  */
 export async function pass(context: PairingContext, options: PassingOptions): Promise<Passage> {
-  const { clock, log, random, hops } = context
-  const { role, session, peer, keys, gathering, patience, timeout, news, signal, purpose, tell } = options
-  const { port } = gathering
-  const remote = probeable(gathering, options.remote.candidates)
+  const { clock, log, random, hops, search, bind } = context
+  const { role, session, peer, keys, gathering, patience, base, timeout, news, purpose, tell } = options
+  const name = formatIdentity(peer)
+  const network = reflexiveOf(gathering, 4)?.address
+  const prospects = () => ({
+    own: ownProspect(context, gathering, name),
+    peer: peerProspect(news.bring(options.remote)),
+  })
+  const remote = probeable(gathering, prospects().peer.candidates)
   const shown = remote.map(({ kind, endpoint }) => `${kind} ${formatEndpoint(endpoint)}`).join(', ')
   log.info({}, `punching towards ${shown || 'whoever speaks first'}`)
+  if (search?.allows(name) === false) log.info({}, 'no search: too many of late found nothing')
   const started = clock.now()
   const story = new CandidateStory()
-  const attempt = punch(port, {
+  let searched = false
+  // the punch ends by itself: this only lets a reason end it sooner
+  const limit = deadline(clock, timeout + 2 * base + 60_000, options.signal)
+  const { signal } = limit
+  const attempt = punch(gathering.port, {
     role,
     keys: keys.punch,
     remote,
@@ -78,56 +75,94 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     clock,
     log,
     signal,
-    onEvent: (event, ms) => story.note(event, ms),
+    prospects: { ...prospects(), base, failures: 0, ...search?.memory?.recall(name, network) },
+    openSocket: () => openFurther(bind),
+    ...(search ? { enterSearch: (over: AbortSignal) => search.gate.enter(over) } : {}),
+    onEvent: (event, ms) => {
+      story.note(event, ms)
+      if (event.name === 'attempt' && isSearch(event.attempt)) searched = true
+    },
   })
-  news.connect((candidates) => attempt.addCandidates(probeable(gathering, candidates)))
+  let { filtering: told } = options.told
+  const reconsider = () => {
+    const known = prospects()
+    attempt.reconsider(known)
+    // whom the own NAT lets in is news to a symmetric peer alone
+    const { filtering } = known.own.nat
+    if (filtering === told || !isSymmetric(known.peer.nat)) return
+    told = filtering
+    options.inform()
+  }
+  news.connect((candidates) => {
+    attempt.addCandidates(probeable(gathering, candidates))
+    reconsider()
+  })
+  const stopHearing = gathering.onNat(reconsider)
+  reconsider()
+  const stopWatching = giveUpEarly(clock, {
+    gathering,
+    base,
+    heard: () => story.heard,
+    prospects,
+    give: limit.abort,
+  })
   const settled = () => {
+    stopHearing()
+    stopWatching()
+    limit.dispose()
     gathering.settle()
-    const peerMapping = news.mapping === 'unknown' ? options.remote.mapping : news.mapping
     const candidates = story.records()
     for (const record of candidates) log.debug({}, `candidate ${formatRecord(record)}`)
-    tell?.({ name: 'punched', candidates, mapping: { own: gathering.mapping, peer: peerMapping } })
-    return peerMapping
+    const { own, peer } = prospects()
+    tell?.({ name: 'punched', candidates, mapping: { own: own.nat.mapping, peer: peer.nat.mapping } })
+    if (searched) search?.ended(name, story.heard)
   }
   const result = await attempt.result.catch((thrown: unknown) => {
-    const mapping = settled()
-    const error = asPlexusError(thrown)
-    if (error.code === 'PUNCH_TIMEOUT') {
-      const impossible = verdict(gathering, { candidates: options.remote.candidates, mapping })
-      if (impossible) {
-        log.info({ code: error.code }, error.message)
-        throw impossible
-      }
-    }
-    if (error.code === 'PUNCH_TIMEOUT' && gathering.failure) {
-      throw new PlexusError('STUN_UNREACHABLE', `${gathering.failure.message} ${error.message}`, {
-        cause: error,
-      })
-    }
+    settled()
+    const error = afterwards(asPlexusError(thrown), gathering, prospects())
+    if (error !== thrown) log.info({}, asPlexusError(thrown).message)
+    if (!story.heard && !options.signal.aborted) search?.memory?.remember(name, network, 'failed')
     throw error
   })
   settled()
-  // the accepter goes on acknowledging for a moment before it hands over: its command is to start first
-  if (role === 'inviter' && result.acknowledged) await sleep(clock, HEAD_START, signal)
-  const inner = await innerEndpoint(port, result.peer)
-  const outer = (result.kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(result.peer))) ?? inner
-  log.info(
-    {},
-    `punched in ${Math.round(clock.now() - started)} ms: ${formatEndpoint(inner)} to ${formatEndpoint(result.peer)} (${result.kind})`,
-  )
-  return {
-    role,
-    ...(purpose ? { purpose } : {}),
-    app: context.app,
-    session,
-    host: context.host.name,
-    peer,
-    inner,
-    outer,
-    faraway: result.peer,
-    kind: result.kind,
-    rtt: result.rtt,
-    keys,
-    port,
+  search?.memory?.remember(name, network, result.strategy)
+  try {
+    if (result.port !== gathering.port) await gathering.close()
+    // the accepter goes on acknowledging for a moment before it hands over: its command is to start first
+    if (role === 'inviter' && result.acknowledged) await sleep(clock, HEAD_START, options.signal)
+    const ends = await endsOf(gathering, result)
+    const { inner } = ends
+    const { peer: faraway, kind, rtt, port } = result
+    const ms = Math.round(clock.now() - started)
+    log.info({}, `punched in ${ms} ms: ${formatEndpoint(inner)} to ${formatEndpoint(faraway)} (${kind})`)
+    const { app, host } = context
+    const what = { role, ...(purpose ? { purpose } : {}), app, session, host: host.name, peer, keys }
+    return { ...what, ...ends, faraway, kind, rtt, port }
+  } catch (thrown) {
+    if (result.port !== gathering.port) await result.port.close()
+    throw thrown
   }
+}
+
+/** The own ends of a path, inside and outside, and the port mapping that it goes through. */
+async function endsOf(
+  gathering: Gathering,
+  { port, kind, socket, outer: observed, peer }: Punched,
+): Promise<Pick<Passage, 'inner' | 'outer' | 'portMapping'>> {
+  const inner = await innerEndpoint(port, peer)
+  const portMapping = mappingOf(gathering, observed)
+  const reflexive = kind === 'host' ? undefined : reflexiveOf(gathering, familyOf(peer))
+  // STUN saw the outside of the first socket, and behind a symmetric NAT that of another destination
+  const same = socket === 0 && !isSymmetric(gathering.nat)
+  const seen = same || kind === 'host' ? reflexive : (observed ?? reflexive)
+  const outer = portMapping?.external ?? seen ?? inner
+  return { inner, outer, ...(portMapping ? { portMapping } : {}) }
+}
+
+/** The port mapping, if the peer sends to it, or if nobody knows where it sends to; else it is given back. */
+function mappingOf({ portMapping }: Gathering, outer: Endpoint | undefined): PortMapping | undefined {
+  const external = portMapping?.external
+  if (external && (outer === undefined || sameEndpoint(outer, external))) return portMapping
+  void portMapping?.release()
+  return undefined
 }

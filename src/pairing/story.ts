@@ -1,6 +1,5 @@
-import { formatEndpoint } from '../net/index.js'
+import { formatEndpoint, type Mapping } from '../net/index.js'
 import { type Candidate, formatCandidate, type PunchEvent } from '../punch/index.js'
-import type { MappingHint } from './message.js'
 
 /** What became of one candidate of the peer; times in ms since the punch began. */
 export interface CandidateRecord {
@@ -26,7 +25,7 @@ export type PairingEvent =
       readonly name: 'punched'
       readonly candidates: readonly CandidateRecord[]
       /** What is known of both NATs by now. */
-      readonly mapping: { readonly own: MappingHint; readonly peer: MappingHint }
+      readonly mapping: { readonly own: Mapping; readonly peer: Mapping }
     }
 
 export type Tell = (event: PairingEvent) => void
@@ -37,7 +36,7 @@ export class CandidateStory {
 
   /** @param ms since the punch began */
   note(event: PunchEvent, ms: number): void {
-    if (event.name === 'state') return
+    if (event.name === 'state' || event.name === 'attempt') return
     const key = formatEndpoint(event.candidate.endpoint)
     const record = this.#records.get(key) ?? { candidate: event.candidate }
     this.#records.set(key, record)
@@ -45,6 +44,11 @@ export class CandidateStory {
     if ('rtt' in event && event.rtt !== undefined) {
       record.rtt = Math.min(record.rtt ?? Number.POSITIVE_INFINITY, event.rtt)
     }
+  }
+
+  /** Whether anything authentic came from anywhere. */
+  get heard(): boolean {
+    return this.records().some(({ heard }) => heard !== undefined)
   }
 
   records(): CandidateRecord[] {

@@ -1,19 +1,14 @@
 import { PlexusError } from '../errors/index.js'
 import { familyOf, scopeOf } from '../net/index.js'
-import type { Candidate } from '../punch/index.js'
-import type { MappingHint } from './message.js'
+import { isOpen, isSymmetric, type NatHint, type Prospect, stepOf } from '../punch/index.js'
 
-/** One side of a punch that failed, as far as it is known: what it offered, and later updates. */
-export interface Prospects {
-  readonly candidates: readonly Candidate[]
-  readonly mapping: MappingHint
-}
+const ADVICE = 'A relay or a port mapping on either one would do.'
 
 /**
  * Why no path between these two sides can exist, after the punch between them has failed; undefined if what is known
  * rules none out. Before a punch this is no reason not to try: a NAT may be other than it seems.
  */
-export function verdict(own: Prospects, peer: Prospects): PlexusError | undefined {
+export function verdict(own: Prospect, peer: Prospect): PlexusError | undefined {
   const families = new Set(own.candidates.map(({ endpoint }) => familyOf(endpoint)))
   if (
     peer.candidates.length > 0 &&
@@ -26,23 +21,69 @@ export function verdict(own: Prospects, peer: Prospects): PlexusError | undefine
       { advice: 'Give one of the sides an address of the other kind.' },
     )
   }
-  if (own.mapping !== 'address-dependent' || peer.mapping !== 'address-dependent') return undefined
-  if (open(own) || open(peer) || (routable6(own) && routable6(peer))) return undefined
-  return new PlexusError('NO_PATH', 'No path between these networks: symmetric NAT on both sides.', {
-    advice: 'A relay or a port mapping on either one would do.',
+  if (hasOtherWay(own, peer)) return undefined
+  if (isSymmetric(own.nat) && isSymmetric(peer.nat)) {
+    return new PlexusError('NO_PATH', `No path between these networks: ${both(own.nat, peer.nat)}.`, {
+      advice: ADVICE,
+    })
+  }
+  return unsearched(own, peer)
+}
+
+/**
+ * Whether a try of a few seconds that came to nothing is enough to say so: both sides have shown what their NATs do, and
+ * nothing is left that could come late.
+ */
+export function isCertain(own: Prospect, peer: Prospect): boolean {
+  if (!isSymmetric(own.nat) || !isSymmetric(peer.nat) || hasOtherWay(own, peer)) return false
+  const shown = [own.nat, peer.nat].every(({ allocation }) => allocation.kind !== 'unknown')
+  return shown && (stepOf(own.nat) === undefined || stepOf(peer.nat) === undefined) && !sameAddress(own, peer)
+}
+
+/** A path that needs neither NAT's help. */
+function hasOtherWay(own: Prospect, peer: Prospect): boolean {
+  return isOpen(own) || isOpen(peer) || (routable6(own) && routable6(peer))
+}
+
+function both(own: NatHint, peer: NatHint): string {
+  const random = [own, peer].map(({ allocation }) => allocation.kind === 'random')
+  if (random.every(Boolean)) return 'symmetric NAT with random ports on both sides'
+  const where = random[0]
+    ? ', with random ports on this one'
+    : random[1]
+      ? ', with random ports at the peer'
+      : ''
+  const foretold = stepOf(own) !== undefined && stepOf(peer) !== undefined
+  return `symmetric NAT on both sides${where}${foretold ? ', and their ports could not be foretold' : ''}`
+}
+
+/** One symmetric NAT can be met by a search: why there was none. */
+function unsearched(own: Prospect, peer: Prospect): PlexusError | undefined {
+  const [mine, theirs] = [isSymmetric(own.nat), isSymmetric(peer.nat)]
+  if (mine === theirs) return undefined
+  const spreads = mine ? own : peer
+  const seeks = mine ? peer : own
+  if (spreads.sockets > 0 && seeks.seek) return undefined
+  const nat = `symmetric NAT ${mine ? 'on this side' : 'at the peer'}`
+  const [who, why] = !spreads.seek
+    ? [spreads, 'searches for no path']
+    : spreads.sockets === 0
+      ? [spreads, 'has a fixed port or too few ports, where a search needs hundreds of sockets']
+      : [seeks, 'searches for no path']
+  const side = who === own ? 'this side' : 'the peer'
+  return new PlexusError('PUNCH_TIMEOUT', `No path was found: ${nat}, and ${side} ${why}.`, {
+    advice: 'Leave out --no-search and --stun-client with a port, or give --port-range some hundred ports.',
   })
 }
 
-/** The side can be reached without the help of its NAT. */
-function open({ candidates }: Prospects): boolean {
-  return candidates.some(
-    ({ kind, endpoint }) =>
-      kind === 'mapped' ||
-      kind === 'relayed' ||
-      (kind === 'host' && familyOf(endpoint) === 4 && scopeOf(endpoint.address) === 'global'),
-  )
+/** Both behind one NAT: what its inside makes possible, its outside does not tell. */
+function sameAddress(own: Prospect, peer: Prospect): boolean {
+  const outside = ({ candidates }: Prospect) =>
+    candidates.flatMap(({ kind, endpoint }) => (kind === 'reflexive' ? [endpoint.address] : []))
+  const theirs = new Set(outside(peer))
+  return outside(own).some((address) => theirs.has(address))
 }
 
-function routable6({ candidates }: Prospects): boolean {
+function routable6({ candidates }: Prospect): boolean {
   return candidates.some(({ endpoint }) => familyOf(endpoint) === 6 && scopeOf(endpoint.address) === 'global')
 }

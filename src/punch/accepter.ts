@@ -20,7 +20,9 @@ export class Accepter implements Role {
     this.#patience = patience
   }
 
+  /** A port mapping lets everybody in, so nothing behind it takes offence at a packet that comes too early. */
   limited(now: number, pair: Pair): boolean {
+    if (pair.candidate.kind === 'mapped') return false
     return pair.progress === 'unheard' && now < this.#patience
   }
 
@@ -88,7 +90,7 @@ export class Accepter implements Role {
   #nominated(now: number, probe: Probe): void {
     const punch = this.#punch
     // where it came from does not matter: anybody may have sent it on from there
-    const pair = punch.find(probe.path)
+    const pair = punch.find(probe.path, probe.echo)
     if (!pair) return
     if (punch.state.name !== 'checking' && punch.state.name !== 'confirming') return
     const last = confirmedIn(punch.state)?.nomination ?? 0

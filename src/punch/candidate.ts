@@ -1,10 +1,17 @@
 import { canonicalAddress, type Endpoint, familyOf, formatEndpoint, scopeOf } from '../net/index.js'
 
 /**
- * Where a candidate comes from (RFC 8445 section 5.1.1). `mapped` is a port mapping (UPnP, NAT-PMP, PCP), `predicted`
- * a guess at the next mapping of a symmetric NAT.
+ * Where a candidate comes from (RFC 8445 section 5.1.1). `virtual` is an own address in a container, a virtual machine or
+ * a VPN, `mapped` a port mapping (UPnP, NAT-PMP, PCP), `predicted` a guess at the next mapping of a symmetric NAT.
  */
-export type CandidateKind = 'host' | 'reflexive' | 'peer-reflexive' | 'mapped' | 'predicted' | 'relayed'
+export type CandidateKind =
+  | 'host'
+  | 'virtual'
+  | 'reflexive'
+  | 'peer-reflexive'
+  | 'mapped'
+  | 'predicted'
+  | 'relayed'
 
 /** An endpoint at which the peer may be reached. */
 export interface Candidate {
@@ -14,7 +21,8 @@ export interface Candidate {
 
 /**
  * How good a path is by its kind, 0 the best: LAN before direct before relay. A peer-reflexive endpoint was never
- * signed by the peer, so one that was comes before it.
+ * signed by the peer, so one that was comes before it. A path through a VPN comes after every direct one: it may be
+ * the very tunnel that this pairing is to replace.
  */
 const RANK: Readonly<Record<CandidateKind, number>> = {
   host: 0,
@@ -22,7 +30,8 @@ const RANK: Readonly<Record<CandidateKind, number>> = {
   reflexive: 1,
   predicted: 1,
   'peer-reflexive': 2,
-  relayed: 3,
+  virtual: 3,
+  relayed: 4,
 }
 
 /** The order in which kinds are tried: the likeliest of equal rank first. */
@@ -32,11 +41,15 @@ const ORDER: readonly CandidateKind[] = [
   'mapped',
   'peer-reflexive',
   'predicted',
+  'virtual',
   'relayed',
 ]
 
 /** The rank of the best kind of path: nothing better can come. */
 export const BEST_RANK = 0
+
+/** From this rank on a path is a last resort: a better one is worth waiting for. */
+export const LAST_RESORT = RANK.virtual
 
 /** 0 is the best. */
 export function rankOf(kind: CandidateKind): number {
@@ -58,17 +71,23 @@ export function usableCandidate(candidate: Candidate): Candidate | undefined {
 }
 
 /**
- * The order of first checks: the first candidate of every kind, then the second of every kind, and so on, so that ten
- * addresses of containers do not keep the reflexive one waiting.
+ * The order of first checks: the first candidate of every kind and family, then the second of each, and so on, so that
+ * ten addresses of one kind do not keep the reflexive one waiting (RFC 8421 section 4 for the families). Kinds that are a
+ * last resort come after all others.
  */
 export function inTurns(candidates: readonly Candidate[]): Candidate[] {
-  const turn = new Map<CandidateKind, number>()
+  const turn = new Map<string, number>()
   const placed = candidates.map((candidate) => {
-    const nth = turn.get(candidate.kind) ?? 0
-    turn.set(candidate.kind, nth + 1)
-    return { candidate, nth }
+    const { kind, endpoint } = candidate
+    const key = `${kind} ${familyOf(endpoint)}`
+    const nth = turn.get(key) ?? 0
+    turn.set(key, nth + 1)
+    return { candidate, nth, last: Number(RANK[kind] >= LAST_RESORT) }
   })
-  placed.sort((a, b) => a.nth - b.nth || ORDER.indexOf(a.candidate.kind) - ORDER.indexOf(b.candidate.kind))
+  placed.sort(
+    (a, b) =>
+      a.last - b.last || a.nth - b.nth || ORDER.indexOf(a.candidate.kind) - ORDER.indexOf(b.candidate.kind),
+  )
   return placed.map(({ candidate }) => candidate)
 }
 

@@ -9,6 +9,8 @@ import { decodeTransportAddress } from './transport-address.js'
 export class Checklist {
   readonly #pairs = new Map<string, Pair>()
   readonly #random: Random
+  /** Challenges of packets to endpoints that are no pairs before something is heard from them. */
+  readonly #scattered = new Map<string, Buffer>()
   #remote = 0
   #peerReflexive = 0
   #slot = Number.NEGATIVE_INFINITY
@@ -22,24 +24,34 @@ export class Checklist {
     const usable = candidates.flatMap((candidate) => usableCandidate(candidate) ?? [])
     for (const candidate of inTurns(usable)) {
       if (this.#remote >= MAX_REMOTE) return
-      if (this.#pairs.has(keyOf(candidate.endpoint))) continue
+      if (this.#pairs.has(keyOf(0, candidate.endpoint))) continue
       this.#remote++
-      this.#insert(now, candidate)
+      this.#insert(now, candidate, 0)
     }
   }
 
+  /** The challenge for a packet of a search, which is to no candidate: the pair has it once something comes from there. */
+  scatter(socket: number, endpoint: Endpoint): Buffer {
+    const key = keyOf(socket, endpoint)
+    const known = this.#pairs.get(key)?.challenge ?? this.#scattered.get(key)
+    if (known) return known
+    const challenge = this.#random(CHALLENGE_LENGTH)
+    this.#scattered.set(key, challenge)
+    return challenge
+  }
+
   /**
-   * The pair of the endpoint that an authentic datagram came from, made if it is new (RFC 8445 section 7.3.1.3). When
-   * there are too many, the oldest peer-reflexive one that led nowhere makes room; undefined if none can.
+   * The pair of the socket and the endpoint that an authentic datagram came from, made if it is new (RFC 8445 section
+   * 7.3.1.3). When there are too many, the oldest such one that led nowhere makes room; undefined if none can.
    */
-  from(now: number, endpoint: Endpoint): Pair | undefined {
-    const known = this.#pairs.get(keyOf(endpoint))
+  from(now: number, endpoint: Endpoint, socket: number): Pair | undefined {
+    const known = this.#pairs.get(keyOf(socket, endpoint))
     if (known) return known
     if (this.#peerReflexive >= MAX_PEER_REFLEXIVE_TOTAL) return undefined
     const unproven: string[] = []
     let count = 0
     for (const [key, pair] of this.#pairs) {
-      if (pair.candidate.kind !== 'peer-reflexive') continue
+      if (pair.candidate.kind !== 'peer-reflexive' && pair.socket === 0) continue
       count++
       if (pair.progress !== 'proven') unproven.push(key)
     }
@@ -49,13 +61,21 @@ export class Checklist {
       this.#pairs.delete(oldest)
     }
     this.#peerReflexive++
-    return this.#insert(now, { kind: 'peer-reflexive', endpoint: { ...endpoint } })
+    // another socket meets the peer where it said that it is
+    const kind = this.#pairs.get(keyOf(0, endpoint))?.candidate.kind ?? 'peer-reflexive'
+    return this.#insert(now, { kind, endpoint: { ...endpoint } }, socket)
   }
 
-  /** The pair of an endpoint as it stands in a datagram, if there is one. */
-  find(destination: Buffer): Pair | undefined {
+  /**
+   * The pair that the peer means: its endpoint as it stands in a datagram and, as several sockets may have met it
+   * there, the challenge that went there. Without a pair of that challenge it is the one of the first socket.
+   */
+  find(destination: Buffer, challenge: Buffer): Pair | undefined {
+    for (const pair of this.#pairs.values()) {
+      if (pair.challenge.equals(challenge) && pair.destination.equals(destination)) return pair
+    }
     const endpoint = decodeTransportAddress(destination)
-    return endpoint && this.#pairs.get(keyOf(endpoint))
+    return endpoint && this.#pairs.get(keyOf(0, endpoint))
   }
 
   /** How many endpoints there are, and how many of them were heard and proven. */
@@ -121,9 +141,11 @@ export class Checklist {
     return (heard.length > 0 ? heard : all).sort(order).slice(0, limit)
   }
 
-  #insert(now: number, candidate: Candidate): Pair {
-    const pair = new Pair(candidate, this.#random(CHALLENGE_LENGTH), now)
-    this.#pairs.set(keyOf(candidate.endpoint), pair)
+  #insert(now: number, candidate: Candidate, socket: number): Pair {
+    const key = keyOf(socket, candidate.endpoint)
+    const challenge = this.#scattered.get(key) ?? this.#random(CHALLENGE_LENGTH)
+    const pair = new Pair(candidate, socket, challenge, now)
+    this.#pairs.set(key, pair)
     return pair
   }
 }
@@ -137,6 +159,6 @@ function order(a: Pair, b: Pair): number {
   )
 }
 
-function keyOf(endpoint: Endpoint): string {
-  return `${endpoint.address}|${endpoint.port}`
+function keyOf(socket: number, endpoint: Endpoint): string {
+  return `${socket}|${endpoint.address}|${endpoint.port}`
 }

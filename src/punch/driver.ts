@@ -1,10 +1,17 @@
 import { PlexusError } from '../errors/index.js'
 import { type Clock, type Datagram, formatEndpoint, type Logger, type UdpPort } from '../net/index.js'
 import { type Candidate, formatCandidate } from './candidate.js'
-import { Punch, type PunchOptions } from './handshake.js'
+import { Punch } from './handshake.js'
+import type { Prospects, PunchOptions } from './options.js'
+import { formatAttempt } from './plan.js'
+import { Sockets } from './sockets.js'
 import type { PunchEvent, PunchFailure, PunchResult } from './state.js'
 
 export interface PunchDriverOptions extends PunchOptions {
+  /** With which further sockets are opened; it throws when there is none. Without it nothing beyond the direct attempt is tried. */
+  readonly openSocket?: () => UdpPort
+  /** Resolves when a search may load the network, with what is to be called at its end. */
+  readonly enterSearch?: (signal: AbortSignal) => Promise<() => void>
   readonly clock: Clock
   readonly log: Logger
   /** Aborting says ABORT to the peer, then rejects `result` with the signal's reason. */
@@ -15,6 +22,12 @@ export interface PunchDriverOptions extends PunchOptions {
   readonly onEvent?: (event: PunchEvent, ms: number) => void
 }
 
+/** A path, and the port of this side that it begins at. */
+export interface Punched extends PunchResult {
+  /** The one that was given, or one that was opened on the way: it is the caller's from now on. All others of these are closed. */
+  readonly port: UdpPort
+}
+
 /** A punch that is under way on a port. */
 export interface RunningPunch {
   /**
@@ -23,9 +36,13 @@ export interface RunningPunch {
    * 300 ms old, and nothing more is sent.
    * Rejects with PlexusError PUNCH_TIMEOUT or PEER_ABORTED, or with the reason of the signal.
    */
-  readonly result: Promise<PunchResult>
+  readonly result: Promise<Punched>
+  /** Packets of attempts beyond the direct one, and sockets that they took beside the first. */
+  readonly spent: { readonly packets: number; readonly sockets: number }
   /** Adds candidates of the peer that became known since. */
   addCandidates(candidates: readonly Candidate[]): void
+  /** More has become known of the two sides: the strategies follow. */
+  reconsider(prospects: Pick<Prospects, 'own' | 'peer'>): void
   /** Tells that data of this session arrived, by `onUnclaimed`, which the caller has authenticated. */
   dataArrived(): void
 }
@@ -35,28 +52,32 @@ export interface RunningPunch {
  * @throws RangeError if the keys cannot serve
  */
 export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch {
-  const { clock, log, signal, onUnclaimed, onEvent } = options
+  const { clock, log, signal, openSocket, enterSearch, onUnclaimed, onEvent } = options
   const start = clock.now()
   const core = new Punch(options, start)
   if (signal.aborted) {
-    return { result: Promise.reject(signal.reason), addCandidates: () => {}, dataArrived: () => {} }
+    const nothing = () => {}
+    const result = Promise.reject(signal.reason)
+    return { result, spent: core.spent, addCandidates: nothing, reconsider: nothing, dataArrived: nothing }
   }
 
-  let settle: { resolve(result: PunchResult): void; reject(reason: unknown): void } | undefined
-  const result = new Promise<PunchResult>((resolve, reject) => {
+  let settle: { resolve(result: Punched): void; reject(reason: unknown): void } | undefined
+  const result = new Promise<Punched>((resolve, reject) => {
     settle = { resolve, reject }
   })
   let stopTimer = () => {}
   let phase: 'running' | 'over' = 'running'
-  const stopListening = port.listen((datagram) => {
+  const over = new AbortController()
+  const onDatagram = (datagram: Datagram, socket: number) => {
     if (phase === 'over') return
-    if (!core.receive(clock.now(), datagram.data, datagram.from)) {
-      onUnclaimed?.(datagram)
+    if (!core.receive(clock.now(), datagram.data, datagram.from, socket)) {
+      if (socket === 0) onUnclaimed?.(datagram)
       return
     }
-    log.trace({ from: formatEndpoint(datagram.from), bytes: datagram.data.length }, 'punch: received')
+    log.trace({ from: formatEndpoint(datagram.from), bytes: datagram.data.length, socket }, 'punch: received')
     pump()
-  })
+  }
+  const sockets = new Sockets(port, { log, onDatagram, ...(openSocket ? { open: openSocket } : {}) })
   const onabort = () => {
     core.abort(clock.now(), 'CANCELLED')
     pump()
@@ -65,18 +86,38 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
 
   const finish = () => {
     phase = 'over'
-    stopListening()
+    over.abort()
     signal.removeEventListener('abort', onabort)
-    log.debug({ ...core.received, ms: Math.round(clock.now() - start) }, 'punch: over')
+    const { packets, sockets: further } = core.spent
+    const ms = Math.round(clock.now() - start)
+    if (packets > 0) log.info({}, `tried ${packets} packets and ${further} further sockets in ${ms} ms`)
+    log.debug({ ...core.received, ms }, 'punch: over')
+  }
+
+  /** Waits for its turn, as only one search at a time may load the network. */
+  function search(): void {
+    const entered = enterSearch?.(over.signal) ?? Promise.resolve(() => {})
+    entered
+      .then((leave) => {
+        if (phase === 'over') return leave()
+        over.signal.addEventListener('abort', leave, { once: true })
+        core.permitSearch(clock.now())
+        pump()
+      })
+      .catch((thrown: unknown) => {
+        if (phase === 'running') log.debug({ err: thrown }, 'punch: no search')
+      })
   }
 
   /** Carries out what the core wants, and arms the one timer. */
   function pump(): void {
     if (phase === 'over') return
     stopTimer()
-    for (const { data, to, ttl, type } of core.transmits()) {
-      log.trace({ to: formatEndpoint(to), type, ...(ttl === undefined ? {} : { ttl }) }, 'punch: sent')
-      port.send(data, to, ttl)
+    if (core.wantsSearch(clock.now())) search()
+    for (const { socket, data, to, ttl, type } of core.transmits()) {
+      const limit = ttl === undefined ? {} : { ttl }
+      log.trace({ to: formatEndpoint(to), type, socket, ...limit }, 'punch: sent')
+      sockets.get(socket)?.send(data, to, ttl)
     }
     for (const event of core.events()) {
       report(log, event)
@@ -85,9 +126,10 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
     const { state } = core
     if (state.name === 'succeeded') {
       finish()
-      settle?.resolve(state.result)
+      settle?.resolve({ ...state.result, port: sockets.keep(state.result.socket) })
     } else if (state.name === 'failed') {
       finish()
+      sockets.keep(0)
       settle?.reject(signal.aborted ? signal.reason : failureError(state.failure, clock.now() - start))
     } else {
       stopTimer = clock.timer(Math.max(0, core.deadline - clock.now()), () => {
@@ -101,6 +143,13 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
   pump()
   return {
     result,
+    get spent() {
+      return core.spent
+    },
+    reconsider(prospects) {
+      core.reconsider(prospects)
+      pump()
+    },
     addCandidates(candidates) {
       core.addCandidates(clock.now(), candidates)
       pump()
@@ -115,6 +164,10 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
 function report(log: Logger, event: PunchEvent): void {
   if (event.name === 'state') {
     log.debug({ state: event.state }, `punch: ${event.state}`)
+    return
+  }
+  if (event.name === 'attempt') {
+    log.info({}, formatAttempt(event.attempt))
     return
   }
   const candidate = formatCandidate(event.candidate)

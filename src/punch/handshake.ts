@@ -1,10 +1,12 @@
-import type { Endpoint, Random } from '../net/index.js'
+import type { Endpoint } from '../net/index.js'
 import { Accepter } from './accepter.js'
 import type { Candidate } from './candidate.js'
 import { Checklist } from './checklist.js'
 import { ProbeCipher } from './cipher.js'
 import { Inviter } from './inviter.js'
+import type { Prospects, PunchOptions } from './options.js'
 import type { Pair } from './pair.js'
+import { plan } from './plan.js'
 import {
   CHALLENGE_LENGTH,
   decodeProbe,
@@ -16,24 +18,10 @@ import {
 } from './probe.js'
 import { ReplayWindow } from './replay.js'
 import type { Role, RoleContext } from './role.js'
+import { Search } from './search.js'
 import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
 import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, OPENING_PACE, PACE } from './timing.js'
 import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
-
-export interface PunchOptions {
-  readonly role: 'inviter' | 'accepter'
-  /** 32 bytes for each direction, by who sends, for this one punch: another attempt needs other keys. */
-  readonly keys: { readonly inviter: Buffer; readonly accepter: Buffer }
-  /** Where the peer may be. At most 32 are taken; those that nothing may be sent to are passed over. */
-  readonly remote: readonly Candidate[]
-  /** TTL of the opening packets, in hops; 0 sends them at full TTL. */
-  readonly hops: number
-  /** Accepter: how long it sends TTL-limited packets alone while nothing valid is heard, in ms. */
-  readonly patience: number
-  /** When this side gives up, in ms from the start. An accepter that confirmed may need some 4 s more. */
-  readonly timeout: number
-  readonly random: Random
-}
 
 const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
 const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
@@ -55,7 +43,12 @@ const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
  * path, as he could be without a punch (RFC 8445 section 19.2), and comes after endpoints that the peer has signed.
  */
 export class Punch {
-  readonly #hops: number
+  readonly #options: PunchOptions
+  /** The TTL of opening packets; 0 is full TTL. */
+  #hops: number
+  readonly #search: Search
+  /** Until then nothing goes out at full TTL to an endpoint that nothing was heard from. */
+  #meekUntil = Number.NEGATIVE_INFINITY
   readonly #cipher: ProbeCipher
   readonly #replay = new ReplayWindow()
   readonly #checklist: Checklist
@@ -72,7 +65,9 @@ export class Punch {
   constructor(options: PunchOptions, now: number) {
     const { role, keys } = options
     const peer = role === 'inviter' ? 'accepter' : 'inviter'
+    this.#options = options
     this.#hops = options.hops
+    this.#search = new Search(options.random, now, now + (options.prospects?.base ?? 0))
     this.#cipher = new ProbeCipher(keys[role], keys[peer], options.random)
     this.#checklist = new Checklist(options.random)
     this.#timeout = now + options.timeout
@@ -80,6 +75,27 @@ export class Punch {
     this.#role = role === 'inviter' ? new Inviter(context) : new Accepter(context, now + options.patience)
     this.#state = { name: role === 'inviter' ? 'checking' : 'opening' }
     this.#checklist.add(now, options.remote)
+    if (options.prospects) this.#follow(options.prospects)
+  }
+
+  /** Packets of attempts beyond the direct one, and sockets that they took beside the first. */
+  get spent(): { readonly packets: number; readonly sockets: number } {
+    const { packets, sockets } = this.#search
+    return { packets, sockets }
+  }
+
+  /** True once when something is to be tried that loads the network: it waits for `permitSearch`. */
+  wantsSearch(now: number): boolean {
+    return this.#searching() && this.#search.wants(now)
+  }
+
+  permitSearch(now: number): void {
+    this.#search.permit(now)
+  }
+
+  /** More has become known of the two sides: what is under way and still fits goes on. */
+  reconsider(prospects: Pick<Prospects, 'own' | 'peer'>): void {
+    if (this.#options.prospects) this.#follow({ ...this.#options.prospects, ...prospects })
   }
 
   get state(): PunchState {
@@ -87,10 +103,10 @@ export class Punch {
   }
 
   /**
-   * Takes a datagram that arrived at the port.
+   * Takes a datagram that arrived at a socket.
    * @returns true if it was one of the peer's probes, be it a repeated one; it is for somebody else if not
    */
-  receive(now: number, data: Uint8Array, from: Endpoint): boolean {
+  receive(now: number, data: Uint8Array, from: Endpoint, socket = 0): boolean {
     const bytes = this.#cipher.open(data)
     const probe = bytes && decodeProbe(bytes)
     if (!probe) {
@@ -110,7 +126,8 @@ export class Punch {
       if (this.#state.name !== 'acknowledging') this.#fail('PEER_ABORTED', probe.reason)
       return true
     }
-    const pair = this.#checklist.from(now, from)
+    this.#search.hold(now)
+    const pair = this.#checklist.from(now, from, socket)
     const became = pair?.received(now, probe)
     if (pair && became) this.#event(became, pair)
     this.#role.receive(now, probe)
@@ -127,6 +144,7 @@ export class Punch {
       const pair = this.#checklist.due(now)
       if (pair) this.#check(now, pair)
     }
+    if (this.#searching()) this.#shoot(now)
     this.#abortTick(now)
   }
 
@@ -168,6 +186,7 @@ export class Punch {
     return Math.min(
       this.#role.deadline,
       this.#checking() ? this.#checklist.nextDue : Number.POSITIVE_INFINITY,
+      this.#searching() ? this.#search.deadline : Number.POSITIVE_INFINITY,
     )
   }
 
@@ -182,14 +201,63 @@ export class Punch {
     return name === 'opening' || name === 'checking' || name === 'nominating' || name === 'confirming'
   }
 
+  /** True while nothing has been found that is being made a path. */
+  #searching(): boolean {
+    const { name } = this.#state
+    return name === 'opening' || name === 'checking'
+  }
+
+  #follow(prospects: Prospects): void {
+    const attempts = plan({ ...prospects, hops: this.#options.hops })
+    const [direct] = attempts
+    if (direct?.kind === 'direct') {
+      this.#hops = direct.opening
+      this.#meekUntil = this.#search.timeOf(direct.meek)
+    }
+    this.#search.follow(attempts)
+  }
+
+  /** Sends what the attempts beyond the direct one have due. */
+  #shoot(now: number): void {
+    for (let shot = this.#search.next(now); shot; shot = this.#search.next(now)) {
+      const { socket, to, ttl } = shot
+      const challenge = this.#checklist.scatter(socket, to)
+      const unheard = { challenge, echo: NOTHING, echoCounter: NO_COUNTER, observed: NOWHERE }
+      const counter = this.#counter++
+      const probe = {
+        type: 'check',
+        counter,
+        nomination: 0,
+        remaining: 0,
+        path: NOWHERE,
+        reason: '',
+      } as const
+      this.#transmit('check', encodeProbe({ ...probe, ...unheard }), { socket, to, ttl })
+    }
+    for (const attempt of this.#search.begun()) this.#events.push({ name: 'attempt', attempt })
+  }
+
+  #transmit(type: ProbeType, probe: Buffer, way: { socket: number; to: Endpoint; ttl: number }): void {
+    const { socket, to, ttl } = way
+    const data = this.#cipher.seal(probe)
+    this.#transmits.push({ socket, data, to, type, ...(ttl > 0 ? { ttl } : {}) })
+  }
+
   #check(now: number, pair: Pair): void {
     if (pair.checks === 0) this.#event('checked', pair)
-    const limited = this.#role.limited(now, pair) && this.#hops > 0
-    pair.checked(now)
+    const limited = this.#limited(now, pair)
+    // at full TTL from the start: the peer is to hear it as soon as it listens
+    pair.checked(now, this.#hops === 0 && this.#state.name === 'opening')
     this.#checklist.paced(now, limited && pair.checks === 1 ? OPENING_PACE : PACE)
     // the packet that follows the inviter's one limited packet need not wait for an interval
-    if (limited && !this.#role.limited(now, pair)) pair.nextCheck = now + PACE
+    if (limited && !this.#limited(now, pair)) pair.nextCheck = now + PACE
     this.#send(now, 'check', pair, limited ? { ttl: this.#hops } : {})
+  }
+
+  /** True if a check to this pair goes out with the small TTL. */
+  #limited(now: number, pair: Pair): boolean {
+    if (this.#hops === 0) return false
+    return this.#role.limited(now, pair) || (pair.progress === 'unheard' && now < this.#meekUntil)
   }
 
   /** Answers go out at once, as in ICE: there is one for each authentic check. */
@@ -206,7 +274,7 @@ export class Punch {
     now: number,
     type: ProbeType,
     pair: Pair,
-    fields: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path' | 'reason' | 'echoCounter'>> & {
+    fields: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path' | 'reason' | 'echo' | 'echoCounter'>> & {
       ttl?: number
     },
   ): void {
@@ -215,8 +283,9 @@ export class Punch {
       remaining = 0,
       path = NOWHERE,
       reason = '',
+      echo = pair.peerChallenge ?? NOTHING,
       echoCounter = NO_COUNTER,
-      ttl,
+      ttl = 0,
     } = fields
     const counter = this.#counter++
     const probe = encodeProbe({
@@ -225,16 +294,14 @@ export class Punch {
       nomination,
       remaining,
       challenge: pair.challenge,
-      echo: pair.peerChallenge ?? NOTHING,
+      echo,
       echoCounter,
       observed: pair.progress === 'unheard' ? NOWHERE : pair.destination,
       path,
       reason,
     })
     pair.sent(now, counter)
-    const { endpoint } = pair.candidate
-    const data = this.#cipher.seal(probe)
-    this.#transmits.push(ttl === undefined ? { data, to: endpoint, type } : { data, to: endpoint, type, ttl })
+    this.#transmit(type, probe, { socket: pair.socket, to: pair.candidate.endpoint, ttl })
   }
 
   #event(name: 'checked' | 'heard' | 'proven' | 'nominated', pair: Pair): void {
@@ -250,7 +317,9 @@ export class Punch {
   #succeed(pair: Pair, acknowledged: boolean): void {
     const { endpoint: peer, kind } = pair.candidate
     const outer = pair.observed && decodeTransportAddress(pair.observed)
-    this.#enter({ name: 'succeeded', result: { peer, kind, rtt: pair.rtt, outer, acknowledged } })
+    const { socket, rtt } = pair
+    const strategy = this.#search.strategyOf(socket, peer)
+    this.#enter({ name: 'succeeded', result: { socket, strategy, peer, kind, rtt, outer, acknowledged } })
   }
 
   #fail(code: PunchFailure['code'], reason: string): void {
@@ -290,7 +359,7 @@ export class Punch {
       nominated: (pair) => this.#event('nominated', pair),
       best: () => this.#checklist.best(),
       mayImproveOn: (pair) => this.#checklist.mayImproveOn(pair),
-      find: (destination) => this.#checklist.find(destination),
+      find: (destination, challenge) => this.#checklist.find(destination, challenge),
       restart: (now) => this.#checklist.restart(now),
     }
   }

@@ -1,4 +1,4 @@
-import { BEST_RANK, rankOf } from './candidate.js'
+import { BEST_RANK, LAST_RESORT, rankOf } from './candidate.js'
 import type { Pair } from './pair.js'
 import type { Probe } from './probe.js'
 import type { Role, RoleContext } from './role.js'
@@ -9,6 +9,7 @@ import {
   NOMINATE_INTERVAL,
   NOMINATE_INTERVAL_MAX,
   NOMINATION_LIFETIME,
+  SETTLE_LAST_RESORT,
   SETTLE_MAX,
   SETTLE_MIN,
   SETTLED,
@@ -59,7 +60,8 @@ export class Inviter implements Role {
       const remaining = Math.floor(state.until - now)
       const { pair, nomination } = state
       // a proven pair has one: the answer that proved it was sent there
-      this.#punch.send(now, 'nominate', pair, { nomination, remaining, path: pair.observed })
+      const { observed: path, counterpart: echo } = pair
+      this.#punch.send(now, 'nominate', pair, { nomination, remaining, path, echo })
       const interval = Math.min(state.interval * BACKOFF, NOMINATE_INTERVAL_MAX)
       this.#punch.enter({ ...state, next: now + state.interval, interval })
     }
@@ -89,9 +91,11 @@ export class Inviter implements Role {
     if (state.name !== 'checking') return
     if (rankOf(pair.candidate.kind) === BEST_RANK || !this.#punch.mayImproveOn(pair)) {
       this.#nominate(now)
-    } else if (state.settles === undefined) {
-      const settles = now + Math.min(Math.max(pair.rtt ?? SETTLE_MAX, SETTLE_MIN), SETTLE_MAX)
-      this.#punch.enter({ ...state, settles })
+    } else {
+      const lastResort = rankOf(pair.candidate.kind) >= LAST_RESORT
+      const wait = Math.min(Math.max(pair.rtt ?? SETTLE_MAX, SETTLE_MIN), SETTLE_MAX)
+      const settles = now + (lastResort ? SETTLE_LAST_RESORT : wait)
+      if (settles < (state.settles ?? Number.POSITIVE_INFINITY)) this.#punch.enter({ ...state, settles })
     }
   }
 

@@ -7,13 +7,15 @@ import { encodeTransportAddress } from './transport-address.js'
 const SENT_KEPT = 16
 
 /**
- * The own port paired with one endpoint of the peer.
+ * One socket of this side paired with one endpoint of the peer.
  * - `unheard`: nothing authentic has come from there.
  * - `heard`: something has; but whoever captures a fresh datagram may send it on from anywhere.
  * - `proven`: the challenge that was sent there, and only there, came back from there.
  */
 export class Pair {
   readonly candidate: Candidate
+  /** The socket: 0 is the one that the candidates of this side are of. */
+  readonly socket: number
   /** 8 random bytes that go to this endpoint alone. */
   readonly challenge: Buffer
   /** The endpoint as it stands in datagrams. */
@@ -23,6 +25,8 @@ export class Pair {
   rtt: number | undefined
   /** The last challenge that came from there. */
   peerChallenge: Buffer | undefined
+  /** The challenge of the peer's pair that answered this one's: what the peer knows this path by. */
+  counterpart: Buffer | undefined
   /** This side's own endpoint as the peer addresses it, as it stands in datagrams. */
   observed: Buffer | undefined
   /** How many checks were sent. */
@@ -34,8 +38,9 @@ export class Pair {
   #interval = CHECK_INTERVAL
   readonly #sent = new Map<number, number>()
 
-  constructor(candidate: Candidate, challenge: Buffer, now: number) {
+  constructor(candidate: Candidate, socket: number, challenge: Buffer, now: number) {
     this.candidate = candidate
+    this.socket = socket
     this.challenge = challenge
     this.destination = encodeTransportAddress(candidate.endpoint)
     this.nextCheck = now
@@ -51,10 +56,14 @@ export class Pair {
     }
   }
 
-  /** Notes a check, and when the next one is due. */
-  checked(now: number): void {
+  /**
+   * Notes a check, and when the next one is due.
+   * @param steady the intervals do not grow yet
+   */
+  checked(now: number, steady = false): void {
     this.checks++
     this.nextCheck = now + this.#interval
+    if (steady) return
     this.#interval = Math.min(this.#interval * BACKOFF, CHECK_INTERVAL_MAX)
   }
 
@@ -73,6 +82,7 @@ export class Pair {
     const echoed = this.challenge.equals(probe.echo)
     if (echoed) {
       this.observed = probe.observed
+      this.counterpart = probe.challenge
       const sent = this.#sent.get(probe.echoCounter)
       if (sent !== undefined) this.rtt = Math.min(this.rtt ?? Number.POSITIVE_INFINITY, now - sent)
     }

@@ -45,7 +45,10 @@ export interface Probe {
   readonly remaining: number
   /** 8 bytes that the sender chose at random for this one destination. */
   readonly challenge: Buffer
-  /** The last challenge that the sender received from this destination, or zeros. */
+  /**
+   * The last challenge that the sender received from this destination, or zeros. In `nominate` it is the one that came
+   * with the sender's own, so that an accepter with several sockets knows which of them is meant.
+   */
   readonly echo: Buffer
   /** The counter of the datagram that this one answers at once, for the round-trip time; NO_COUNTER if none. */
   readonly echoCounter: number

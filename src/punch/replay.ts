@@ -1,5 +1,8 @@
-/** How far behind the highest counter a datagram may come and still count: seconds of reordering at full rate. */
-const WINDOW = 1024
+/**
+ * How far behind the highest counter a datagram may come and still count: all of a search (MAX_SEARCH_PACKETS), whose
+ * sockets are read in any order, and seconds of reordering.
+ */
+const WINDOW = 4096
 
 /**
  * Which counters of the peer were seen: a sliding window as in RFC 6479. A datagram counts once; one that is older

@@ -13,7 +13,7 @@ export interface RoleContext {
     now: number,
     type: ProbeType,
     pair: Pair,
-    fields?: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path'>>,
+    fields?: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path' | 'echo'>>,
   ): void
   /** Sends a check at once, outside the schedule. */
   check(now: number, pair: Pair): void
@@ -24,8 +24,8 @@ export interface RoleContext {
   /** The proven pair to nominate. */
   best(): Pair | undefined
   mayImproveOn(pair: Pair): boolean
-  /** The pair of an endpoint as it stands in a datagram. */
-  find(destination: Buffer): Pair | undefined
+  /** The pair of an endpoint as it stands in a datagram, and of the challenge that was sent there. */
+  find(destination: Buffer, challenge: Buffer): Pair | undefined
   /** The retransmissions of every pair that was not heard begin anew. */
   restart(now: number): void
 }

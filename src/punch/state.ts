@@ -1,6 +1,7 @@
 import type { Endpoint } from '../net/index.js'
 import type { Candidate, CandidateKind } from './candidate.js'
 import type { Pair } from './pair.js'
+import type { Attempt, Strategy } from './plan.js'
 import type { ProbeType } from './probe.js'
 
 /** What the accepter has confirmed. */
@@ -14,6 +15,10 @@ export interface Confirmed {
 
 /** A hole that both sides know of. */
 export interface PunchResult {
+  /** The socket of this side that the path begins at; 0 is the one of the punch. */
+  readonly socket: number
+  /** By what the path was found. */
+  readonly strategy: Strategy
   /** The endpoint of the peer to send to. */
   readonly peer: Endpoint
   readonly kind: CandidateKind
@@ -88,6 +93,8 @@ export type PunchState =
 
 /** A datagram to send. */
 export interface Transmit {
+  /** 0 is the socket of the punch; another one is to be opened for its first datagram. */
+  readonly socket: number
   readonly data: Buffer
   readonly to: Endpoint
   /** In hops; without it the system's default. */
@@ -106,3 +113,5 @@ export type PunchEvent =
   | { readonly name: 'proven'; readonly candidate: Candidate; readonly rtt: number | undefined }
   | { readonly name: 'nominated'; readonly candidate: Candidate; readonly rtt: number | undefined }
   | { readonly name: 'state'; readonly state: PunchState['name'] }
+  /** An attempt beyond the direct one has begun. */
+  | { readonly name: 'attempt'; readonly attempt: Exclude<Attempt, { kind: 'direct' }> }

@@ -25,6 +25,12 @@ export const HEARD_INTERVAL = 50
 export const SETTLE_MIN = 20
 export const SETTLE_MAX = 100
 
+/**
+ * The same while all that the inviter has is a last resort, such as a path through a VPN: long enough for a direct path
+ * with two of its packets lost.
+ */
+export const SETTLE_LAST_RESORT = 600
+
 /** NOMINATE is repeated this often, growing to the second value: at 30% loss 0.49 of them are answered. */
 export const NOMINATE_INTERVAL = 50
 export const NOMINATE_INTERVAL_MAX = 200

@@ -1,4 +1,5 @@
-import { type Endpoint, type Family, familyOf, type Random, sameEndpoint } from '../net/index.js'
+import { type Endpoint, type Family, familyOf, type Random, sameEndpoint, scopeOf } from '../net/index.js'
+import { find, type Message } from './message.js'
 import { describeFailure, Transaction, type TransactionFailure, type Transmit } from './transaction.js'
 
 /**
@@ -19,6 +20,8 @@ export interface Reflexive {
   readonly serverName: string
   /** From the first request to the answer, in ms: an upper bound of the round trip if a packet was lost. */
   readonly rtt: number
+  /** Another address and port of the same server, when it says that it has one (OTHER-ADDRESS, RFC 5780 section 7.4). */
+  readonly other?: Endpoint
 }
 
 /** Why a server that was named could not even be asked. */
@@ -105,6 +108,12 @@ export class Survey {
     this.#settle(now)
   }
 
+  /** Asks one more endpoint of a server that has answered, for comparing mappings. */
+  askAlso(now: number, serverName: string, endpoint: Endpoint): void {
+    if (this.#asked.some(({ transaction }) => sameEndpoint(transaction.server, endpoint))) return
+    this.#asked.push({ serverName, transaction: new Transaction(endpoint, this.#random, now) })
+  }
+
   /** A name has not resolved to anything that can be asked. */
   fail(now: number, serverName: string, failure: NameFailure): void {
     if (!this.#unresolved.delete(serverName)) return
@@ -117,9 +126,11 @@ export class Survey {
     if (!asked) return
     const { serverName, transaction } = asked
     if (transaction.state.name === 'answered') {
-      const { endpoint, rtt } = transaction.state
+      const { endpoint, rtt, message } = transaction.state
+      const other = otherAddress(message, transaction.server)
       const base = familyOf(transaction.server)
-      const reflexive = { endpoint, base, server: transaction.server, serverName, rtt }
+      const { server } = transaction
+      const reflexive = { endpoint, base, server, serverName, rtt, ...(other ? { other } : {}) }
       this.#answers.push(reflexive)
       if (!this.#first.has(base)) this.#first.set(base, reflexive)
     }
@@ -177,6 +188,13 @@ export class Survey {
     )
     return [...asked, ...this.#nameless]
   }
+}
+
+/** Where else a server answers, if that is an address of its own; what only leads elsewhere in the own network is none. */
+function otherAddress(message: Message, server: Endpoint): Endpoint | undefined {
+  const other = find(message, 'OTHER-ADDRESS')?.endpoint
+  if (!other || other.address === server.address || familyOf(other) !== familyOf(server)) return undefined
+  return other.port > 0 && scopeOf(other.address) === scopeOf(server.address) ? other : undefined
 }
 
 /** Why a server gave nothing, in words to follow its name and a colon. */

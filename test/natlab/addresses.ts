@@ -53,9 +53,21 @@ export const addresses = {
     const { prefix, ...ends } = cable('192.88.99', 8 * side + 1, 29)
     return { ...ends, prefix: prefix.replace(/\d+\/29$/, `${8 * side}/29`) }
   },
+  /**
+   * The same for a side whose router runs a port mapper, which refuses to work on addresses with a special purpose
+   * (block: assigned, and not announced by anybody).
+   */
+  mappableAccess: (side: number): Cable => {
+    const { prefix, ...ends } = cable('30.0.99', 8 * side + 1, 29)
+    return { ...ends, prefix: prefix.replace(/\d+\/29$/, `${8 * side}/29`) }
+  },
   access6: (side: number): Cable => cable6(0x100 + side),
   /** Between a carrier's NAT and the customer's (RFC 6598). */
-  carrier: (side: number): Cable => ({ ...cable(`100.64.${side}`, 1, 24), prefix: `100.64.${side}.0/24` }),
+  carrier: (side: number, customer = 0): Cable => ({
+    ...cable(`100.64.${side}`, 1, 24),
+    lower: `100.64.${side}.${2 + customer}`,
+    prefix: `100.64.${side}.0/24`,
+  }),
   carrier6: (side: number): Cable => cable6(0x200 + side),
   /** The inside of the innermost NAT; `host` counts from 0. */
   lan: (side: number) => ({

@@ -12,17 +12,21 @@ const PROGRAMS = {
 
 /** One rule of each kind that the laboratory uses, so that a kernel without one of them is known beforehand. */
 const RULES = `table ip trial {
-  map inside { type inet_service : ipv4_addr; size 16; flags dynamic,timeout; timeout 1s; }
+  map inside { type ipv4_addr . inet_service : ipv4_addr; size 16; flags dynamic,timeout; timeout 1s; }
+  map assigned { type ipv4_addr . ipv4_addr . inet_service : inet_service; size 16; flags dynamic,timeout; timeout 1s; }
   set permitted { type ipv4_addr . inet_service; size 16; flags dynamic,timeout; timeout 1s; }
   chain in { type nat hook prerouting priority dstnat
-    iifname "wan" meta l4proto udp dnat to udp dport map @inside : udp dport ^ 0x101
+    iifname "wan" meta l4proto udp dnat to ip daddr . udp dport map @inside : udp dport ^ 0x101
   }
   chain out { type nat hook postrouting priority srcnat
+    oifname "wan" meta l4proto udp snat to 192.0.2.1 : ip saddr . ip daddr . udp sport map @assigned
+    oifname "wan" meta l4proto udp snat to jhash ip saddr . udp sport mod 2 map { 0 : 192.0.2.1, 1 : 192.0.2.2 } : udp sport ^ 0x101
     oifname "wan" meta l4proto udp masquerade random,fully-random
   }
   chain record { type filter hook postrouting priority srcnat + 10
     update @permitted { ip daddr . udp sport }
-    update @inside { udp sport : ct original ip saddr }
+    update @inside { ip saddr . udp sport : ct original ip saddr }
+    meta l4proto udp update @assigned { ct original ip saddr . ip daddr . ct original proto-src : udp sport }
     numgen random mod 100 < 1 drop
   }
 }

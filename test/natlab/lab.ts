@@ -19,7 +19,8 @@ import {
 } from './namespace.js'
 import { NATS } from './nat.js'
 import { Network } from './network.js'
-import { planNeighbour, planSide } from './plan.js'
+import { planCustomer, planNeighbour, planSide } from './plan.js'
+import { PortMapper } from './port-mapper.js'
 import type { Side, SideOptions, SideType } from './side.js'
 
 /** The machine on the internet that runs the servers, each on an address of its own. */
@@ -45,6 +46,7 @@ export class Lab {
   readonly #prefix: string
   readonly #release: () => Promise<void>
   readonly #sides = new Map<string, Side>()
+  readonly #portMappers = new Map<Side, PortMapper>()
   readonly #captures = new Set<Capture>()
   #count = 0
   #closing: Promise<void> | undefined
@@ -84,13 +86,24 @@ export class Lab {
     if (this.#count === MAX_SIDES) throw new Error(`this laboratory has its ${MAX_SIDES} sides already`)
     const network = new Network()
     const namespace = `${this.#prefix}-${name}`
-    const { sameLanAs } = options
+    const { sameLanAs, sameCarrierAs, portMapper } = options
+    const numbered = () => ({ name, namespace, type, index: this.#count++ })
     const side = sameLanAs
       ? planNeighbour(network, { name, namespace, type }, sameLanAs)
-      : planSide(network, this.core, { name, namespace, type, index: this.#count++ }, options)
+      : sameCarrierAs
+        ? planCustomer(network, numbered(), sameCarrierAs, options)
+        : planSide(network, this.core, numbered(), options)
     this.#sides.set(name, side)
     await network.build()
+    if (portMapper && !sameLanAs) this.#portMappers.set(side, await PortMapper.start(side, portMapper))
     return side
+  }
+
+  /** The port mapper of a side that was made with one. */
+  portMapper(side: Side): PortMapper {
+    const mapper = this.#portMappers.get(side)
+    if (!mapper) throw new Error(`the router of ${side.name} runs no port mapper`)
+    return mapper
   }
 
   /**
@@ -134,6 +147,7 @@ export class Lab {
 
   async #remove(): Promise<void> {
     await Promise.all([...this.#captures].map((capture) => capture.stop()))
+    await Promise.all([...this.#portMappers.values()].map((mapper) => mapper.stop()))
     await removeNamespaces(namespacesOf(this.#prefix))
     await this.#release()
   }

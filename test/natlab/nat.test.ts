@@ -15,11 +15,12 @@ const ANY = 'endpoint-independent'
 const ADDRESS = 'address-dependent'
 const PORT = 'address-and-port-dependent'
 
-const NAMED: Record<SideType, Behaviour> = {
+const NAMED: Record<Exclude<SideType, 'udp-blocked'>, Behaviour> = {
   public: { mapping: ANY, filtering: ANY, preserved: true },
   'full-cone': { mapping: ANY, filtering: ANY, preserved: false },
   'address-restricted': { mapping: ANY, filtering: ADDRESS, preserved: false },
   'port-restricted': { mapping: ANY, filtering: PORT, preserved: false },
+  'address-dependent-mapping': { mapping: ADDRESS, filtering: PORT, preserved: false },
   symmetric: { mapping: PORT, filtering: PORT, preserved: false },
   'symmetric-sequential': { mapping: PORT, filtering: PORT, preserved: false },
   'open-router': { mapping: ANY, filtering: PORT, preserved: true },
@@ -28,9 +29,11 @@ const NAMED: Record<SideType, Behaviour> = {
   double: { mapping: ANY, filtering: PORT, preserved: false },
 }
 
+let questions = 0
+
 /** The endpoint of a socket as a server sees it. */
 async function reflexive(socket: RemoteSocket, server: RemoteSocket, address: string) {
-  const text = `reflexive ${server.received.length}`
+  const text = `reflexive ${++questions}`
   await socket.send(text, { address, port: server.port })
   return (await server.receive(text, patience())).from
 }
@@ -53,15 +56,32 @@ for (const [type, expected] of Object.entries(NAMED) as [SideType, Behaviour][])
   })
 }
 
+test('udp-blocked: nothing gets out, and a router is not the reason', { skip }, async () => {
+  const { agent, side } = await fixture.place('udp-blocked')
+  const { agent: neighbour, side: beside } = await fixture.place('udp-blocked', { sameLanAs: side })
+  const [socket, other] = await Promise.all([agent.open(), neighbour.open()])
+  const server = await fixture.server.open(fixture.address(0))
+  await socket.send('out', { address: fixture.address(0), port: server.port })
+  await socket.send('beside', { address: beside.address, port: other.port })
+  await other.receive('beside', patience())
+  const echo = await side.exec('ping', ['-c', '1', '-W', '5', fixture.address(0)])
+  assert.equal(echo.status, 0, echo.stdout)
+  assert.equal(server.has('out'), false)
+  await Promise.all([server.close(), agent.stop(), neighbour.stop()])
+})
+
 /** The outside ports of one socket towards 32 ports of a server, in the order of first use. */
 async function outsidePorts(agent: SocketAgent): Promise<number[]> {
   const socket = await agent.open()
   const ports: number[] = []
+  const servers: RemoteSocket[] = []
   for (let i = 0; i < 32; i++) {
+    // none is closed before the end: a port that comes back has its mapping already
     const server = await fixture.server.open(fixture.address(0))
+    servers.push(server)
     ports.push((await reflexive(socket, server, fixture.address(0))).port)
-    await server.close()
   }
+  await Promise.all(servers.map((server) => server.close()))
   return ports
 }
 
@@ -83,6 +103,41 @@ test('symmetric-sequential: the ports of 32 mappings follow one another', { skip
     ports.map((_, i) => (ports[0] ?? 0) + i),
   )
   await agent.stop()
+})
+
+test('symmetric-sequential: the step is the one that was asked for', { skip }, async () => {
+  for (const step of [4, -2]) {
+    const { agent } = await fixture.place('symmetric-sequential', { step })
+    const ports = await outsidePorts(agent)
+    assert.deepEqual(
+      ports,
+      ports.map((_, i) => (ports[0] ?? 0) + i * step),
+    )
+    await agent.stop()
+  }
+})
+
+test('address-dependent-mapping: the ports of 16 sockets are spread, and each keeps its own', {
+  skip,
+}, async () => {
+  const { agent } = await fixture.place('address-dependent-mapping', { mappingTimeout: 2 })
+  const server = await fixture.server.open(fixture.address(0))
+  const sockets = await Promise.all(Array.from({ length: 16 }, () => agent.open()))
+  const seen = await Promise.all(sockets.map((socket) => reflexive(socket, server, fixture.address(0))))
+  const ports = seen.map(({ port }) => port)
+  assert.equal(new Set(ports).size, 16)
+  assert.ok(Math.max(...ports) - Math.min(...ports) > 10_000, `${ports}`)
+  // what goes out keeps it, on another port of the server too, for longer than it would last
+  const [socket] = sockets
+  assert.ok(socket)
+  const end = performance.now() + 3000
+  await until(async () => {
+    const next = await fixture.server.open(fixture.address(0))
+    assert.equal((await reflexive(socket, next, fixture.address(0))).port, ports[0])
+    await next.close()
+    return performance.now() > end
+  })
+  await Promise.all([server.close(), agent.stop()])
 })
 
 test('a mapping ends when only inbound traffic uses it', { skip }, async () => {

@@ -12,9 +12,11 @@
 export type Mapping =
   /** Endpoint-independent: computed from the inside port. */
   | 'computed'
+  /** Address-dependent: a random port for each destination address. */
+  | 'per-address'
   /** Address-and-port-dependent: a random port for each destination endpoint. */
   | 'random'
-  /** Address-and-port-dependent: the next free port for each destination endpoint. */
+  /** Address-and-port-dependent: the next port for each destination endpoint, `step` further than the last. */
   | 'sequential'
   /** The inside port, unless that conflicts with a conntrack entry: what a plain Linux router does. */
   | 'preserved'
@@ -28,6 +30,8 @@ export type Filtering =
   | 'address-and-port-dependent'
   /** Whom conntrack knows; anybody else reaches the router itself, which keeps an entry for that. */
   | 'open-input'
+  /** Nobody: no UDP passes in either direction. */
+  | 'nobody'
 
 export interface NatBehaviour {
   readonly mapping: Mapping
@@ -40,18 +44,28 @@ export const NATS = {
   'full-cone': { mapping: 'computed', filtering: 'endpoint-independent', bans: false },
   'address-restricted': { mapping: 'computed', filtering: 'address-dependent', bans: false },
   'port-restricted': { mapping: 'computed', filtering: 'address-and-port-dependent', bans: false },
+  'address-dependent-mapping': {
+    mapping: 'per-address',
+    filtering: 'address-and-port-dependent',
+    bans: false,
+  },
   symmetric: { mapping: 'random', filtering: 'address-and-port-dependent', bans: false },
   'symmetric-sequential': { mapping: 'sequential', filtering: 'address-and-port-dependent', bans: false },
   'open-router': { mapping: 'preserved', filtering: 'open-input', bans: false },
   blacklisting: { mapping: 'computed', filtering: 'address-and-port-dependent', bans: true },
   firewall: { mapping: 'none', filtering: 'address-and-port-dependent', bans: false },
+  'udp-blocked': { mapping: 'preserved', filtering: 'nobody', bans: false },
 } as const satisfies Record<string, NatBehaviour>
 
 export type NatType = keyof typeof NATS
 
 /** One NAT in its place. */
 export interface NatSettings {
-  readonly publicAddress: string
+  /**
+   * One address, or several: then each mapping gets any of them ("arbitrary" pooling, RFC 4787 section 4.1), chosen
+   * by the inside endpoint where the mapping is computed, in turn where it is random.
+   */
+  readonly publicAddresses: readonly string[]
   /** The bits of a port that a computed mapping turns over, 1 to 1023. */
   readonly turned: number
   /** How long a mapping lives without outbound traffic, in seconds. */
@@ -60,6 +74,10 @@ export interface NatSettings {
   readonly banTime: number
   /** Prefixes that are never banned. */
   readonly spared: readonly string[]
+  /** How far a sequential mapping is from the one before; negative when it counts down. */
+  readonly step: number
+  /** Whether a port mapper adds rules of its own: the chains that it fills are looked at first. */
+  readonly portMapper: boolean
 }
 
 /** The table that holds all rules of a NAT, and its sets that fill up with use. */
@@ -83,10 +101,13 @@ const KEYS = {
 /** As many mappings at once as there are ports; a search with thousands of probes must not fill it. */
 const SET_SIZE = 65_536
 
+/** The mark of a packet that nobody asked for, where a port mapper may still want it. */
+const UNASKED = 1
+
 /** The ruleset of a NAT whose interfaces are called `wan` and `lan`. */
 export function natRules(type: NatType, settings: NatSettings): string {
   const { mapping, filtering, bans }: NatBehaviour = NATS[type]
-  const { mappingTimeout, banTime, spared } = settings
+  const { mappingTimeout, banTime, spared, portMapper } = settings
   const flags = `size ${SET_SIZE}; flags dynamic,timeout; timeout ${mappingTimeout}s;`
   const raw: string[] = []
   const record: string[] = []
@@ -96,47 +117,73 @@ export function natRules(type: NatType, settings: NatSettings): string {
     sets.push(`set banned { type ipv4_addr; size ${SET_SIZE}; flags dynamic,timeout; timeout ${banTime}s; }`)
     raw.push('iifname "wan" ip saddr @banned drop', 'iifname "lan" ip daddr @banned drop')
   }
-  if (filtering !== 'open-input') {
-    const key = KEYS[filtering]
+  if (filtering in KEYS) {
+    const key = KEYS[filtering as keyof typeof KEYS]
     sets.push(`set permitted { type ${key.type}; ${flags} }`)
     const unasked = `iifname "wan" meta l4proto udp ${key.in} != @permitted`
     const unlessSpared = spared.length > 0 ? `ip saddr != { ${spared.join(', ')} } ` : ''
     if (bans) raw.push(`${unasked} ${unlessSpared}update @banned { ip saddr }`)
-    raw.push(`${unasked} drop`)
+    raw.push(portMapper ? `${unasked} meta mark set ${UNASKED}` : `${unasked} drop`)
     // behind the source NAT, so that the outside port is the key
     record.push(`oifname "wan" meta l4proto udp update @permitted { ${key.out} }`)
   }
 
   const inbound: string[] = []
   if (mapping === 'computed') {
-    sets.push(`map inside { type inet_service : ipv4_addr; ${flags} }`)
-    record.push('oifname "wan" meta l4proto udp update @inside { udp sport : ct original ip saddr }')
+    sets.push(`map inside { type ipv4_addr . inet_service : ipv4_addr; ${flags} }`)
+    record.push(
+      'oifname "wan" meta l4proto udp update @inside { ip saddr . udp sport : ct original ip saddr }',
+    )
     inbound.push(
-      `iifname "wan" meta l4proto udp dnat to udp dport map @inside : udp dport ^ ${settings.turned}`,
+      `iifname "wan" meta mark 0 meta l4proto udp dnat to ip daddr . udp dport map @inside : udp dport ^ ${settings.turned}`,
     )
   }
+  if (mapping === 'per-address') {
+    sets.push(`map assigned { type ipv4_addr . ipv4_addr . inet_service : inet_service; ${flags} }`)
+    const key = 'ct original ip saddr . ip daddr . ct original proto-src'
+    record.push(`oifname "wan" meta l4proto udp update @assigned { ${key} : udp sport }`)
+  }
+  const blocked =
+    filtering === 'nobody'
+      ? ['iifname "wan" meta l4proto udp drop', 'oifname "wan" meta l4proto udp drop']
+      : []
   const closed = 'iifname "wan" ct state new drop'
   const chains = [
     chain('unasked', 'filter hook prerouting priority raw', raw),
     chain('inbound', 'nat hook prerouting priority dstnat', inbound),
+    // a port mapper has been asked by now whether it knows the port
+    chain(
+      'unmapped',
+      'filter hook prerouting priority dstnat + 5',
+      portMapper ? [`meta mark ${UNASKED} ct status & dnat == 0 drop`] : [],
+    ),
     chain('outbound', 'nat hook postrouting priority srcnat', outboundRules(mapping, settings)),
     chain('record', 'filter hook postrouting priority srcnat + 10', record),
     chain('own', 'filter hook input priority filter', filtering === 'open-input' ? [] : [closed]),
-    chain('through', 'filter hook forward priority filter', [`meta l4proto != udp ${closed}`]),
+    chain('through', 'filter hook forward priority filter', [...blocked, `meta l4proto != udp ${closed}`]),
   ]
   return `table ${TABLE} {\n${sets.join('\n')}\n${chains.join('\n')}\n}\n`
 }
 
 /** How the source of outbound packets is translated. */
-function outboundRules(mapping: Mapping, { publicAddress, turned }: NatSettings): string[] {
-  const translate = `oifname "wan" meta l4proto udp snat to ${publicAddress} :`
+function outboundRules(mapping: Mapping, settings: NatSettings): string[] {
+  const { publicAddresses, turned, step } = settings
+  const several = publicAddresses.length > 1
+  if (several && mapping !== 'computed' && mapping !== 'random')
+    throw new Error(`a ${mapping} mapping of the laboratory has one public address`)
+  const pool = `mod ${publicAddresses.length} map { ${publicAddresses.map((address, i) => `${i} : ${address}`).join(', ')} }`
+  const to = (choice: string) =>
+    `oifname "wan" meta l4proto udp snat to ${several ? `${choice} ${pool}` : publicAddresses[0]}`
   switch (mapping) {
     case 'computed':
-      return [`${translate} udp sport ^ ${turned}`, MASQUERADE]
+      return [`${to('jhash ip saddr . udp sport')} : udp sport ^ ${turned}`, MASQUERADE]
     case 'sequential':
-      return [`${translate} ${nextPort()}`, MASQUERADE]
+      return [`${to('')} : ${nextPort(step)}`, MASQUERADE]
+    case 'per-address':
+      // the first one towards an address gets a random port, and `record` remembers it
+      return [`${to('')} : ip saddr . ip daddr . udp sport map @assigned`, RANDOM]
     case 'random':
-      return ['oifname "wan" masquerade random,fully-random']
+      return [several ? `${to('numgen inc')} fully-random` : RANDOM, MASQUERADE]
     case 'preserved':
       return [MASQUERADE]
     case 'none':
@@ -145,22 +192,28 @@ function outboundRules(mapping: Mapping, { publicAddress, turned }: NatSettings)
 }
 
 /** The ports of a sequential mapping: more than a search uses in its lifetime, few enough to list. */
-const SEQUENCE = { first: 30_000, count: 4096 } as const
+const SEQUENCE = { first: 30_000, last: 60_000, count: 4096 } as const
 
 /** The next port, by a table, as the counter by itself is in the byte order of the machine and not of the network. */
-function nextPort(): string {
-  const ports = Array.from({ length: SEQUENCE.count }, (_, i) => `${i} : ${SEQUENCE.first + i}`)
-  return `numgen inc mod ${SEQUENCE.count} map { ${ports.join(', ')} }`
+function nextPort(step: number): string {
+  if (!Number.isInteger(step) || step === 0) throw new Error(`a sequence cannot have a step of ${step}`)
+  const { first, last } = SEQUENCE
+  const count = Math.min(SEQUENCE.count, Math.floor((last - first) / Math.abs(step)))
+  const start = step > 0 ? first : last
+  const ports = Array.from({ length: count }, (_, i) => `${i} : ${start + i * step}`)
+  return `numgen inc mod ${count} map { ${ports.join(', ')} }`
 }
 
 const MASQUERADE = 'oifname "wan" masquerade'
+const RANDOM = `${MASQUERADE} random,fully-random`
 
 /** Rules that forget every mapping and every ban. */
 export function flushRules(type: NatType): string {
   const { mapping, filtering, bans }: NatBehaviour = NATS[type]
   return [
-    ...(filtering !== 'open-input' ? [`flush set ${TABLE} permitted`] : []),
+    ...(filtering in KEYS ? [`flush set ${TABLE} permitted`] : []),
     ...(mapping === 'computed' ? [`flush map ${TABLE} inside`] : []),
+    ...(mapping === 'per-address' ? [`flush map ${TABLE} assigned`] : []),
     ...(bans ? [`flush set ${TABLE} banned`] : []),
     '',
   ].join('\n')

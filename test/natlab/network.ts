@@ -21,6 +21,9 @@ const ROUTER: Readonly<Record<string, number>> = {
   'ipv6/icmp/ratelimit': 0,
 }
 
+/** The routing table for packets that are turned back. */
+const TURNED_BACK = 100
+
 /**
  * Namespaces, links and rules that are collected first and then built by one shell, for creating a dozen of
  * namespaces with a process for every step would take seconds.
@@ -62,6 +65,17 @@ export class Network {
   /** A route; `destination` may be `default`. */
   route(name: string, destination: string, via: string): void {
     this.#setup(name).routes.push(`route add ${destination} via ${via}`)
+  }
+
+  /** Packets from an interface to an address leave by `via`, though the address is the router's own. */
+  turnBack(name: string, device: string, address: string, via: string): void {
+    const { routes, sysctls } = this.#setup(name)
+    if (!sysctls.has('ipv4/conf/wan/accept_local')) {
+      routes.push(`rule add pref 20 lookup local`, `rule del pref 0`)
+      routes.push(`route add default via ${via} table ${TURNED_BACK}`)
+      sysctls.set('ipv4/conf/wan/accept_local', 1)
+    }
+    routes.push(`rule add pref 10 iif ${device} to ${address} ipproto udp lookup ${TURNED_BACK}`)
   }
 
   router(name: string): void {

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -200,6 +200,11 @@ export class PairingRig {
     return `${this.#lab.servers.addresses[0]}:${STUN_PORT}`
   }
 
+  /** The other address of the same server: who asks both can compare the answers. */
+  get otherStunServer(): string {
+    return `${this.#lab.servers.addresses[1]}:${STUN_PORT + 1}`
+  }
+
   get stunServer6(): string {
     return `[${this.#lab.servers.addresses6[0]}]:${STUN_PORT}`
   }
@@ -284,6 +289,12 @@ export class PairingRig {
     }
     const told = ofSession().map((event) => `+${from(event)} ${event.level} ${event.msg}`)
     return { paired, both, parts, code, story: `inviter:\n${inviter.story()}\naccepter:\n${told.join('\n')}` }
+  }
+
+  /** Removes what was remembered of paths that worked; processes that run still know it. */
+  async forget(): Promise<void> {
+    const state = join(this.directory, 'state')
+    for (const name of await readdir(state)) await rm(join(state, name, 'paths'), { force: true })
   }
 
   async close(): Promise<void> {

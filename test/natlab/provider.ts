@@ -1,4 +1,4 @@
-import { addresses } from './addresses.js'
+import { addresses, type Cable } from './addresses.js'
 import type { Machine } from './machine.js'
 import type { Network } from './network.js'
 
@@ -13,7 +13,14 @@ export class Provider {
   readonly #hops: { namespace: string; next: string; next6: string }[] = []
   readonly #ipv6: boolean
 
-  constructor(network: Network, core: Machine, namespace: string, index: number, ipv6: boolean) {
+  constructor(
+    network: Network,
+    core: Machine,
+    namespace: string,
+    index: number,
+    access: Cable,
+    ipv6: boolean,
+  ) {
     this.#network = network
     this.#ipv6 = ipv6
     let upper = { namespace: core.namespace, interface: `side${index}` }
@@ -35,8 +42,10 @@ export class Provider {
       this.#hops.push({ namespace: upper.namespace, next: cable.lower, next6: cable6.lower })
       upper = { namespace: name, interface: 'downlink' }
     }
-    const access = addresses.access(index)
     const access6 = addresses.access6(index)
+    // what a NAT turns back comes in and leaves by one interface, which is no mistake
+    network.sysctl(upper.namespace, 'ipv4/conf/all/send_redirects', 0)
+    network.sysctl(upper.namespace, `ipv4/conf/${upper.interface}/send_redirects`, 0)
     network.address(upper.namespace, upper.interface, `${access.upper}/${access.length}`)
     if (ipv6) network.address(upper.namespace, upper.interface, `${access6.upper}/${access6.length}`)
     this.routeDown(access.prefix)

@@ -17,8 +17,8 @@ const SPARE_HOST = 100
 export async function renumberNat(side: Side, which: number): Promise<string> {
   const [nat] = side.nats
   if (!nat) throw new Error(`${side.name} has no NAT`)
-  const { upper, length } = addresses.access(side.index)
-  const address = nth(addresses.access(side.index).lower, which)
+  const { upper, lower, length } = side.access
+  const address = nth(lower, which)
   await inside(
     nat,
     `old=$(ip -4 -o addr show dev wan | sed 's/.* inet \\([0-9.]*\\).*/\\1/')

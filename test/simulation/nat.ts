@@ -13,6 +13,10 @@ export interface NatBehaviour {
    * its sender is not let in for a minute.
    */
   readonly unasked?: 'drop' | 'clash' | 'blacklist'
+  /** How far each new mapping's port is from the last one's; without it ports are random. */
+  readonly step?: number
+  /** The ports that random ones are drawn from; all from 1024 without it. */
+  readonly block?: { readonly from: number; readonly to: number }
 }
 
 export const DEPENDENCES: readonly Dependence[] = ['independent', 'address', 'address and port']
@@ -42,6 +46,7 @@ export class Nat {
   readonly #byPort = new Map<number, Mapping>()
   readonly #clashes = new Map<string, number>()
   readonly #blacklist = new Map<string, number>()
+  #sequence: number | undefined
 
   constructor(address: string, behaviour: NatBehaviour, prng: Prng) {
     this.address = address
@@ -79,14 +84,29 @@ export class Nat {
     return undefined
   }
 
+  /** Somebody else in the house opens so many mappings. */
+  drift(mappings: number): void {
+    const { step = 0 } = this.#behaviour
+    for (let n = 0; n < mappings; n++) this.#advance(step)
+  }
+
+  #advance(step: number): number {
+    this.#sequence ??= this.#prng.integer(1024, 65535)
+    this.#sequence += step
+    if (this.#sequence > 65535) this.#sequence -= 64512
+    if (this.#sequence < 1024) this.#sequence += 64512
+    return this.#sequence
+  }
+
   #fresh(now: number, key: string): Mapping | undefined {
     const mapping = this.#byFlow.get(key)
     return mapping && mapping.lastOut + MAPPING_LIFETIME > now ? mapping : undefined
   }
 
   #map(key: string, inner: Endpoint): Mapping {
+    const { step, block = { from: 1024, to: 65535 } } = this.#behaviour
     let port = 0
-    do port = this.#prng.integer(1024, 65535)
+    do port = step ? this.#advance(step) : this.#prng.integer(block.from, block.to)
     while (this.#byPort.has(port))
     const mapping = {
       inner,

@@ -22,16 +22,36 @@ export interface Weather {
   readonly forgery?: number
 }
 
-/** A machine with one UDP port. */
+/** How many sockets a machine has at most; the ports of the further ones follow the one of the first. */
+const SOCKETS = 1024
+
+/** A machine with some UDP sockets. */
 export interface SimulatedHost {
   readonly name: string
-  /** The endpoint on its own network. */
+  /** The endpoint of its first socket on its own network. */
   readonly inner: Endpoint
   /** Hosts with the same number reach each other without the NAT. */
   readonly lan: number
   /** None: `inner` is public. */
   readonly nat: Nat | undefined
-  receive(data: Buffer, from: Endpoint): void
+  receive(data: Buffer, from: Endpoint, socket: number): void
+}
+
+/** A socket of a machine. */
+interface Target {
+  readonly host: SimulatedHost
+  readonly socket: number
+}
+
+/** The endpoint of a socket on its own network. */
+export function innerOf(host: SimulatedHost, socket: number): Endpoint {
+  return { address: host.inner.address, port: host.inner.port + socket }
+}
+
+function socketAt(host: SimulatedHost, endpoint: Endpoint): Target | undefined {
+  const socket = endpoint.port - host.inner.port
+  if (endpoint.address !== host.inner.address || socket < 0 || socket >= SOCKETS) return undefined
+  return { host, socket }
 }
 
 interface Task {
@@ -74,16 +94,19 @@ export class Network {
   }
 
   /** Sends a datagram, and lets happen to it on its way what may. */
-  send(host: SimulatedHost, data: Buffer, to: Endpoint, ttl: number | undefined): void {
+  send(host: SimulatedHost, data: Buffer, to: Endpoint, ttl: number | undefined, socket = 0): void {
     this.sent++
     const { loss, duplication, delay, jitter, distance, forgery = 0 } = this.#weather
     const neighbour = this.#neighbour(host, to)
     // what arrives at the NAT opens a mapping, whatever becomes of it later
-    const from = neighbour ? host.inner : this.#leave(host, to)
+    const from = neighbour ? innerOf(host, socket) : this.#leave(host, to, socket)
     if (!from || (!neighbour && ttl !== undefined && ttl <= distance)) return
     if (this.#prng.chance(forgery)) {
       const forged = { address: '192.88.66.6', port: this.#prng.integer(1024, 65535) }
-      this.at(this.now + 0.05, () => this.#arrive(forged, to)?.receive(data, forged))
+      this.at(this.now + 0.05, () => {
+        const target = this.#arrive(forged, to)
+        target?.host.receive(data, forged, target.socket)
+      })
       if (this.#prng.chance(0.5)) return
     }
     const copies = this.#prng.chance(loss) ? 0 : this.#prng.chance(duplication) ? 2 : 1
@@ -91,42 +114,51 @@ export class Network {
       const way = neighbour ? this.#prng.between(0.1, 2) : delay + this.#prng.between(0, jitter)
       this.at(this.now + way, () => {
         const target = neighbour ?? this.#arrive(from, to)
-        target?.receive(data, from)
+        target?.host.receive(data, from, target.socket)
       })
     }
   }
 
   /** Where a packet without any bad luck would arrive, and from where it would seem to come. */
-  trace(host: SimulatedHost, to: Endpoint): { host: SimulatedHost; from: Endpoint } | undefined {
+  trace(host: SimulatedHost, to: Endpoint, socket = 0): (Target & { from: Endpoint }) | undefined {
     const neighbour = this.#neighbour(host, to)
-    if (neighbour) return { host: neighbour, from: host.inner }
-    const from = this.#leave(host, to)
+    if (neighbour) return { ...neighbour, from: innerOf(host, socket) }
+    const from = this.#leave(host, to, socket)
     const target = from && this.#arrive(from, to)
-    return target && { host: target, from }
+    return target && { ...target, from }
   }
 
-  #neighbour(host: SimulatedHost, to: Endpoint): SimulatedHost | undefined {
-    return this.#hosts.find((other) => other.lan === host.lan && same(other.inner, to))
-  }
-
-  #leave(host: SimulatedHost, to: Endpoint): Endpoint | undefined {
-    if (to.address.startsWith(PRIVATE)) return undefined
-    return host.nat ? host.nat.outbound(this.now, host.inner, to) : host.inner
-  }
-
-  #arrive(from: Endpoint, to: Endpoint): SimulatedHost | undefined {
-    for (const host of this.#hosts) {
-      if (!host.nat && same(host.inner, to)) return host
-      if (host.nat?.address !== to.address) continue
-      const inner = host.nat.inbound(this.now, to.port, from)
-      return inner && this.#hosts.find((other) => other.nat === host.nat && same(other.inner, inner))
+  #neighbour(host: SimulatedHost, to: Endpoint): Target | undefined {
+    for (const other of this.#hosts) {
+      const found = other.lan === host.lan ? socketAt(other, to) : undefined
+      if (found) return found
     }
     return undefined
   }
-}
 
-function same(a: Endpoint, b: Endpoint): boolean {
-  return a.port === b.port && a.address === b.address
+  #leave(host: SimulatedHost, to: Endpoint, socket: number): Endpoint | undefined {
+    if (to.address.startsWith(PRIVATE)) return undefined
+    const inner = innerOf(host, socket)
+    return host.nat ? host.nat.outbound(this.now, inner, to) : inner
+  }
+
+  #arrive(from: Endpoint, to: Endpoint): Target | undefined {
+    for (const host of this.#hosts) {
+      if (!host.nat) {
+        const found = socketAt(host, to)
+        if (found) return found
+      } else if (host.nat.address === to.address) {
+        const inner = host.nat.inbound(this.now, to.port, from)
+        if (!inner) return undefined
+        for (const other of this.#hosts) {
+          const found = other.nat === host.nat ? socketAt(other, inner) : undefined
+          if (found) return found
+        }
+        return undefined
+      }
+    }
+    return undefined
+  }
 }
 
 function before(a: Task, b: Task): boolean {

@@ -47,3 +47,37 @@ export function hurried(series: number, n: number): Scenario {
     timeout: prng.between(150, 2_500),
   }
 }
+
+const PORT: NatBehaviour = { mapping: 'independent', filtering: 'address and port' }
+const RANDOM: NatBehaviour = { mapping: 'address and port', filtering: 'address and port' }
+
+/** What cannot connect without guessing a port, and can with it. */
+export const GUESSES: Readonly<Record<string, Pick<Scenario, 'inviter' | 'accepter'>>> = {
+  'port-restricted invites random symmetric': { inviter: PORT, accepter: RANDOM },
+  'random symmetric invites port-restricted': { inviter: RANDOM, accepter: PORT },
+  'port-restricted invites sequential': { inviter: PORT, accepter: { ...RANDOM, step: 1 } },
+  'sequential invites port-restricted': { inviter: { ...RANDOM, step: 2 }, accepter: PORT },
+  'sequential invites sequential': { inviter: { ...RANDOM, step: 1 }, accepter: { ...RANDOM, step: -1 } },
+}
+
+/** The `n`th of a series in which ports have to be guessed: a home connection, up to 2% loss. */
+export function guess(series: number, n: number, pair: Pick<Scenario, 'inviter' | 'accepter'>): Scenario {
+  const prng = new Prng(series * 3_000_017 + n)
+  return {
+    seed: prng.next(),
+    ...pair,
+    hints: true,
+    drift: prng.integer(0, 100),
+    weather: {
+      loss: prng.between(0, 0.02),
+      duplication: 0.01,
+      delay: prng.between(5, 60),
+      jitter: prng.between(0, 20),
+      distance: prng.integer(8, 20),
+    },
+    lag: prng.between(50, 800),
+    hops: 7,
+    patience: 1_600,
+    timeout: 50_000,
+  }
+}

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { PlexusError } from '../../src/errors/index.js'
 import { createIdentity, type Host, type IdentityName, Repository } from '../../src/identity/index.js'
 import { decodeMessage, encodeMessage, type Message } from '../../src/pairing/message.js'
+import { NO_HINT } from '../../src/punch/index.js'
 import { envelop } from '../../src/sealing/envelope.js'
 import { ephemeral, seal, unseal } from '../../src/sealing/index.js'
 import { signContent } from '../../src/sealing/signed.js'
@@ -132,13 +133,18 @@ export function messages(): Message[] {
   const offer = {
     key: ephemeral().publicKey,
     candidates,
-    mapping: 'endpoint-independent',
+    nat: {
+      ...NO_HINT,
+      mapping: 'address-dependent',
+      allocation: { kind: 'sequential', step: 2 },
+      ports: [40_000, 40_002],
+    },
     can: ['relay'],
   } as const
   return [
     { ...header, kind: 'invite', reply: Buffer.alloc(32, 7), offer },
     { ...header, kind: 'answer', offer },
-    { ...header, kind: 'update', mapping: 'address-dependent', candidates },
+    { ...header, kind: 'update', nat: NO_HINT, candidates },
     { ...header, kind: 'refusal', code: 'BUSY', sentence: 'A pairing of this identity is running.' },
     { ...header, kind: 'abort', code: 'PUNCH_TIMEOUT', sentence: 'No path in 8 s.' },
   ]

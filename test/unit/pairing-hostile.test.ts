@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { parseIdentity } from '../../src/identity/index.js'
 import { decodeMessage, encodeMessage, type Invite } from '../../src/pairing/message.js'
+import { NO_HINT } from '../../src/punch/index.js'
 import { seal, unseal } from '../../src/sealing/index.js'
 import type { Posted } from '../support/memory-rendezvous.js'
 import { type RunningAccepter, World } from '../support/world.js'
@@ -183,7 +184,7 @@ describe('an accepter', () => {
       time,
       expires: time + 60_000,
       reply: systemRandom(32),
-      offer: { key: systemRandom(32), candidates: [], mapping: 'unknown', can: [] },
+      offer: { key: systemRandom(32), candidates: [], nat: NO_HINT, can: [] },
       ...changes,
     }
   }

@@ -5,6 +5,7 @@ import { parseIdentity } from '../../src/identity/index.js'
 import { MAX_INVITES } from '../../src/pairing/accepter.js'
 import { encodeMessage } from '../../src/pairing/message.js'
 import { Rate } from '../../src/pairing/rate.js'
+import { NO_HINT } from '../../src/punch/index.js'
 import { seal } from '../../src/sealing/index.js'
 import { World } from '../support/world.js'
 
@@ -45,7 +46,7 @@ test('an identity that invites without end is refused, which the log tells, and 
         time,
         expires: time + 60_000,
         reply: systemRandom(32),
-        offer: { key: systemRandom(32), candidates: [], mapping: 'unknown', can: [] },
+        offer: { key: systemRandom(32), candidates: [], nat: NO_HINT, can: [] },
       })
       world.place.put(mailbox, await seal(invite, alice.host, bob.host.certificate))
     }

@@ -3,9 +3,9 @@ import { test } from 'node:test'
 import { PlexusError } from '../../src/errors/index.js'
 import { ownAddresses, parseEndpoint } from '../../src/net/index.js'
 import { peerFailure } from '../../src/pairing/farewell.js'
-import { decodeMessage, encodeMessage, type MappingHint, type Message } from '../../src/pairing/message.js'
-import { type Prospects, verdict } from '../../src/pairing/verdict.js'
-import type { Candidate } from '../../src/punch/index.js'
+import { decodeMessage, encodeMessage, type Message } from '../../src/pairing/message.js'
+import { isCertain, verdict } from '../../src/pairing/verdict.js'
+import { type Candidate, type NatHint, NO_HINT, type Prospect } from '../../src/punch/index.js'
 import { World } from '../support/world.js'
 
 const candidate = (text: string): Candidate => {
@@ -13,43 +13,75 @@ const candidate = (text: string): Candidate => {
   return { kind, endpoint: parseEndpoint(where) }
 }
 
-const side = (mapping: MappingHint, ...candidates: string[]): Prospects => ({
-  mapping,
+const side = (nat: Partial<NatHint>, ...candidates: string[]): Prospect => ({
+  nat: { ...NO_HINT, ...nat },
   candidates: candidates.map(candidate),
+  seek: true,
+  sockets: 512,
 })
 
 const LAN = 'host 192.168.1.2:4000'
 const OUTSIDE = 'reflexive 203.0.113.5:4000'
-const symmetric = side('address-dependent', LAN, OUTSIDE)
+const SYMMETRIC = { mapping: 'address-dependent' } as const
+const RANDOM = { ...SYMMETRIC, allocation: { kind: 'random' }, ports: [40_000, 2000, 30_000, 7000] } as const
+const SEQUENTIAL = {
+  ...SYMMETRIC,
+  allocation: { kind: 'sequential', step: 1 },
+  ports: [4000, 4001, 4002, 4003],
+} as const
+const symmetric = side(SYMMETRIC, LAN, OUTSIDE)
+const random = side(RANDOM, LAN, OUTSIDE)
+const elsewhere = side(RANDOM, LAN, 'reflexive 203.0.113.77:4000')
+const sequential = side(SEQUENTIAL, LAN, OUTSIDE)
+const cone = side({ mapping: 'endpoint-independent' }, LAN, OUTSIDE)
+const unknown = side({}, LAN, OUTSIDE)
+const fixed = { ...random, sockets: 0 }
+const forbidden = { ...cone, seek: false, sockets: 0 }
 
 /** Which of them is a path that cannot exist. */
-const TABLE: readonly (readonly [string, Prospects, Prospects, RegExp | undefined])[] = [
-  ['two symmetric NATs', symmetric, symmetric, /symmetric NAT on both sides/],
-  ['a symmetric NAT and another', symmetric, side('endpoint-independent', LAN, OUTSIDE), undefined],
-  ['a symmetric NAT and an unknown one', symmetric, side('unknown', LAN, OUTSIDE), undefined],
-  ['two unknown NATs', side('unknown', LAN), side('unknown', LAN), undefined],
-  ['a port mapping', symmetric, side('address-dependent', LAN, 'mapped 203.0.113.9:4000'), undefined],
-  ['a relay', side('address-dependent', LAN, 'relayed 203.0.113.9:4000'), symmetric, undefined],
-  ['a public address', symmetric, side('address-dependent', 'host 203.0.113.9:4000'), undefined],
+const TABLE: readonly (readonly [string, Prospect, Prospect, RegExp | undefined])[] = [
+  ['two symmetric NATs', symmetric, symmetric, /symmetric NAT on both sides\./],
+  ['random ports on both sides', random, elsewhere, /symmetric NAT with random ports on both sides\./],
+  ['random ports here', random, sequential, /symmetric NAT on both sides, with random ports on this one\./],
+  ['random ports there', symmetric, random, /symmetric NAT on both sides, with random ports at the peer\./],
+  ['sequences on both sides', sequential, sequential, /both sides, and their ports could not be foretold\./],
+  ['a symmetric NAT and another', symmetric, cone, undefined],
+  ['a symmetric NAT and an unknown one', symmetric, unknown, undefined],
+  ['two unknown NATs', unknown, unknown, undefined],
+  ['a port mapping', symmetric, side(SYMMETRIC, LAN, 'mapped 203.0.113.9:4000'), undefined],
+  [
+    'a port mapping behind another NAT',
+    symmetric,
+    side(SYMMETRIC, 'mapped 100.64.0.9:4000'),
+    /symmetric NAT/,
+  ],
+  [
+    'a NAT that lets everybody in',
+    symmetric,
+    side({ ...RANDOM, filtering: 'endpoint-independent' }),
+    undefined,
+  ],
+  ['a relay', side(SYMMETRIC, LAN, 'relayed 203.0.113.9:4000'), symmetric, undefined],
+  ['a public address', symmetric, side(SYMMETRIC, 'host 203.0.113.9:4000'), undefined],
   [
     'IPv6 on both sides',
-    side('address-dependent', LAN, 'host [2001:db8::1]:4000'),
-    side('address-dependent', LAN, 'host [2001:db8::2]:4000'),
+    side(SYMMETRIC, LAN, 'host [2001:db8::1]:4000'),
+    side(SYMMETRIC, LAN, 'host [2001:db8::2]:4000'),
     undefined,
   ],
   [
     'IPv6 on one side',
-    side('address-dependent', LAN, 'host [2001:db8::1]:4000'),
+    side(SYMMETRIC, LAN, 'host [2001:db8::1]:4000'),
     symmetric,
     /symmetric NAT on both sides/,
   ],
   [
     'no family in common',
-    side('unknown', LAN),
-    side('unknown', 'host [2001:db8::1]:4000'),
+    side({}, LAN),
+    side({}, 'host [2001:db8::1]:4000'),
     /this side has IPv4 alone, the peer IPv6 alone/,
   ],
-  ['a peer without candidates', side('unknown', LAN), side('unknown'), undefined],
+  ['a peer without candidates', side({}, LAN), side({}), undefined],
 ]
 
 for (const [what, own, peer, expected] of TABLE) {
@@ -64,6 +96,29 @@ for (const [what, own, peer, expected] of TABLE) {
   })
 }
 
+test('a search that the flags do not allow is named as the cause, on whichever side they stand', () => {
+  const cases: [Prospect, Prospect, RegExp][] = [
+    [fixed, cone, /symmetric NAT on this side, and this side has a fixed port/],
+    [cone, fixed, /symmetric NAT at the peer, and the peer has a fixed port/],
+    [random, forbidden, /symmetric NAT on this side, and the peer searches for no path/],
+    [forbidden, random, /symmetric NAT at the peer, and this side searches for no path/],
+  ]
+  for (const [own, peer, words] of cases) {
+    const error = verdict(own, peer)
+    assert.equal(error?.code, 'PUNCH_TIMEOUT')
+    assert.match(error?.message ?? '', words)
+  }
+})
+
+test('only what both sides have shown is certain before time is up', () => {
+  assert.ok(isCertain(random, elsewhere))
+  assert.ok(isCertain(random, side(SEQUENTIAL, LAN, 'reflexive 203.0.113.77:4000')))
+  // one address outside: one NAT, and what its inside makes possible
+  for (const other of [random, symmetric, sequential, cone, unknown]) assert.ok(!isCertain(random, other))
+  assert.ok(!isCertain(sequential, side(SEQUENTIAL, LAN, 'reflexive 203.0.113.77:4000')))
+  assert.ok(!isCertain(elsewhere, side(RANDOM, LAN, 'mapped 203.0.113.9:4000')))
+})
+
 const header = {
   from: { owner: 'alice@px.test', pin: 'laptop' },
   to: { owner: 'bob@px.test', pin: 'server' },
@@ -76,7 +131,8 @@ const header = {
 test('what a side gives up for and finds out late comes through whole', () => {
   const messages: Message[] = [
     { ...header, kind: 'abort', code: 'NO_PATH', sentence: 'No path.' },
-    { ...header, kind: 'update', candidates: [], mapping: 'address-dependent' },
+    { ...header, kind: 'update', candidates: [], nat: { ...NO_HINT, ...SEQUENTIAL } },
+    { ...header, kind: 'update', candidates: [], nat: { ...NO_HINT, ...RANDOM, pooling: 'arbitrary' } },
     { ...header, kind: 'refusal', code: 'COMMAND_MISSING', sentence: 'It is gone.' },
   ]
   for (const message of messages) assert.deepEqual(decodeMessage(encodeMessage(message)), message)
@@ -98,7 +154,7 @@ test('an abort with a code that is none, and a purpose that is not known, are dr
       kind: 'invite',
       purpose: 'ping',
       reply: Buffer.alloc(32),
-      offer: { key: Buffer.alloc(32), candidates: [], mapping: 'unknown', can: [] },
+      offer: { key: Buffer.alloc(32), candidates: [], nat: NO_HINT, can: [] },
     }).toString(),
   ) as object
   for (const purpose of ['', 'dance', 7, null]) {

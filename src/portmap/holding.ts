@@ -1,0 +1,197 @@
+import { asPlexusError } from '../errors/index.js'
+import {
+  type Clock,
+  deadline,
+  type Endpoint,
+  formatEndpoint,
+  type Logger,
+  sameEndpoint,
+  sleep,
+} from '../net/index.js'
+import type { Lease, Mapper } from './protocol.js'
+
+/**
+ * How long a mapping is asked for, in seconds: RFC 6886 recommends two hours, but one that was left behind by a program
+ * that was killed should not stand open for long.
+ */
+export const LIFETIME = 600
+
+/** A renewal that failed is tried again after an eighth of the lifetime, but no sooner than this, in ms. */
+const RETRY_MIN = 10_000
+
+/** A mapping that was lost is asked for anew so often, in ms. */
+const ANEW = 60_000
+
+/** How long it may take to give a mapping back, in ms: someone waits for the program to end. */
+const RELEASING = 1000
+
+/** Who has granted a mapping, and what. */
+export interface Granted {
+  readonly mapper: Mapper
+  readonly lease: Lease
+}
+
+/**
+ * - `asking`: nobody has granted it yet, or not any more
+ * - `held`: it stands, and is renewed
+ * - `none`: no router of this network maps ports
+ * - `over`: it was given back, or left to its lifetime
+ */
+type State = { is: 'asking' } | { is: 'held'; granted: Granted } | { is: 'none' } | { is: 'over' }
+
+/** The mapping of one port, from the first request until it is given back. */
+export class Holding {
+  readonly port: number
+  /** Resolves when a router has granted it, or none will. Never rejects. */
+  readonly asked: Promise<void>
+  /** How many want it. */
+  holders = 1
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #acquire: (signal: AbortSignal) => Promise<Granted>
+  readonly #over = new AbortController()
+  readonly #listeners = new Set<(external: Endpoint) => void>()
+  readonly #running: Promise<void>
+  #state: State = { is: 'asking' }
+  #releasing: Promise<void> | undefined
+
+  /** @param acquire asks the routers; it rejects if none grants it, or with the signal's reason */
+  constructor(
+    port: number,
+    acquire: (signal: AbortSignal) => Promise<Granted>,
+    { clock, log }: { readonly clock: Clock; readonly log: Logger },
+  ) {
+    this.port = port
+    this.#clock = clock
+    this.#log = log
+    this.#acquire = acquire
+    let asked = () => {}
+    this.asked = new Promise((resolve) => {
+      asked = resolve
+    })
+    this.#running = this.#run(asked).finally(asked)
+  }
+
+  /** Where the router takes packets for the port, as far as it is known now. */
+  get external(): Endpoint | undefined {
+    return this.#state.is === 'held' ? this.#state.granted.lease.external : undefined
+  }
+
+  /** Calls back for the external endpoint, at once if there is one, and for every other one, until the returned function is called. */
+  onExternal(listener: (external: Endpoint) => void): () => void {
+    this.#listeners.add(listener)
+    if (this.external) listener(this.external)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Gives the mapping back, once. Resolves when the router has heard of it, or does not answer. Never rejects. */
+  release(): Promise<void> {
+    this.#releasing ??= this.#release()
+    return this.#releasing
+  }
+
+  /** Renews it no more: it ends with its lifetime. */
+  async abandon(): Promise<void> {
+    const granted = this.#state.is === 'held' ? this.#state.granted : undefined
+    this.#state = { is: 'over' }
+    this.#over.abort()
+    if (granted) {
+      const { external, lifetime } = granted.lease
+      this.#log.info(
+        {},
+        `the port mapping ${formatEndpoint(external)} is left to end by itself within ${lifetime} s`,
+      )
+    }
+    this.#releasing ??= this.#running
+    await this.#releasing
+  }
+
+  async #release(): Promise<void> {
+    const granted = this.#state.is === 'held' ? this.#state.granted : undefined
+    this.#state = { is: 'over' }
+    this.#over.abort()
+    await this.#running
+    if (granted) await this.#giveBack(granted)
+  }
+
+  async #giveBack({ mapper, lease }: Granted): Promise<void> {
+    const limit = deadline(this.#clock, RELEASING)
+    const where = formatEndpoint(lease.external)
+    try {
+      await mapper.unmap(this.port, lease.external.port, limit.signal)
+      this.#log.info({}, `port mapping ${where} given back`)
+    } catch (thrown) {
+      const { code, message } = asPlexusError(thrown)
+      this.#log.warn(
+        { code },
+        `the port mapping ${where} ends by itself within ${lease.lifetime} s: ${message}`,
+      )
+    } finally {
+      limit.dispose()
+    }
+  }
+
+  async #run(asked: () => void): Promise<void> {
+    const { signal } = this.#over
+    for (let wait = 0; ; wait = ANEW) {
+      try {
+        if (wait > 0) await sleep(this.#clock, wait, signal)
+        const granted = await this.#acquire(signal)
+        if (signal.aborted) return await this.#giveBack(granted)
+        this.#hold(granted)
+        asked()
+        await this.#renew(granted)
+        this.#state = { is: 'asking' }
+      } catch (thrown) {
+        if (signal.aborted) return
+        this.#log.debug({}, asPlexusError(thrown).message)
+        // what never stood is not worth asking for again and again
+        if (wait === 0) {
+          this.#state = { is: 'none' }
+          return
+        }
+      }
+    }
+  }
+
+  /** Renews until the mapping has ended all the same. @throws the signal's reason */
+  async #renew(first: Granted): Promise<void> {
+    const { signal } = this.#over
+    let granted = first
+    let since = this.#clock.now()
+    let wait = (granted.lease.lifetime * 1000) / 2
+    for (;;) {
+      await sleep(this.#clock, wait, signal)
+      const { mapper, lease } = granted
+      try {
+        const renewed = await mapper.map(this.port, lease.external.port, LIFETIME, signal)
+        granted = { mapper, lease: renewed }
+        since = this.#clock.now()
+        wait = (renewed.lifetime * 1000) / 2
+        // it may have been given up while the router answered
+        if (signal.aborted) return
+        this.#hold(granted)
+      } catch (thrown) {
+        signal.throwIfAborted()
+        const { code, message } = asPlexusError(thrown)
+        const left = since + lease.lifetime * 1000 - this.#clock.now()
+        this.#log.debug({ code }, `the port mapping could not be renewed: ${message}`)
+        if (left <= 0) {
+          this.#log.warn({ code }, `the port mapping ${formatEndpoint(lease.external)} has ended: ${message}`)
+          return
+        }
+        wait = Math.min(Math.max((lease.lifetime * 1000) / 8, RETRY_MIN), left)
+      }
+    }
+  }
+
+  #hold(granted: Granted): void {
+    const before = this.external
+    const { external, lifetime } = granted.lease
+    this.#state = { is: 'held', granted }
+    if (before && sameEndpoint(before, external)) return
+    const where = formatEndpoint(external)
+    this.#log.info({}, `port mapping ${where} by ${granted.mapper.protocol}, held in steps of ${lifetime} s`)
+    for (const listener of this.#listeners) listener(external)
+  }
+}
