@@ -88,7 +88,7 @@ export async function handOver(
     return child
   } catch (thrown) {
     release()
-    void passage.portMapping?.release()
+    await discard(passage)
     throw thrown
   }
 }
