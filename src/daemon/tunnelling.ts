@@ -1,7 +1,7 @@
 import { PlexusError } from '../errors/index.js'
 import type { Exit, Running } from '../exec/index.js'
 import { formatIdentity } from '../identity/index.js'
-import { type Passage, shortSession } from '../pairing/index.js'
+import { discard, type Passage, shortSession } from '../pairing/index.js'
 import { openTunnel } from '../wormhole/index.js'
 import type { Carrier, DaemonSettings } from './settings.js'
 
@@ -37,9 +37,8 @@ export function runTunnel(
   const exited = carrier.carry(formatIdentity(peer), tunnel, log).then(async ({ kind }): Promise<Exit> => {
     signal?.removeEventListener('abort', onabort)
     await tunnel.close()
-    await port.close()
+    await discard(passage)
     release()
-    void passage.portMapping?.release()
     return { code: kind === 'closed' || kind === 'peer-closed' ? 0 : 1, signal: null }
   })
   const stop = async () => {
