@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { parseEndpoint } from '../../src/net/index.js'
 import { mediumOf, parseAddresses6 } from '../../src/net/interfaces.js'
 import { isOffered, OFFER_KINDS, type OfferKind } from '../../src/pairing/offered.js'
+import { CandidateStory } from '../../src/pairing/story.js'
 import { parseDescription } from '../../src/portmap/description.js'
 import { parseNetstat, parseRoutes } from '../../src/portmap/gateway.js'
 import { parseLocation } from '../../src/portmap/ssdp.js'
@@ -73,6 +74,15 @@ test('towards a port mapping nothing is TTL-limited: it lets everybody in', () =
   wire.run(500)
   const there = wire.by('accepter').filter(({ to }) => to.address === mapped.address)
   assert.ok(there.length > 0 && there.every(({ ttl }) => ttl === undefined))
+})
+
+test('an endpoint that echoes the challenge at once was heard, so that a search which hit it was not in vain', () => {
+  const story = new CandidateStory()
+  const hit = candidate('reflexive 203.0.113.1:1')
+  story.note({ name: 'checked', candidate: hit }, 0)
+  assert.equal(story.heard, false)
+  story.note({ name: 'proven', candidate: hit, rtt: 20 }, 20)
+  assert.equal(story.heard, true)
 })
 
 const OFFERED: readonly (readonly [string, string, readonly OfferKind[]])[] = [
