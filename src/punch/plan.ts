@@ -160,16 +160,17 @@ const to = ({ candidates }: Prospect) => stableEndpoint(candidates)
 const target = (peer: Prospect) => to(peer) ?? { address: '0.0.0.0', port: 0 }
 
 /**
- * Where the direct attempt is likely to do, it goes first; elsewhere the search is what there is. A side whose mapping is
+ * Where the direct attempt, or a prediction, is likely to do, it goes first; elsewhere the search is what there is. A side whose mapping is
  * not known yet may turn out to be symmetric too, in a moment: then a search would only use up what is to be foretold.
  */
 function searchAfter(situation: Situation): { spread: number; seek: number } {
   const { own, peer, worked } = situation
   const { spread, seek } = SEARCH_AFTER
-  const cone = symmetric(own) ? peer : own
+  const [cone, other] = symmetric(own) ? [peer, own] : [own, peer]
   const { filtering } = cone.nat
   const welcome = isOpen(cone) || filtering === 'address-dependent' || cone.nat.mapping === 'unknown'
-  const directFirst = welcome ? worked !== 'search' : worked === 'direct' && filtering === 'unknown'
+  const directFirst =
+    welcome || sequential(other) ? worked !== 'search' : worked === 'direct' && filtering === 'unknown'
   return directFirst ? SEARCH_AFTER : { spread: 0, seek: seek - spread }
 }
 
