@@ -10,9 +10,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../src/cli/clock.js'
 import { sleep } from '../src/net/index.js'
-import { Lab, labUnavailable } from '../test/natlab/index.js'
+import { Lab } from '../test/natlab/index.js'
 import { PairingRig, type Process } from '../test/natlab/pairing-rig.js'
 import { crowd } from './crowd.js'
+import { needLaboratory } from './laboratory.js'
 
 const BOB = 'bob@px.test/server'
 const ALICE = 'alice@px.test/laptop'
@@ -46,11 +47,7 @@ async function resident({ child }: Process): Promise<number> {
 }
 
 const seconds = Number(process.argv[2] ?? '60')
-const reason = labUnavailable()
-if (reason !== undefined) {
-  process.stderr.write(`no laboratory: ${reason}\n`)
-  process.exit(1)
-}
+needLaboratory()
 
 const lab = await Lab.open()
 const rig = await PairingRig.open(lab, [ALICE, BOB])

@@ -6,20 +6,17 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Lab, labUnavailable } from '../test/natlab/index.js'
+import { Lab } from '../test/natlab/index.js'
 import { commandsLeft, filesBelow, Killing, type Slaughter } from '../test/natlab/killing.js'
 import { PairingRig } from '../test/natlab/pairing-rig.js'
+import { needLaboratory } from './laboratory.js'
 import { median } from './median.js'
 
 const ALICE = 'alice@px.test/laptop'
 const BOB = 'bob@px.test/server'
 
 const times = Number(process.argv[2] ?? '100')
-const reason = labUnavailable()
-if (reason !== undefined) {
-  process.stderr.write(`no laboratory: ${reason}\n`)
-  process.exit(1)
-}
+needLaboratory()
 
 const lab = await Lab.open()
 const rig = await PairingRig.open(lab, [ALICE, BOB])

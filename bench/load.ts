@@ -7,9 +7,10 @@
  * cannot start a hundred at once. Needs root and nftables.
  */
 import { systemClock } from '../src/cli/clock.js'
-import { Lab, labUnavailable, type Side } from '../test/natlab/index.js'
+import { Lab, type Side } from '../test/natlab/index.js'
 import { PairingRig } from '../test/natlab/pairing-rig.js'
 import { throng, throngNames } from '../test/natlab/throng.js'
+import { needLaboratory } from './laboratory.js'
 import { median } from './median.js'
 
 const BOB = 'bob@px.test/server'
@@ -18,11 +19,7 @@ const SIDES = 5
 const LIMIT = 16
 
 const count = Number(process.argv[2] ?? '100')
-const reason = labUnavailable()
-if (reason !== undefined) {
-  process.stderr.write(`no laboratory: ${reason}\n`)
-  process.exit(1)
-}
+needLaboratory()
 
 const lab = await Lab.open()
 const names = throngNames(Math.max(count, LIMIT))

@@ -5,8 +5,9 @@
  *
  * runs only pairs whose name contains one of the words. Needs root and nftables.
  */
-import { Lab, labUnavailable, SERVER_PREFIX, type Side, type SideType } from '../test/natlab/index.js'
+import { Lab, SERVER_PREFIX, type Side, type SideType } from '../test/natlab/index.js'
 import { type Outcome, PairingRig } from '../test/natlab/pairing-rig.js'
+import { needLaboratory } from './laboratory.js'
 import { median } from './median.js'
 
 const ALICE = 'alice@px.test/laptop'
@@ -48,11 +49,7 @@ function parts(outcomes: readonly Outcome[]): string {
     .join(', ')
 }
 
-const reason = labUnavailable()
-if (reason !== undefined) {
-  process.stderr.write(`no laboratory: ${reason}\n`)
-  process.exit(1)
-}
+needLaboratory()
 
 let failed = 0
 for (const pair of PAIRS) {

@@ -6,9 +6,10 @@
  *
  * runs only the upheavals whose name contains one of the words. Needs root and nftables.
  */
-import { Lab, labUnavailable } from '../test/natlab/index.js'
+import { Lab } from '../test/natlab/index.js'
 import { PairingRig } from '../test/natlab/pairing-rig.js'
 import { UPHEAVALS } from '../test/natlab/upheavals.js'
+import { needLaboratory } from './laboratory.js'
 
 const ALICE = 'alice@px.test/laptop'
 const BOB = 'bob@px.test/server'
@@ -16,11 +17,7 @@ const BOB = 'bob@px.test/server'
 const BOUND = 10_000
 
 const [count = '3', ...words] = process.argv.slice(2)
-const reason = labUnavailable()
-if (reason !== undefined) {
-  process.stderr.write(`no laboratory: ${reason}\n`)
-  process.exit(1)
-}
+needLaboratory()
 
 const lab = await Lab.open()
 const rig = await PairingRig.open(lab, [ALICE, BOB])

@@ -211,7 +211,11 @@ class DirectoryRendezvous implements Rendezvous {
       `.${'0'.repeat(32)}-${'0'.repeat(13)}-${'0'.repeat(16)}.${this.#context.random(6).toString('hex')}.tmp`,
     )
     try {
-      await mkdir(this.#path, { recursive: true, mode: 0o700 })
+      const made = await mkdir(this.#path, { recursive: true, mode: 0o700 })
+      if (made !== undefined) {
+        const what = `made the directory ${this.#path}, which was not there: if it is a share, it may not be mounted`
+        this.#context.log.warn({}, what)
+      }
       await (await openFile(probe, 'wx', 0o600)).close()
       await rm(probe)
       await this.#sweep()

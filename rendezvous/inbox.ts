@@ -2,19 +2,19 @@
 const CAPACITY = 512
 
 /** What has arrived in a mailbox and was not taken yet. */
-export class Inbox {
-  readonly #messages: Uint8Array[] = []
+export class Inbox<Message = Uint8Array> {
+  readonly #messages: Message[] = []
   #wake: (() => void) | undefined
 
   /** Puts a message in. */
-  push(message: Uint8Array): void {
+  push(message: Message): void {
     if (this.#messages.length >= CAPACITY) this.#messages.shift()
     this.#messages.push(message)
     this.#wake?.()
   }
 
   /** The messages as they come, each once, until the signal aborts. For one reader. */
-  async *take(signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+  async *take(signal: AbortSignal): AsyncGenerator<Message, void, void> {
     const onabort = () => this.#wake?.()
     signal.addEventListener('abort', onabort, { once: true })
     try {

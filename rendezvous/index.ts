@@ -5,11 +5,21 @@ import { asPlexusError, PlexusError } from '../src/errors/index.js'
 import type { OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
 import { SeveralRendezvous } from './several.js'
 
-export type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
+export type {
+  Envelope,
+  Letter,
+  LetterHead,
+  Letters,
+  Mailbox,
+  OpenRendezvous,
+  Rendezvous,
+  RendezvousContext,
+} from './interface.js'
 
 /** The rendezvous that come along, by the scheme of their URL; each is loaded when it is first asked for. */
 const SCHEMES: Readonly<Record<string, () => Promise<{ open: OpenRendezvous }>>> = {
   'dht:': () => import('./dht/index.js'),
+  'email:': () => import('./email/index.js'),
   'dir:': () => import('./dir.js'),
   'exec:': () => import('./exec/index.js'),
 }
@@ -27,7 +37,7 @@ export interface OpenOptions {
 /**
  * Opens what `--rendezvous` names; several run side by side as one. Each text is one of
  *
- * - a URL with a scheme that comes along: `dht:`, `dht:host:port`, `dir:/path`, `exec:command`;
+ * - a URL with a scheme that comes along: `dht:`, `dht:host:port`, `email:`, `dir:/path`, `exec:command`;
  * - the file of a module: `./path`, `../path` or `/path`, relative to `cwd`, with `?options` if it takes any; the
  *   module gets the `file:` URL with them;
  * - the name of an installed package, `name`, `name?options` or `name:rest`; the module gets `package:name?options`,

@@ -51,6 +51,48 @@ export interface RendezvousContext {
   readonly environment?: Readonly<Record<string, string | undefined>>
 }
 
+/** The outside of a mail that another program wrote. */
+export interface LetterHead {
+  /** Its lines From, To and Subject as they stand, the octets read as UTF-8. Anybody may write anything there. */
+  readonly header: string
+  /** When the mail server took it, by the server's clock: ms since 1970-01-01 UTC. */
+  readonly arrived: number
+}
+
+export interface Letter extends LetterHead {
+  /** What follows the header, as it stands. */
+  readonly body: Uint8Array
+  /** True if it lay there already when `receive` looked for the first time. */
+  readonly lay: boolean
+}
+
+/**
+ * Mails as they stand, for peers that know no other rendezvous than email and nothing of mailboxes such as those above:
+ * what a mail is and whom it is for says its header.
+ */
+export interface Letters {
+  /**
+   * Hands in a whole mail, without a change.
+   * @param letter `from` and `to`: the addresses for the mail server
+   * @throws what the `post` of the rendezvous throws
+   */
+  post(
+    letter: { readonly from: string; readonly to: string; readonly text: string },
+    options: { signal: AbortSignal },
+  ): Promise<void>
+  /**
+   * The mails that are wanted, as they come, those of the last hours first; each is removed when it was fetched. No
+   * other mail is opened, marked or moved. Ends only when the signal aborts, by ending. May give a mail twice.
+   * @param options `urgent`: somebody waits for an answer, rather than for anybody at any time
+   */
+  receive(
+    wanted: (head: LetterHead) => Promise<boolean>,
+    options: { signal: AbortSignal; urgent?: boolean },
+  ): AsyncIterable<Letter>
+  /** Resolves once all that lay there was looked at by everybody who receives. @throws why that cannot be */
+  ready(options: { signal: AbortSignal }): Promise<void>
+}
+
 export interface Rendezvous {
   /** The URL as the user gave it, without secrets, for the log. */
   readonly name: string
@@ -78,6 +120,8 @@ export interface Rendezvous {
   receive(mailbox: Mailbox, options: { signal: AbortSignal }): AsyncIterable<Uint8Array>
   /** Resolves once messages can arrive at what `receive` was called for: when an accepter is reachable. Optional. */
   ready?(options: { signal: AbortSignal }): Promise<void>
+  /** Of a rendezvous that is made of mail. Optional. */
+  readonly letters?: Letters | undefined
   /** Lets go of every socket, timer and file. `receive` ends. */
   close(): Promise<void>
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { asPlexusError, isAbort, PlexusError } from '../src/errors/index.js'
 import { sleep } from '../src/net/index.js'
 import { Inbox } from './inbox.js'
-import type { Envelope, Mailbox, Rendezvous, RendezvousContext } from './interface.js'
+import type { Envelope, Letters, Mailbox, Rendezvous, RendezvousContext } from './interface.js'
 import { type Scope, scope } from './scope.js'
 
 /** Messages remembered so that one which comes over several ways is delivered once. 32 bytes each. */
@@ -29,6 +29,11 @@ export class SeveralRendezvous implements Rendezvous {
   /** That of the slowest: a side that gives up waiting before it would have done so for nothing. */
   get latency(): number {
     return Math.max(...this.#all.map(({ latency }) => latency))
+  }
+
+  /** Those of the first that has any. */
+  get letters(): Letters | undefined {
+    return this.#all.find(({ letters }) => letters !== undefined)?.letters
   }
 
   get udp(): boolean {

@@ -24,6 +24,8 @@ const DEBIAN = {
   '/usr/bin/openssl': 'openssl',
   '/usr/bin/turnserver': 'coturn',
   '/usr/sbin/openvpn': 'openvpn',
+  '/usr/sbin/postfix': 'postfix',
+  '/usr/sbin/dovecot': 'dovecot-imapd',
   '/usr/bin/ping': 'iputils-ping',
   '/usr/bin/python3': 'python3',
   '/usr/sbin/miniupnpd': 'miniupnpd-nftables',

@@ -1,4 +1,4 @@
-import type { Envelope, Mailbox, Rendezvous } from '../../rendezvous/index.js'
+import type { Envelope, Letters, Mailbox, Rendezvous } from '../../rendezvous/index.js'
 
 /** A rendezvous that notes whether it was the one that carried a message to a session. */
 export class Carrier implements Rendezvous {
@@ -17,6 +17,10 @@ export class Carrier implements Rendezvous {
 
   get latency(): number {
     return this.#inner.latency
+  }
+
+  get letters(): Letters | undefined {
+    return this.#inner.letters
   }
 
   get udp(): boolean {

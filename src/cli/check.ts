@@ -2,6 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
+import { checkDialect } from './checks/dialect.js'
 import { exitCodeOf, type Finding, found } from './checks/finding.js'
 import { checkHost, checkPeer, checkRepository } from './checks/identity.js'
 import { checkCommand, checkStateDirectory } from './checks/place.js'
@@ -9,13 +10,14 @@ import { checkRendezvous } from './checks/rendezvous.js'
 import { checkStun } from './checks/stun.js'
 import { systemClock } from './clock.js'
 import { defaultRepository } from './defaults.js'
+import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { stateDirectoryOf } from './pair.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { stateDirectoryOf } from './state-directory.js'
 
 /**
  * `plexus check`: everything that a pairing with these flags needs, looked at side by side, one line a finding with what
@@ -40,12 +42,12 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
   const repository = await checkRepository(values.path('app-repo') ?? defaultRepository())
   const own = await checkOwn(values, repository.repository)
   const hostName = own.name
-  const { app, urls, bind, stun, bootstrap } = meetingOf(values)
+  const { app, urls, bind, stun, options } = meetingOf(values)
   const identity = hostName ? formatIdentity(hostName) : 'check/check'
   const state = stateDirectoryOf(values, `${app}\0${identity}`)
   // the findings say it all; whoever wants to hear more asks for it
   const log = values.switch('verbose') ? logOf(values) : silent
-  const meeting = { identity, app, stateDirectory: state, bootstrap, log, signal }
+  const meeting = { identity, app, stateDirectory: state, options, log, signal }
   const found = await Promise.all([
     checkIdentities(values, repository, own),
     checkStateDirectory(state),
@@ -54,7 +56,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
       log,
       signal,
     }),
-    ...(urls.length > 0 ? [...new Set(urls)] : ['dht:']).map((url) => checkRendezvous(url, meeting)),
+    ...[...new Set(urls)].map((url) => checkRendezvous(url, meeting)),
   ])
   return found.flat()
 }
@@ -89,10 +91,13 @@ async function checkIdentities(
   if (repository === undefined) return all
   const date = systemClock.date()
   if (own.name) all.push(...(await checkHost(repository, own.name, date)))
-  if (named === undefined) return all
+  const dialect = (peer: IdentityName | undefined) =>
+    checkDialect(dialectFlag(values), { repository, host: own.name, peer, urls: meetingOf(values).urls })
+  if (named === undefined) return [...all, ...(await dialect(undefined))]
   try {
     const peer = await resolveFlag(repository, 'peer-info', named)
     all.push(...(await checkPeer(repository, peer, own.name, date)))
+    all.push(...(await dialect(peer)))
   } catch (thrown) {
     all.push(found('peer', thrown))
   }

@@ -1,7 +1,7 @@
 import yargs from 'yargs'
 import { PlexusError } from '../errors/index.js'
 import { joinWords, nearest } from './argv.js'
-import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
+import { EMAIL_FLAGS, type Flag, type Given, PAIRING_FLAGS } from './flags.js'
 import { ID_FLAGS } from './id/flags.js'
 import { ID_ACTIONS } from './id.js'
 import { settled } from './settled.js'
@@ -101,6 +101,12 @@ export async function run(argv: readonly string[]): Promise<number> {
       ),
   )
   program.command(
+    'nat',
+    'what the network does to UDP, which peers can be reached and how, and what would help',
+    (command) => declare(command, NAT_FLAGS),
+    (given) => done(import('./nat.js').then(({ natCommand }) => natCommand(settled(given, NAT_FLAGS)))),
+  )
+  program.command(
     'stun-server',
     'run a STUN server',
     (command) => declare(command, STUN_FLAGS),
@@ -162,12 +168,12 @@ function withDash(given: Given, argv: readonly string[]): Given {
 type Program = ReturnType<typeof yargs>
 
 function declare(program: Program, flags: readonly Flag[]): Program {
-  for (const { name, arity, group, help, fallback, aliases, unavailable, ignored } of flags) {
+  for (const { name, arity, group, help, fallback, aliases, ignored } of flags) {
     program.option(name, {
       describe: help,
       group: `${group}:`,
       type: arity === 'switch' ? 'boolean' : 'string',
-      hidden: unavailable !== undefined || ignored === true,
+      hidden: ignored === true,
       ...(aliases === undefined ? {} : { alias: aliases }),
       ...(fallback === undefined ? {} : { defaultDescription: fallback }),
     })
@@ -189,6 +195,7 @@ const NOT_FOR_PING: ReadonlySet<string> = new Set([
   'once',
   'result',
   'on-repeat',
+  'allow-plain',
 ])
 
 /** Those of an inviter that starts no command. */
@@ -202,6 +209,29 @@ const PING_FLAGS: readonly Flag[] = [
     help: 'how many echoes to send',
     fallback: '5',
   },
+]
+
+const OF_NETWORK: ReadonlySet<string> = new Set([
+  'stun-server',
+  'stun-client',
+  'candidates',
+  'no-port-mapping',
+  'state-dir',
+  'config',
+])
+
+/** Those of the network that pairings go through. */
+const NAT_FLAGS: readonly Flag[] = [
+  ...PAIRING_FLAGS.filter(({ name }) => OF_NETWORK.has(name)),
+  ...LOG_FLAGS.filter(({ name }) => name !== 'verbose'),
+  {
+    name: 'verbose',
+    arity: 'switch',
+    group: 'Log',
+    help: 'with the evidence: every question and what came of it',
+    aliases: ['v'],
+  },
+  { name: 'json', arity: 'switch', group: 'Log', help: 'print the report as JSON' },
 ]
 
 const STUN_FLAGS: readonly Flag[] = [
@@ -230,6 +260,7 @@ const DHT_FLAGS: readonly Flag[] = [
 
 const RENDEZVOUS_FLAGS: readonly Flag[] = [
   ...PAIRING_FLAGS.filter(({ name }) => name === 'dht-bootstrap'),
+  ...EMAIL_FLAGS,
   ...LOG_FLAGS,
 ]
 
@@ -247,6 +278,7 @@ const ALL_FLAGS: readonly Flag[] = [
   ...DEMO_FLAGS,
   ...CHECK_FLAGS,
   ...PING_FLAGS,
+  ...NAT_FLAGS,
 ]
 
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
@@ -262,7 +294,7 @@ function refusal(message: string, argv: readonly string[]): PlexusError {
   if (word === undefined) {
     return new PlexusError('BAD_FLAG', `'${name}' is no command, and no flag that begins with --.`)
   }
-  const visible = ALL_FLAGS.filter(({ unavailable, ignored }) => unavailable === undefined && !ignored)
+  const visible = ALL_FLAGS.filter(({ ignored }) => !ignored)
   const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
   // a value may be a secret, and is not repeated
   const shown = word.split('=')[0]

@@ -56,7 +56,10 @@ export function parseConfig(
     if (line.startsWith('['))
       throw wrong(at, `'${shown(line)}' is a section, but there are only lines name=value`)
     const [, name = '', value = ''] = /^([^=]*)=(.*)$/s.exec(line) ?? []
-    if (name === '') throw wrong(at, `'${shown(line)}' should be name=value`)
+    if (name === '') {
+      const form = known.get(line)?.arity === 'switch' ? `${line}=true` : 'name=value'
+      throw wrong(at, `'${shown(line)}' should be ${form}`)
+    }
     const flag = known.get(name.trim())
     if (flag === undefined || flag.name === 'config') throw wrong(at, `'${shown(name.trim())}' is no flag`)
     const entry = entries.get(flag.name) ?? { values: [], lines: [] }

@@ -5,7 +5,7 @@ export interface Flag {
   readonly name: string
   /** `switch` takes no value, `one` takes one, `many` may be repeated. */
   readonly arity: 'switch' | 'one' | 'many'
-  readonly group: 'Pairing' | 'Network' | 'Command' | 'Script' | 'Log'
+  readonly group: 'Pairing' | 'Network' | 'Email' | 'Command' | 'Script' | 'Log'
   /** What stands for the value in the help. */
   readonly value?: string
   readonly help: string
@@ -14,8 +14,6 @@ export interface Flag {
   readonly aliases?: readonly string[]
   /** Nothing is a value of its own: `--exec-args=` means no arguments. */
   readonly empty?: true
-  /** Why it is known and yet refused; it is not in the help. */
-  readonly unavailable?: string
   /** Known and without effect; it is not in the help. */
   readonly ignored?: true
 }
@@ -38,16 +36,9 @@ const flag = (
   ...more,
 })
 
-const EMAIL = 'there is no email rendezvous in this version: use --rendezvous=dht: or dir:/path'
-
-/** A flag of the email rendezvous of plexus 3.0 to 3.2. */
-const email = (name: string): Flag => ({
-  name: `email-${name}`,
-  arity: 'one',
-  group: 'Network',
-  help: '',
-  unavailable: EMAIL,
-})
+/** A flag of the email rendezvous: those of plexus 3.0 to 3.2, and more ways to give a secret. */
+const email = (name: string, help: string, value?: string, fallback?: string): Flag =>
+  flag('Email', value === undefined ? 'switch' : 'one', `email-${name}`, help, value, fallback)
 
 /** A flag that configures the OpenDHT network of plexus 3.0 to 3.2. */
 const openDht = (name: string): Flag => ({
@@ -57,6 +48,23 @@ const openDht = (name: string): Flag => ({
   help: '',
   ignored: true,
 })
+
+/** The account of the rendezvous `email:`. */
+export const EMAIL_FLAGS: readonly Flag[] = [
+  email('smtps', 'the server that takes mail; smtp://host[:587] for STARTTLS', 'host[:465]'),
+  email('imaps', 'the server with the mailbox; imap://host[:143] for STARTTLS', 'host[:993]'),
+  email('login', 'the name to log in with', 'name'),
+  email('password', 'its password, better in the variable PLEXUS_OPT_EMAIL_PASSWORD or a file', 'text'),
+  email('password-file', 'a file with the password, read at each login', 'file'),
+  email('password-command', 'a program that prints the password, run at each login', 'words'),
+  email('token-file', 'a file with an OAuth 2 token instead, for XOAUTH2', 'file'),
+  email('token-command', 'a program that prints such a token', 'words'),
+  email('ca', 'the authority of the servers', 'file', 'those of the system'),
+  email('cert', 'a certificate of the own, if the servers want one', 'file'),
+  email('key', 'its private key', 'file'),
+  email('folder', 'the folder that messages come to', 'name', 'INBOX'),
+  email('keep', 'leave messages in the mailbox when they are done with'),
+]
 
 /** The flags of pairing: those of plexus 3.0 to 3.2 keep their names, meaning and defaults. */
 export const PAIRING_FLAGS: readonly Flag[] = [
@@ -88,9 +96,23 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'Pairing',
     'many',
     'rendezvous',
-    'where the sides meet: dht:, dir:/path, exec:command, a package or ./module; repeatable',
+    'where the sides meet: dht:, email:, dir:/path, exec:command, a package or ./module; repeatable',
     'url',
     'dht:',
+  ),
+  flag(
+    'Pairing',
+    'one',
+    'dialect',
+    'the language: native, plexus-3 for peers of plexus 3.x over email:, or auto, which answers in either',
+    'which',
+    'native',
+  ),
+  flag(
+    'Pairing',
+    'switch',
+    'allow-plain',
+    'of plexus 3.x peers, take mail that nobody has signed, and write it where a certificate is missing',
   ),
   flag('Pairing', 'one', 'timeout', 'how long a pairing may take, in seconds', 's', '60'),
   flag(
@@ -143,6 +165,7 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'host:port,…',
     'the public ones',
   ),
+  ...EMAIL_FLAGS,
   flag(
     'Command',
     'one',
@@ -187,7 +210,6 @@ export const PAIRING_FLAGS: readonly Flag[] = [
   flag('Log', 'one', 'log-level', 'fatal, error, warning, info, debug or trace', 'level', 'info'),
   flag('Log', 'one', 'log-file', 'a file instead of stderr; %p is the process id', 'file'),
   flag('Log', 'one', 'log-format', 'text or json', 'form', 'text'),
-  ...['smtps', 'imaps', 'login', 'password', 'cert', 'key', 'ca'].map(email),
   ...['port', 'network'].map(openDht),
 ]
 

@@ -1,5 +1,6 @@
 import { PortRange } from '../net/index.js'
 import { OFFER_KINDS, type OfferKind, type PairingContext } from '../pairing/index.js'
+import { type RendezvousOptions, rendezvousOptions, rendezvousUrls } from './rendezvous-options.js'
 import type { Values } from './values.js'
 
 /** The bounds of `--timeout` in seconds, and of `--punch-hops`. */
@@ -9,11 +10,12 @@ const MOST_HOPS = 255
 /** What the flags say of how the two sides meet, whatever comes of it. */
 export interface Meeting {
   readonly app: string
-  /** As given: without any it is the public DHT. */
+  /** Where the sides meet: the DHT unless something else is named or described. */
   readonly urls: readonly string[]
   /** As given: without any some public ones are asked. */
   readonly stun: readonly string[]
-  readonly bootstrap: readonly string[]
+  /** What the flags say to the rendezvous that they configure. */
+  readonly options: RendezvousOptions
   /** The kinds of candidates to let others know of. */
   readonly kinds: ReadonlySet<OfferKind>
   /** Whether ports may be searched for. */
@@ -27,14 +29,14 @@ export interface Meeting {
 export function meetingOf(values: Values): Meeting & { readonly bind: PairingContext['bind'] } {
   return {
     app: values.text('app-id') ?? 'plexus',
-    urls: values.many('rendezvous'),
+    urls: rendezvousUrls(values),
     bind: bindOf(values),
     kinds: kindsOf(values),
     search: !values.switch('no-search'),
     hops: values.whole('punch-hops', 1, MOST_HOPS, 7),
     timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000,
     stun: values.hosts('stun-server', 3478),
-    bootstrap: values.hosts('dht-bootstrap'),
+    options: rendezvousOptions(values),
   }
 }
 

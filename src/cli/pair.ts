@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { openRendezvous } from '../../rendezvous/index.js'
 import {
@@ -18,18 +16,22 @@ import { lastWords, type PairingContext } from '../pairing/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import { commandOf } from './command.js'
-import { defaultRepository, defaultStateDirectory, PUBLIC_BOOTSTRAP } from './defaults.js'
+import { defaultRepository, PUBLIC_BOOTSTRAP } from './defaults.js'
+import { dialectFlag, dialectOf } from './dialect.js'
 import type { Values } from './flags.js'
 import { lockDirectory } from './lock.js'
 import { meetingOf } from './meeting.js'
+import { natWatch } from './nat-watch.js'
 import { ownIdentity } from './own-identity.js'
 import { portMapperFor } from './port-mapper.js'
+import { announceEmail } from './rendezvous-options.js'
 import { ResultFile } from './result.js'
 import { searchingFor } from './searching.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
-import { refuseShared, refuseWritable } from './writable.js'
+import { stateDirectory } from './state-directory.js'
+import { refuseWritable } from './writable.js'
 
 /** A password in the address of a rendezvous. */
 const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
@@ -39,13 +41,19 @@ export async function pairCommand(values: Values): Promise<number> {
   // a reader that has gone away must not end a daemon
   process.stdout.on('error', () => {})
   const result = ResultFile.of(values)
-  const report = (outcome: Outcome) => result?.write(outcome)
+  let told: Logger | undefined
+  const report = (outcome: Outcome) => result?.write(outcome, told)
   let reported = false
   try {
-    return await pair(values, (outcome) => {
+    const code = await pair(values, (outcome, log) => {
       reported = true
+      told = log
       report(outcome)
     })
+    if (!reported && values.switch('once')) {
+      report(failedOutcome(new PlexusError('CANCELLED', 'Ended by a signal before anybody paired.'), {}))
+    }
+    return code
   } catch (thrown) {
     // what went wrong before there was a pairing: nobody else has told of it
     if (!reported) report(failedOutcome(asPlexusError(thrown), {}))
@@ -53,12 +61,13 @@ export async function pairCommand(values: Values): Promise<number> {
   }
 }
 
-async function pair(values: Values, report: (outcome: Outcome) => void): Promise<number> {
+async function pair(values: Values, report: (outcome: Outcome, log: Logger) => void): Promise<number> {
   const { accept, keep, once } = modeOf(values)
   const hostText = values.text('host-info')
   const peerText = values.text('peer-info')
   const meeting = meetingOf(values)
-  const { app, urls, bind, kinds, hops, timeout, stun, bootstrap } = meeting
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = meeting
+  dialectFlag(values)
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const log = logOf(values)
   const command = commandOf(values, log)
@@ -79,23 +88,28 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
   const peer = peerText === undefined ? undefined : await resolveFlag(repository, 'peer-info', peerText)
   refuseRepository(repository, hostName)
   const host = await repository.host(hostName)
-  if (peer) await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  // without a certificate a peer can be spoken with in the plain mail of plexus 3.x at most
+  if (peer && !values.switch('allow-plain')) {
+    await repository.certificate(peer, { host: hostName, date: systemClock.date() })
+  }
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
   const unlock = accept
     ? lockDirectory(state, `An accepter of ${formatIdentity(hostName)} for '${app}'`, log)
     : () => {}
   try {
     await probe(bind)
-    announce(values, log, { urls, stun, bootstrap })
-    const rendezvous = await openRendezvous(urls.length > 0 ? urls : ['dht:'], {
+    announce(values, log, { urls, stun, bootstrap: options['dht-bootstrap'] !== undefined })
+    announceEmail(values, urls, log)
+    const rendezvous = await openRendezvous(urls, {
       clock: systemClock,
       random: systemRandom,
       log,
       stateDirectory: state,
-      options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+      options,
       environment: process.env,
     })
     const portMapper = await portMapperFor(kinds, log)
+    const nat = await natWatch(values, log, { accept })
     const search = await searchingFor(meeting, state, log)
     const context: PairingContext = {
       clock: systemClock,
@@ -109,25 +123,28 @@ async function pair(values: Values, report: (outcome: Outcome) => void): Promise
       bind,
       kinds,
       ...(portMapper ? { portMapper } : {}),
+      nat: nat.current,
       ...(search ? { search } : {}),
       hops,
       timeout,
     }
-    const settings: DaemonSettings = {
+    const base: DaemonSettings = {
       context,
       command,
       environment: process.env,
       print: (lines: string) => void process.stdout.write(lines),
-      report,
+      report: (outcome) => report(outcome, log),
     }
     const peers = peer ? [peer] : undefined
     return await untilEnded(log, async (signal) => {
       try {
+        const dialect = await dialectOf(values, context, { accept, peer, directory: state })
+        const settings = { ...base, dialect }
         if (!accept && peer) return await (keep ? keepInviting : runInviter)(settings, peer, { signal })
         const seenFile = join(state, 'seen')
         return await runAccepter({ ...settings, peers, onRepeat, seenFile, once }, { signal })
       } finally {
-        const givenBack = portMapper?.close()
+        const givenBack = Promise.all([portMapper?.close(), nat.close()])
         await lastWords(rendezvous)
         await rendezvous.close()
         await givenBack
@@ -189,7 +206,8 @@ function refuseRepository(repository: Repository, host: IdentityName): void {
 interface Contacts {
   readonly urls: readonly string[]
   readonly stun: readonly string[]
-  readonly bootstrap: readonly string[]
+  /** Whether nodes of the DHT are named. */
+  readonly bootstrap: boolean
 }
 
 /** Says what a person may not expect of the flags: public servers that nobody named, flags without effect, secrets. */
@@ -197,7 +215,7 @@ function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contac
   if (stun.length === 0) {
     log.info({}, `public STUN servers ${DEFAULT_STUN_SERVERS.join(', ')}, unless --stun-server names others`)
   }
-  if ((urls.length === 0 || urls.includes('dht:')) && bootstrap.length === 0) {
+  if (urls.includes('dht:') && !bootstrap) {
     log.info(
       {},
       `public HyperDHT network by ${PUBLIC_BOOTSTRAP.join(', ')}, unless --dht-bootstrap names others`,
@@ -216,24 +234,4 @@ function announce(values: Values, log: Logger, { urls, stun, bootstrap }: Contac
       'every user of this machine can see the password in --rendezvous: give it in PLEXUS_OPT_RENDEZVOUS or the file of --config',
     )
   }
-}
-
-/** Each identity and application has a folder of its own in the state directory. @throws PlexusError STATE_DIRECTORY */
-export async function stateDirectory(values: Values, owner: string): Promise<string> {
-  const directory = stateDirectoryOf(values, owner)
-  const base = dirname(directory)
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-  } catch (cause) {
-    throw new PlexusError('STATE_DIRECTORY', `The state directory '${base}' cannot be made.`, { cause })
-  }
-  refuseShared(base, { shared: true })
-  refuseShared(directory, { shared: false })
-  return directory
-}
-
-/** The path of that folder. */
-export function stateDirectoryOf(values: Values, owner: string): string {
-  const base = values.path('state-dir') ?? defaultStateDirectory()
-  return join(base, createHash('sha256').update(owner).digest('hex').slice(0, 16))
 }

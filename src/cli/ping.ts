@@ -8,15 +8,16 @@ import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { Carrier } from './carrier.js'
 import { systemClock, systemRandom } from './clock.js'
 import { defaultRepository } from './defaults.js'
+import { dialectFlag } from './dialect.js'
 import type { Values } from './flags.js'
 import { meetingOf } from './meeting.js'
 import { ownIdentity } from './own-identity.js'
-import { stateDirectory } from './pair.js'
 import { portMapperFor } from './port-mapper.js'
 import { searchingFor } from './searching.js'
 import { logOf } from './servers.js'
 import { resolveFlag } from './short-name.js'
 import { onEndingSignal } from './signals.js'
+import { stateDirectory } from './state-directory.js'
 
 /** The bound of `--count`: a ping lasts a few seconds. */
 const MOST_ECHOES = 20
@@ -59,22 +60,28 @@ async function contextOf(
 ): Promise<PairingContext> {
   const named = values.text('host-info')
   const given = meetingOf(values)
-  const { app, urls, bind, kinds, hops, timeout, stun, bootstrap } = given
+  const { app, urls, bind, kinds, hops, timeout, stun, options } = given
   const hostName =
     named === undefined
       ? await ownIdentity(repository)
       : await resolveFlag(repository, 'host-info', named, { own: true })
+  const dialect = (await repository.dialect(peer)) ?? dialectFlag(values)
+  if (dialect === 'plexus-3') {
+    throw new PlexusError('DIALECT', 'A plexus 3.x peer knows no ping.', {
+      advice: 'Pair with it instead, or give --dialect=native if it speaks that too.',
+    })
+  }
   const host = await repository.host(hostName)
   await repository.certificate(peer, { host: hostName, date: systemClock.date() })
   const outside = { clock: systemClock, random: systemRandom, log }
   const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
   const search = await searchingFor(given, state, log)
   const rendezvous = await openRendezvous(
-    urls.length > 0 ? urls : ['dht:'],
+    urls,
     {
       ...outside,
       stateDirectory: state,
-      options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+      options,
       environment: process.env,
     },
     { each: (inner) => new Carrier(inner, oncarried) },

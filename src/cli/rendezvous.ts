@@ -7,6 +7,7 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
 import { systemClock, systemRandom } from './clock.js'
 import type { Values } from './flags.js'
+import { type RendezvousOptions, rendezvousOptions } from './rendezvous-options.js'
 import { logOf } from './servers.js'
 import { onEndingSignal } from './signals.js'
 
@@ -28,8 +29,7 @@ type Verdict =
  * @throws PlexusError BAD_RENDEZVOUS and the like if it cannot be opened at all; CANCELLED by a signal
  */
 export async function rendezvousCommand(url: string, values: Values): Promise<number> {
-  const bootstrap = values.hosts('dht-bootstrap')
-  const open = await opener(url, bootstrap, logOf(values))
+  const open = await opener(url, rendezvousOptions(values), logOf(values))
   const controller = new AbortController()
   const stopListening = onEndingSignal((signal) =>
     controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),
@@ -49,7 +49,7 @@ interface Opener {
   clean(): Promise<void>
 }
 
-async function opener(url: string, bootstrap: readonly string[], log: Logger): Promise<Opener> {
+async function opener(url: string, options: RendezvousOptions, log: Logger): Promise<Opener> {
   const directory = await mkdtemp(join(tmpdir(), 'plexus-rendezvous-'))
   const open = async () =>
     openRendezvous([url], {
@@ -57,7 +57,7 @@ async function opener(url: string, bootstrap: readonly string[], log: Logger): P
       random: systemRandom,
       log,
       stateDirectory: await mkdtemp(join(directory, 'state-')),
-      options: bootstrap.length > 0 ? { 'dht-bootstrap': bootstrap } : {},
+      options,
       environment: process.env,
     })
   return Object.assign(open, { clean: () => rm(directory, { recursive: true, force: true }) })

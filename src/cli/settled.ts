@@ -1,4 +1,3 @@
-import { PlexusError } from '../errors/index.js'
 import { readConfig } from './config.js'
 import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
 import { type Source, Values } from './values.js'
@@ -27,7 +26,7 @@ export function environmentSource(variables: Variables, flags: readonly Flag[]):
 
 /**
  * The values of a command's flags: from the command line, else from the environment, else from the file of `--config`.
- * @throws PlexusError BAD_CONFIG, and BAD_FLAG for a flag that this version refuses
+ * @throws PlexusError BAD_CONFIG, and BAD_FLAG if the file of --config cannot be read
  */
 export function settled(given: Given, flags: readonly Flag[], variables: Variables = process.env): Values {
   const environment = environmentSource(variables, flags)
@@ -40,10 +39,6 @@ export function settled(given: Given, flags: readonly Flag[], variables: Variabl
       // it can name the command that root runs
       refuseWritable(file, `The configuration ${file}`, 'BAD_CONFIG')
     }
-  }
-  for (const { name, unavailable } of flags) {
-    const label = unavailable === undefined ? undefined : values.label(name)
-    if (label !== undefined) throw new PlexusError('BAD_FLAG', `${label} cannot be used: ${unavailable}.`)
   }
   return values
 }

@@ -1,24 +1,24 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { checkProgram, exitStatus, Roster } from '../exec/index.js'
-import { formatIdentity, type IdentityName } from '../identity/index.js'
+import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import { deadline, type PortRange } from '../net/index.js'
 import {
   Accepter,
   discard,
   findBlocked,
   type GiveUp,
-  type Passage,
   type RefusalCode,
   shortSession,
   type Underway,
 } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { watchExpulsion } from './expulsion.js'
-import { handOver } from './handover.js'
+import { type AnyPassage, handOver } from './handover.js'
+import { OlderDialect } from './older-dialect.js'
 import { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 import { PingResponder } from './ping.js'
 import { watchRenewal } from './renewal.js'
-import type { AccepterSettings } from './settings.js'
+import type { AccepterSettings, DialectSettings } from './settings.js'
 
 /** When a rendezvous over UDP is so late to be ready, in ms, UDP itself is looked at: nothing else would tell why. */
 const READY_PATIENCE = 4000
@@ -37,7 +37,7 @@ export async function runAccepter(
   settings: AccepterSettings,
   options: { readonly signal: AbortSignal },
 ): Promise<number> {
-  const { context, onRepeat, seenFile } = settings
+  const { context, dialect, onRepeat, seenFile } = settings
   const { clock, log } = context
   const { signal } = options
   const seen = await SeenSessions.open(seenFile, { clock, log })
@@ -55,13 +55,26 @@ export async function runAccepter(
       purpose === 'ping' ? accepting.admitPing(underway) : accepting.admit(peer, underway),
     onPassage: (passage, giveUp) => accepting.begin(passage, giveUp),
     onPing: (passage) => pings.take(passage),
+    ...(dialect ? { speaks: (peer) => speaksNative(dialect, peer) } : {}),
     onFailure: ({ peer, session, error }) => accepting.fail(peer, session, error),
   })
+  const older = await OlderDialect.open(settings, accepter, (passage) => accepting.begin(passage)).catch(
+    async (thrown: unknown) => {
+      signal.removeEventListener('abort', follow)
+      await seen.close()
+      throw thrown
+    },
+  )
   void watchExpulsion(context, roster, accepting.signal)
-  void watchRenewal(context, (changed) => accepter.adopt(changed), accepting.signal)
+  const adopt = (changed: Host) => {
+    accepter.adopt(changed)
+    older?.adopt(changed)
+  }
+  void watchRenewal(context, adopt, accepting.signal)
   const told = tell(settings)
   announceReady(settings, accepting.signal)
   try {
+    older?.run(accepting.signal)
     await accepter.run(accepting.signal)
   } finally {
     signal.removeEventListener('abort', follow)
@@ -71,9 +84,20 @@ export async function runAccepter(
     await roster.close(signal.aborted ? asPlexusError(signal.reason, 'CANCELLED') : undefined)
     await accepting.settled()
     await told
+    await older?.close()
     await seen.close()
   }
   return accepting.result()
+}
+
+/** A peer that has proven to speak the native language: remembered, and refused where it is to be spoken with in another. */
+async function speaksNative(
+  { choice, natives }: DialectSettings,
+  peer: IdentityName,
+): Promise<string | undefined> {
+  await natives.add(peer)
+  if ((await choice.cautious(peer)) !== 'plexus-3') return undefined
+  return 'This accepter speaks the plexus-3 dialect alone with this peer.'
 }
 
 /** Says whom the accepter accepts, by the names of directories alone. */
@@ -195,7 +219,8 @@ class Accepting {
     this.#report(failedOutcome(error, { peer, session }))
   }
 
-  begin(passage: Passage, giveUp: GiveUp): void {
+  /** @param giveUp without it there is no word by which the peer could be told */
+  begin(passage: AnyPassage, giveUp: GiveUp = async () => {}): void {
     this.#newest = passage.session
     if (this.#settings.once) this.#once = { is: 'paired' }
     const begun = this.#run(passage)
@@ -217,7 +242,7 @@ class Accepting {
   }
 
   /** Runs the command; without one the passage is printed. */
-  async #run(passage: Passage): Promise<number | null> {
+  async #run(passage: AnyPassage): Promise<number | null> {
     const settings = this.#settings
     if (settings.command === undefined) {
       await handOver(settings, passage)
@@ -235,14 +260,14 @@ class Accepting {
     return exitStatus(await running.exited)
   }
 
-  #ended(passage: Passage, exit: number | null): void {
+  #ended(passage: AnyPassage, exit: number | null): void {
     this.#report(pairedOutcome(passage, exit), passage)
     if (!this.#settings.once) return
     this.#once = { is: 'over', exit: exit ?? 0 }
     this.end(new PlexusError('CANCELLED', 'The one pairing of this accepter is over.'))
   }
 
-  async #failed(passage: Passage, error: PlexusError, giveUp: GiveUp): Promise<void> {
+  async #failed(passage: AnyPassage, error: PlexusError, giveUp: GiveUp): Promise<void> {
     await discard(passage)
     const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
     log.error({ code: error.code }, `the command could not be started: ${error.message}`)
@@ -253,7 +278,7 @@ class Accepting {
     this.end(error)
   }
 
-  #report(outcome: Outcome, passage?: Passage): void {
+  #report(outcome: Outcome, passage?: AnyPassage): void {
     if (passage === undefined || passage.session === this.#newest) this.#settings.report?.(outcome)
   }
 }

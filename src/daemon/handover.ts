@@ -1,12 +1,17 @@
+import type { Plexus3Passage } from '../dialect/index.js'
 import { type Child, type Command, commandEnvironment, start, type Wildcards } from '../exec/index.js'
 import type { Repository } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
 import { type Passage, shortSession } from '../pairing/index.js'
 import type { DaemonSettings } from './settings.js'
 
+/** A hole with what its sides share: keys, or with a plexus 3.x peer 64 bits. */
+export type AnyPassage = Passage | Plexus3Passage
+
 /** What a passage tells the command. */
-function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
-  const { inner, outer, faraway, host, peer, keys, role, app, session } = passage
+function wildcardsOf(passage: AnyPassage, repository: Repository): Wildcards {
+  const { inner, outer, faraway, host, peer, role, app, session } = passage
+  const { secret, key } = 'keys' in passage ? passage.keys : { secret: passage.secret, key: undefined }
   const own = repository.paths(host)
   return {
     inner,
@@ -14,8 +19,8 @@ function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
     peer: faraway,
     host,
     peerId: peer,
-    secret: keys.secret,
-    key: keys.key,
+    secret,
+    key,
     paths: {
       hostCertificate: own.certificate,
       hostKey: own.privateKey,
@@ -35,7 +40,7 @@ function wildcardsOf(passage: Passage, repository: Repository): Wildcards {
  */
 export async function handOver(
   settings: DaemonSettings,
-  passage: Passage,
+  passage: AnyPassage,
   signal?: AbortSignal,
 ): Promise<Child | undefined> {
   const { context, command, print } = settings
@@ -67,7 +72,7 @@ export async function handOver(
 async function startOn(
   { context, environment }: DaemonSettings,
   command: Command,
-  passage: Passage,
+  passage: AnyPassage,
   values: Wildcards,
   signal: AbortSignal | undefined,
 ): Promise<Child> {

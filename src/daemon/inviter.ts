@@ -1,9 +1,10 @@
+import { Digests, inviteByLetter } from '../dialect/index.js'
 import { asPlexusError } from '../errors/index.js'
-import { exitStatus } from '../exec/index.js'
-import type { IdentityName } from '../identity/index.js'
-import { invite, type Passage } from '../pairing/index.js'
+import { exitStatus, keyless, wantsKey } from '../exec/index.js'
+import { formatIdentity, type IdentityName } from '../identity/index.js'
+import { invite } from '../pairing/index.js'
 import { watchExpulsion } from './expulsion.js'
-import { handOver } from './handover.js'
+import { type AnyPassage, handOver } from './handover.js'
 import { failedOutcome, pairedOutcome } from './outcome.js'
 import type { DaemonSettings } from './settings.js'
 
@@ -30,9 +31,9 @@ export async function runInviter(
   const afterwards = new AbortController()
   let cancel = () => {}
   const watch = new AbortController()
-  let passage: Passage | undefined
+  let passage: AnyPassage | undefined
   try {
-    passage = await invite(settings.context, peer, { ...options, afterwards: afterwards.signal })
+    passage = await pairWith(settings, peer, { ...options, afterwards: afterwards.signal })
     cancel = clock.timer(AFTERWARDS + rendezvous.latency, () => afterwards.abort())
     options.onPassage?.()
     const child = await handOver(settings, passage, options.signal)
@@ -49,5 +50,33 @@ export async function runInviter(
     cancel()
     afterwards.abort()
     watch.abort()
+  }
+}
+
+/** Invites the peer in the dialect that it is spoken with: `auto` is native for who speaks first. */
+async function pairWith(
+  { context, command, dialect }: DaemonSettings,
+  peer: IdentityName,
+  options: { readonly signal: AbortSignal; readonly afterwards: AbortSignal },
+): Promise<AnyPassage> {
+  if (dialect === undefined || (await dialect.choice.of(peer)) !== 'plexus-3') {
+    const passage = await invite(context, peer, options)
+    await dialect?.natives.add(peer)
+    return passage
+  }
+  if (command && wantsKey(command)) throw keyless()
+  if (await dialect.natives.has(peer)) {
+    const name = formatIdentity(peer)
+    context.log.warn(
+      {},
+      `${name} has spoken the native language before: the plexus-3 dialect gives much up for nothing`,
+    )
+  }
+  const { signal } = options
+  const digests = await Digests.open(dialect.directory, context, peer)
+  try {
+    return await inviteByLetter(context, peer, { signal, allowPlain: dialect.allowPlain, digests })
+  } finally {
+    await digests.close()
   }
 }

@@ -1,7 +1,7 @@
 import type { ErrorCode, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
-import type { Passage } from '../pairing/index.js'
+import type { Hole } from '../pairing/index.js'
 
 /** How a pairing went, for a program: plain data without secrets, what `--result` writes. */
 export interface Outcome {
@@ -20,7 +20,7 @@ export interface Outcome {
 }
 
 /** A pairing that made a passage. */
-export function pairedOutcome(passage: Passage, exit: number | null = null): Outcome {
+export function pairedOutcome(passage: Hole, exit: number | null = null): Outcome {
   const { inner, outer, faraway, peer, session } = passage
   return {
     paired: true,
@@ -41,7 +41,7 @@ export function pairedOutcome(passage: Passage, exit: number | null = null): Out
 /** A pairing that failed, or whose command could not be started: then with its passage. */
 export function failedOutcome(
   error: PlexusError,
-  about: { passage?: Passage | undefined; peer?: IdentityName | undefined; session?: string } = {},
+  about: { passage?: Hole | undefined; peer?: IdentityName | undefined; session?: string } = {},
 ): Outcome {
   const { passage, peer, session } = about
   const failure = { code: error.code, sentence: error.message, advice: error.advice }

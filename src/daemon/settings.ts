@@ -1,7 +1,18 @@
+import type { DialectChoice, NativePeers } from '../dialect/index.js'
 import type { Command, Environment, RepeatPolicy } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
 import type { PairingContext } from '../pairing/index.js'
 import type { Outcome } from './outcome.js'
+
+/** How peers are spoken with that know an older language. */
+export interface DialectSettings {
+  readonly choice: DialectChoice
+  readonly natives: NativePeers
+  /** Whether mail that nobody has signed is taken. */
+  readonly allowPlain: boolean
+  /** Where what peers have said is remembered: a directory of this identity and application, 0700. */
+  readonly directory: string
+}
 
 /** What a daemon needs beyond what one pairing does. */
 export interface DaemonSettings {
@@ -10,6 +21,8 @@ export interface DaemonSettings {
   readonly command: Command | undefined
   /** The environment that a command inherits. */
   readonly environment: Environment
+  /** Without it the native language alone is spoken. */
+  readonly dialect?: DialectSettings
   /** Takes the passage as `KEY=value` lines when there is no command. */
   readonly print: (lines: string) => void
   /** Hears how each pairing went: when it is made or has failed, and again when its command has ended. */

@@ -37,7 +37,7 @@ export const ERROR_CODES = {
   ),
   BAD_RENDEZVOUS: entry(
     'usage',
-    'Use dht:, dir:/path, exec:command, the name of a package, or ./path of a module.',
+    'Use dht:, email:, dir:/path, exec:command, the name of a package, or ./path of a module.',
   ),
   DIALECT: entry('usage', 'Use an identity with an RSA key for a plexus 3.x peer.'),
   ADDRESS_IN_USE: entry(
@@ -84,6 +84,14 @@ export const ERROR_CODES = {
     'Check the network and the address of the rendezvous, then try again.',
   ),
   RENDEZVOUS_FOREIGN: entry('usage', 'Name a bootstrap node of a HyperDHT network in --dht-bootstrap.'),
+  EMAIL_LOGIN: entry(
+    'usage',
+    'Check --email-login and the password; many providers want one that was made for this program.',
+  ),
+  EMAIL_CERTIFICATE: entry(
+    'usage',
+    'Check the name of the server, or give the authority that it is signed by in --email-ca.',
+  ),
   PEER_SILENT: entry(
     'later',
     'Check that the peer runs with --accept, the same --app-id and a rendezvous in common, and that each side has the current certificate of the other.',

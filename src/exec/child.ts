@@ -3,9 +3,9 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { PlexusError } from '../errors/index.js'
 import type { Clock, Logger } from '../net/index.js'
-import type { Command } from './command.js'
+import { type Command, wantsKey } from './command.js'
 import { commandEnvironment, type Environment } from './environment.js'
-import { openKeyFile, writeKeyFile } from './key-file.js'
+import { type KeyFile, openKeyFile, writeKeyFile } from './key-file.js'
 import { checkProgram } from './program.js'
 import { type Child, Detached, Supervised } from './supervision.js'
 import { fill, fillPath } from './template.js'
@@ -20,6 +20,9 @@ export interface StartOptions {
   readonly signal?: AbortSignal
 }
 
+/** What stands for a key file where there is no key. */
+const NO_FILE: KeyFile = { path: '', remove: async () => {} }
+
 /** Where a detached command finds its key: after standard input, output and error. */
 const KEY_DESCRIPTOR = 3
 
@@ -32,11 +35,13 @@ const KEY_DESCRIPTOR = 3
  * file behind `%keyfile%` is removed when the command ends. A detached command gets `/dev/fd/3` instead, a file
  * that is removed already: it lasts as long as the command keeps the descriptor.
  *
- * @throws PlexusError COMMAND_MISSING, EXEC_PWD, EXEC_LOG, STATE_DIRECTORY; the signal's reason
+ * @throws PlexusError COMMAND_MISSING, EXEC_PWD, EXEC_LOG, STATE_DIRECTORY; DIALECT if it asks for a key that there is not;
+ *   the signal's reason
  */
 export async function start(command: Command, values: Wildcards, options: StartOptions): Promise<Child> {
   options.signal?.throwIfAborted()
   checkProgram(command.file)
+  if (values.key === undefined && wantsKey(command)) throw keyless()
   const pwd = command.pwd === undefined ? undefined : await directory(fillPath(command.pwd, values))
   const output = command.log === undefined ? undefined : await openLog(fillPath(command.log, values))
   try {
@@ -55,7 +60,7 @@ async function startSupervised(
   pwd: string | undefined,
   output: FileHandle | undefined,
 ): Promise<Child> {
-  const key = await writeKeyFile(values.key, options.env)
+  const key = values.key === undefined ? NO_FILE : await writeKeyFile(values.key, options.env)
   try {
     options.signal?.throwIfAborted()
     const input = values.role === 'inviter' ? 'inherit' : 'ignore'
@@ -77,14 +82,14 @@ async function startDetached(
   pwd: string | undefined,
   output: FileHandle | undefined,
 ): Promise<Child> {
-  const key = await openKeyFile(values.key, options.env)
+  const key = values.key === undefined ? undefined : await openKeyFile(values.key, options.env)
   try {
     options.signal?.throwIfAborted()
-    const stdio: StdioOptions = ['ignore', ...outputs(values, output), key.fd]
+    const stdio: StdioOptions = ['ignore', ...outputs(values, output), ...(key ? [key.fd] : [])]
     const path = `/dev/fd/${KEY_DESCRIPTOR}`
     return new Detached(await spawned(command, values, options, path, pwd, stdio), options.log)
   } finally {
-    await key.close()
+    await key?.close()
   }
 }
 
@@ -144,4 +149,16 @@ async function openLog(path: string): Promise<FileHandle> {
     const code = (cause as { code?: unknown }).code
     throw new PlexusError('EXEC_LOG', `The log ${path} of the command cannot be opened (${code}).`, { cause })
   }
+}
+
+/** Why a command that asks for the key is of no use with a plexus 3.x peer. */
+export function keyless(): PlexusError {
+  return new PlexusError(
+    'DIALECT',
+    'The command asks for %key% or %keyfile%, but with a plexus 3.x peer there is no key: the sides share 64 bits.',
+    {
+      advice:
+        'Use %secret% in a command for plexus 3.x peers, and encryption that the command brings itself.',
+    },
+  )
 }

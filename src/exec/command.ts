@@ -57,6 +57,13 @@ export function parseCommand(spec: CommandSpec, options: { env: Environment; log
   return { file, words, environment, pwd, log, detach: spec.detach ?? false }
 }
 
+/** Whether a command asks for the key by name: then it is of no use where there is none. */
+export function wantsKey({ words, environment }: Pick<Command, 'words' | 'environment'>): boolean {
+  return [...words, ...environment.values()].some(
+    (each) => mentions(each, 'key') || mentions(each, 'keyfile'),
+  )
+}
+
 /** A name that every shell can read. */
 const VARIABLE = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s
 

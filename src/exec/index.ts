@@ -1,5 +1,5 @@
-export { type StartOptions, start } from './child.js'
-export { type Command, type CommandSpec, DEFAULT_EXEC_ARGS, parseCommand } from './command.js'
+export { keyless, type StartOptions, start } from './child.js'
+export { type Command, type CommandSpec, DEFAULT_EXEC_ARGS, parseCommand, wantsKey } from './command.js'
 export { Ending, type EndingSignal } from './ending.js'
 export { commandEnvironment, type Environment } from './environment.js'
 export { checkProgram } from './program.js'

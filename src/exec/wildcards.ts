@@ -21,8 +21,11 @@ export interface Wildcards {
   readonly peerId: Identity
   /** 64 bits that both sides share, for hooks of the plexus 3 generation. */
   readonly secret: bigint
-  /** 32 bytes that both sides share. They reach the command in the environment and in a file, never in an argument. */
-  readonly key: Buffer
+  /**
+   * 32 bytes that both sides share. They reach the command in the environment and in a file, never in an argument.
+   * With a plexus 3.x peer there are none, and neither is there any trace of them.
+   */
+  readonly key: Buffer | undefined
   /** Paths into the application repository. */
   readonly paths: {
     readonly hostCertificate: string
@@ -86,7 +89,7 @@ export const WILDCARDS = {
   hostkey: wildcard('text', 'HOST_KEY', ({ paths }) => paths.hostKey),
   peercert: wildcard('text', 'PEER_CERT', ({ paths }) => paths.peerCertificate),
 
-  key: wildcard('key', 'KEY', ({ key }) => key.toString('base64')),
+  key: wildcard('key', 'KEY', ({ key }) => key?.toString('base64') ?? ''),
   keyfile: wildcard('keyfile', 'KEY_FILE', (_values, keyFile) => keyFile),
 } as const satisfies Record<string, Wildcard>
 

@@ -12,6 +12,7 @@ export {
 export { type Certificate, type KeyKind, parseCertificate } from './certificate.js'
 export { createIdentity } from './create.js'
 export * as der from './der.js'
+export { DIALECTS, type Dialect } from './dialect.js'
 export { EXPIRY_NOTICE, expiryNotice } from './expiry.js'
 export { formatHandout, type Handout, parseHandout } from './handout.js'
 export {

@@ -8,6 +8,8 @@ export interface IdentityPaths {
   readonly nextCertificate: string
   readonly nextPrivateKey: string
   readonly ca: string
+  /** Of a peer: the dialect that it is spoken with. */
+  readonly dialect: string
 }
 
 /** The files of the identity that has this directory. */
@@ -18,5 +20,6 @@ export function pathsIn(directory: string): IdentityPaths {
     nextCertificate: join(directory, 'cert.next.crt'),
     nextPrivateKey: join(directory, 'private.next.key'),
     ca: join(directory, 'ca.crt'),
+    dialect: join(directory, 'dialect'),
   }
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
 import { entryExists, isInside, readConfined } from './confined.js'
+import { type Dialect, parseDialect } from './dialect.js'
 import {
   checkIdentityName,
   formatIdentity,
@@ -148,6 +149,21 @@ export class Repository {
       }
     })
     return (await Promise.all(parts)).join('\n')
+  }
+
+  /**
+   * The dialect that this peer is spoken with, as the file `dialect` in its directory says; nothing without one.
+   * @throws PlexusError BAD_CONFIG for a file that cannot be read or holds something else
+   */
+  async dialect(name: IdentityName): Promise<Dialect | undefined> {
+    const path = this.paths(name).dialect
+    const file = await readConfined(this.#root, path)
+    if (file.state === 'absent') return undefined
+    if (file.state === 'read') return parseDialect(file.text, path)
+    throw new PlexusError('BAD_CONFIG', `The dialect ${path} ${file.why}.`, {
+      advice: 'Put a readable file with one word there, inside the repository, or remove it.',
+      cause: file.cause,
+    })
   }
 
   /**

@@ -41,7 +41,9 @@ export interface AccepterOptions {
     peer: IdentityName,
     underway: Underway,
     purpose: Purpose | undefined,
-  ) => Promise<{ code: RefusalCode; sentence: string } | undefined>
+  ) => Promise<Refused | undefined>
+  /** Hears of each peer that invites, once it has proven who it is; may say why it is not spoken with like this. */
+  readonly speaks?: (peer: IdentityName) => Promise<string | undefined>
   /**
    * Takes over the passage and its port.
    * @param giveUp tells the inviter, through the rendezvous, that nothing will come of the passage after all
@@ -51,6 +53,12 @@ export interface AccepterOptions {
   readonly onPing?: (passage: Passage) => void
   /** Hears of a session that came to nothing after it was begun. */
   readonly onFailure?: (failure: { peer: IdentityName; session: string; error: PlexusError }) => void
+}
+
+/** Why a pairing is not begun. */
+export interface Refused {
+  readonly code: RefusalCode
+  readonly sentence: string
 }
 
 /** Says why nothing comes of a passage, as far as its inviter can be reached. Never rejects. */
@@ -68,10 +76,16 @@ export interface Underway {
 /** A session under way. */
 interface Session {
   readonly peer: string
-  readonly invite: Opened<Invite>
-  readonly news: PeerNews
+  readonly purpose: Purpose | undefined
   readonly controller: AbortController
   readonly over: Promise<void>
+  /** What an invite brought; one that was begun in another dialect has nothing of it. */
+  readonly dialogue: Dialogue | undefined
+}
+
+interface Dialogue {
+  readonly invite: Opened<Invite>
+  readonly news: PeerNews
   answer: Sealed | undefined
   /** Whether the answer is being posted once more: one such post at a time is enough. */
   posting: 'once' | 'again'
@@ -89,6 +103,7 @@ export class Accepter {
   readonly #refusals: Rate
   readonly #invites: Rate
   readonly #noise: Rate
+  #life: 'running' | 'ended' = 'running'
 
   constructor(context: PairingContext, options: AccepterOptions) {
     this.#context = context
@@ -121,6 +136,7 @@ export class Accepter {
         }),
       )
     } finally {
+      this.#life = 'ended'
       const reason = asPlexusError(
         signal.reason ?? new PlexusError('CANCELLED', 'The accepter ends.'),
         'CANCELLED',
@@ -180,7 +196,7 @@ export class Accepter {
   #updated(update: Update, session: Session | undefined): void {
     const { from, session: id, candidates, nat } = update
     if (session) {
-      session.news.update(candidates, nat)
+      session.dialogue?.news.update(candidates, nat)
       return
     }
     this.#early.set(id, { peer: formatIdentity(from), news: update })
@@ -213,24 +229,50 @@ export class Accepter {
     if (message.purpose === 'ping' && !this.#options.onPing) {
       return this.#refuse(opened, 'REFUSED', 'This accepter answers no pings.')
     }
-    if (this.#sessions.size >= MAX_SESSIONS) {
-      return this.#refuse(opened, 'BUSY', `${MAX_SESSIONS} pairings are under way already.`)
-    }
-    if (this.#options.supersede) await this.#supersede(message)
-    const refusal = await this.#options.admit(message.from, this.#underway(peer), message.purpose)
+    const unspoken = await this.#options.speaks?.(message.from)
+    if (unspoken !== undefined) return this.#refuse(opened, 'REFUSED', unspoken)
+    const refusal = await this.#admit(message.from, message.purpose)
     if (refusal) return this.#refuse(opened, refusal.code, refusal.sentence)
     const how = message.purpose === 'ping' ? 'pinged' : 'invited'
     log.info({ session: shortSession(message.session) }, `${how} by ${peer}`)
     if (!signal.aborted) this.#start(opened)
   }
 
+  /** Whether there is room for one more, of this peer too. */
+  async #admit(peer: IdentityName, purpose: Purpose | undefined): Promise<Refused | undefined> {
+    if (this.#sessions.size >= MAX_SESSIONS) {
+      return { code: 'BUSY', sentence: `${MAX_SESSIONS} pairings are under way already.` }
+    }
+    if (this.#options.supersede) await this.#supersede(peer, purpose)
+    return await this.#options.admit(peer, this.#underway(formatIdentity(peer)), purpose)
+  }
+
+  /**
+   * Begins a session that was asked for in another dialect, within the bounds that hold for all of them, and hears of
+   * it when it has failed. A session that a newer one supersedes, or the end of the accepter, is aborted.
+   * @param session an id of its own
+   * @param carry carries it through, and hands the passage over; what it throws was its failure
+   * @returns why it was not begun
+   */
+  async begin(
+    peer: IdentityName,
+    session: string,
+    carry: (context: PairingContext, signal: AbortSignal) => Promise<void>,
+  ): Promise<Refused | undefined> {
+    const refusal = await this.#admit(peer, undefined)
+    if (refusal) return refusal
+    if (this.#life === 'ended') return { code: 'BUSY', sentence: 'This accepter ends.' }
+    this.#enter(session, peer, undefined, undefined, this.#context, carry)
+    return undefined
+  }
+
   /** The same invite once more: its answer may have been lost on the way. */
-  async #again(opened: Opened<Invite>, session: Session): Promise<void> {
+  async #again(opened: Opened<Invite>, { dialogue, controller }: Session): Promise<void> {
     const { message } = opened
-    if (!opened.content.equals(session.invite.content)) throw replayed(message)
-    const { answer: made, controller } = session
-    if (!made || session.posting === 'again') return
-    session.posting = 'again'
+    if (!dialogue || !opened.content.equals(dialogue.invite.content)) throw replayed(message)
+    const { answer: made } = dialogue
+    if (!made || dialogue.posting === 'again') return
+    dialogue.posting = 'again'
     const mailbox = sessionMailbox(this.#context.app, message.from, message.reply)
     const header = this.#mail.header(message.from, message.session)
     this.#mail
@@ -240,60 +282,63 @@ export class Accepter {
         this.#context.log.debug({ err: thrown, session: short }, 'the answer could not be posted again')
       })
       .finally(() => {
-        session.posting = 'once'
+        dialogue.posting = 'once'
       })
   }
 
   #underway(peer: string): Underway {
     const sessions = [...this.#sessions.values()]
-    const ofPeer = sessions.filter((one) => one.peer === peer && one.invite.message.purpose === undefined)
-    const pairings = sessions.filter((one) => one.invite.message.purpose === undefined)
+    const pairings = sessions.filter((one) => one.purpose === undefined)
+    const ofPeer = pairings.filter((one) => one.peer === peer)
     return { ofPeer: ofPeer.length, pairings: pairings.length, all: sessions.length }
   }
 
   /** One identity has one pairing under way, and one ping: the newest. */
-  async #supersede({ from, purpose }: Invite): Promise<void> {
-    const peer = formatIdentity(from)
+  async #supersede(name: IdentityName, purpose: Purpose | undefined): Promise<void> {
+    const peer = formatIdentity(name)
     for (const session of [...this.#sessions.values()]) {
-      if (session.peer !== peer || session.invite.message.purpose !== purpose) continue
+      if (session.peer !== peer || session.purpose !== purpose) continue
       session.controller.abort(new PlexusError('BUSY', 'A newer invite of the same identity came in.'))
       await session.over
     }
   }
 
   #start(invite: Opened<Invite>): void {
-    const { message } = invite
-    const log = this.#context.log.child({ session: shortSession(message.session) })
-    const controller = new AbortController()
+    const { from, session, purpose } = invite.message
     const news = new PeerNews()
-    const early = this.#early.get(message.session)
-    this.#early.delete(message.session)
-    if (early?.peer === formatIdentity(message.from)) news.update(early.news.candidates, early.news.nat)
-    const { signal } = controller
+    const early = this.#early.get(session)
+    this.#early.delete(session)
+    if (early?.peer === formatIdentity(from)) news.update(early.news.candidates, early.news.nat)
+    const dialogue: Dialogue = { invite, news, answer: undefined, posting: 'once' }
     const onAnswer = (made: Sealed) => {
-      session.answer = made
+      dialogue.answer = made
     }
-    const over = answer({ ...this.#context, host: invite.host, log }, invite, { news, signal, onAnswer })
-      .then((passage) => {
-        if (passage.purpose === 'ping') this.#options.onPing?.(passage)
-        else this.#options.onPassage(passage, (error) => this.#giveUp(invite, error))
-      })
+    const context = { ...this.#context, host: invite.host }
+    this.#enter(session, from, purpose, dialogue, context, async (inner, signal) => {
+      const passage = await answer(inner, invite, { news, signal, onAnswer })
+      if (passage.purpose === 'ping') this.#options.onPing?.(passage)
+      else this.#options.onPassage(passage, (error) => this.#giveUp(invite, error))
+    })
+  }
+
+  #enter(
+    session: string,
+    peer: IdentityName,
+    purpose: Purpose | undefined,
+    dialogue: Dialogue | undefined,
+    outer: PairingContext,
+    carry: (context: PairingContext, signal: AbortSignal) => Promise<void>,
+  ): void {
+    const log = outer.log.child({ session: shortSession(session) })
+    const controller = new AbortController()
+    const over = carry({ ...outer, log }, controller.signal)
       .catch((thrown: unknown) => {
         const error = asPlexusError(thrown)
         log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
-        this.#options.onFailure?.({ peer: message.from, session: message.session, error })
+        this.#options.onFailure?.({ peer, session, error })
       })
-      .finally(() => this.#sessions.delete(message.session))
-    const session: Session = {
-      peer: formatIdentity(message.from),
-      invite,
-      news,
-      controller,
-      over,
-      answer: undefined,
-      posting: 'once',
-    }
-    this.#sessions.set(message.session, session)
+      .finally(() => this.#sessions.delete(session))
+    this.#sessions.set(session, { peer: formatIdentity(peer), purpose, controller, over, dialogue })
   }
 
   #giveUp(invite: Opened<Invite>, error: PlexusError): Promise<void> {

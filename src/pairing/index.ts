@@ -1,11 +1,20 @@
-export { Accepter, type AccepterOptions, type GiveUp, type Underway } from './accepter.js'
-export { type PairingContext, shortSession } from './context.js'
+export {
+  Accepter,
+  type AccepterOptions,
+  type GiveUp,
+  MAX_INVITES,
+  type Refused,
+  type Underway,
+} from './accepter.js'
+export { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 export { lastWords } from './farewell.js'
+export { type Gathering, gather, innerEndpoint, keepMapped, reflexiveOf } from './gathering.js'
 export { type InviteOptions, invite } from './inviter.js'
 export type { Purpose, RefusalCode } from './message.js'
 export { OFFER_KINDS, type OfferKind } from './offered.js'
-export { discard, type Passage, type Role } from './passage.js'
+export { discard, type Hole, type Passage, type Role } from './passage.js'
 export { PathMemory } from './path-memory.js'
+export { Rate } from './rate.js'
 export { findBlocked } from './reachability.js'
 export { Searching } from './searching.js'
 export { type CandidateRecord, formatRecord, type PairingEvent, type Tell } from './story.js'

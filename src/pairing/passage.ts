@@ -7,11 +7,9 @@ import type { Purpose } from './message.js'
 
 export type Role = 'inviter' | 'accepter'
 
-/** A hole that both sides know to be open, and what they share about it. */
-export interface Passage {
+/** A hole that both sides know to be open. */
+export interface Hole {
   readonly role: Role
-  /** `ping`: the way is tried and nothing is started on it. Without it, for the command. */
-  readonly purpose?: Purpose
   readonly app: string
   /** 16 bytes in hex; its first 8 digits stand in both logs. */
   readonly session: string
@@ -26,7 +24,6 @@ export interface Passage {
   readonly kind: CandidateKind
   /** Round-trip time of the path in ms, as far as it was measured. */
   readonly rtt: number | undefined
-  readonly keys: SessionKeys
   /** The punched port, still open. Whoever takes the passage closes it: a command can only then bind it. */
   readonly port: UdpPort
   /** The mapping on the own router that the path goes through: whoever takes the passage lets go of it at its end. */
@@ -34,7 +31,14 @@ export interface Passage {
 }
 
 /** Closes what a passage holds, when nothing is going to use it. */
-export async function discard({ port, portMapping }: Passage): Promise<void> {
+export async function discard({ port, portMapping }: Pick<Hole, 'port' | 'portMapping'>): Promise<void> {
   void portMapping?.release()
   await port.close()
+}
+
+/** A hole that was proven under keys of this one session, and what the sides share about it. */
+export interface Passage extends Hole {
+  /** `ping`: the way is tried and nothing is started on it. Without it, for the command. */
+  readonly purpose?: Purpose
+  readonly keys: SessionKeys
 }

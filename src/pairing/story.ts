@@ -46,9 +46,9 @@ export class CandidateStory {
     }
   }
 
-  /** Whether anything authentic came from anywhere. */
+  /** Whether anything authentic came from anywhere; what echoes a challenge at once is proven without having been heard. */
   get heard(): boolean {
-    return this.records().some(({ heard }) => heard !== undefined)
+    return this.records().some(({ heard, proven }) => heard !== undefined || proven !== undefined)
   }
 
   records(): CandidateRecord[] {

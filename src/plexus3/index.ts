@@ -4,10 +4,13 @@ export { Handshake, type HandshakeOptions, type HandshakeState, type HandshakeTr
 export {
   formatAddress,
   formatSubject,
+  type Plexus3Head,
   type Plexus3Mail,
   readAddress,
   readBody,
+  readHead,
   readMail,
+  readPlain,
   readSubject,
   writeBody,
   writeMail,
@@ -20,4 +23,4 @@ export {
   secretOf,
   writeMessage,
 } from './message.js'
-export { type Opened, openEntity, sealEntity } from './smime.js'
+export { type Opened, openEntity, requireRsa, sealEntity } from './smime.js'

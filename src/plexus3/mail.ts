@@ -1,6 +1,6 @@
 import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, isIdentityName } from '../identity/index.js'
-import { readEntity, readParts, toCrlf, toLf } from './mime.js'
+import { isType, readEntity, readHeaders, readParts, toCrlf, toLf } from './mime.js'
 
 /**
  * The mail around the sealed entity. A plexus 3.x peer searches for its headers literally: unquoted, unencoded,
@@ -45,6 +45,25 @@ export function formatSubject(app: string, kind: Plexus3Mail['kind']): string {
 export function readSubject(text: string, app: string): Plexus3Mail['kind'] | undefined {
   const subject = text.trim()
   return (['invite', 'accept'] as const).find((kind) => subject === `${app} ${kind}`)
+}
+
+/** Who wrote a mail, to whom and what for, as its header says. */
+export type Plexus3Head = Pick<Plexus3Mail, 'from' | 'to' | 'kind'>
+
+/**
+ * The lines From, To and Subject of a header, in any order and among others.
+ * @returns nothing for the mail of somebody else @throws never
+ */
+export function readHead(header: string, app: string): Plexus3Head | undefined {
+  try {
+    const headers = readHeaders(toLf(header).trimEnd())
+    const from = readAddress(headers.get('from') ?? '')
+    const to = readAddress(headers.get('to') ?? '')
+    const kind = readSubject(headers.get('subject') ?? '', app)
+    return from && to && kind ? { from, to, kind } : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** Everything that a MIME message consists of here, with CRLF. @throws PlexusError IDENTITY_NAME, DIALECT */
@@ -93,6 +112,22 @@ export function readMail(text: string, app: string): Plexus3Mail {
   const kind = readSubject(headers.get('subject') ?? '', app)
   if (!from || !to || !kind) throw new PlexusError('MALFORMED', 'The mail is none of a plexus 3.x peer.')
   return { from, to, app, kind, entity: readBody(body, from) }
+}
+
+/**
+ * The message in a part that is not sealed, as a peer writes it that misses a certificate: nobody has signed it.
+ * @returns nothing for a part that is something else @throws never
+ */
+export function readPlain(part: string): string | undefined {
+  const text = toLf(part).trim()
+  if (text.startsWith('PLEXUS ')) return text
+  try {
+    const entity = readEntity(toLf(part))
+    const plain = isType(entity, /^text\/plain\b/i) ? entity.body.trim() : ''
+    return plain.startsWith('PLEXUS ') ? plain : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** `----` and the octets of the owner's name in lower-case hexadecimal. */

@@ -96,8 +96,11 @@ function isBase64(headers: ReadonlyMap<string, string>): boolean {
   return headers.get('content-transfer-encoding')?.toLowerCase() === 'base64'
 }
 
-/** PKCS#7 knows no key agreement, and the peer's verification no ECDSA that could be relied upon. */
-function requireRsa(certificate: Certificate): void {
+/**
+ * PKCS#7 knows no key agreement, and the peer's verification no ECDSA that could be relied upon.
+ * @throws PlexusError DIALECT
+ */
+export function requireRsa(certificate: Certificate): void {
   if (certificate.keyKind === 'rsa') return
   const subject = certificate.x509.subject.replaceAll('\n', ', ')
   throw new PlexusError(

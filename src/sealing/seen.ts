@@ -17,6 +17,13 @@ const COMPACT_AT = 1024
 /** `whole`: the file ends with a line's end. `torn`: an append failed, and the next one has to begin a new line. */
 type Tail = 'whole' | 'torn'
 
+export interface SeenOptions {
+  readonly clock: Clock
+  readonly log: Logger
+  /** How many are remembered at most: the first ones give way. Without it all are, until they expire. */
+  readonly most?: number
+}
+
 /**
  * Which sessions an accepter has seen, until they expire, across restarts.
  *
@@ -29,6 +36,7 @@ export class SeenSessions {
   readonly #file: string
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #most: number
   /** Session in hex to expiry, ms since 1970-01-01 UTC. */
   readonly #sessions = new Map<string, number>()
   #handle: FileHandle | undefined
@@ -38,18 +46,19 @@ export class SeenSessions {
   /** What is being written, one after the other. */
   #writing: Promise<void> = Promise.resolve()
 
-  private constructor(file: string, clock: Clock, log: Logger) {
+  private constructor(file: string, { clock, log, most = Number.POSITIVE_INFINITY }: SeenOptions) {
     this.#file = file
     this.#clock = clock
     this.#log = log
+    this.#most = most
   }
 
   /**
    * Reads the file, or begins it (0600, in a directory 0700).
    * @throws PlexusError STATE_DIRECTORY when it can be neither read nor written
    */
-  static async open(file: string, options: { clock: Clock; log: Logger }): Promise<SeenSessions> {
-    const seen = new SeenSessions(file, options.clock, options.log)
+  static async open(file: string, options: SeenOptions): Promise<SeenSessions> {
+    const seen = new SeenSessions(file, options)
     try {
       await mkdir(dirname(file), { recursive: true, mode: 0o700 })
       await seen.#load()
@@ -76,6 +85,7 @@ export class SeenSessions {
     const id = hex(session)
     const until = Math.min(Math.max(Math.ceil(expires), this.#sessions.get(id) ?? 0), MAX_EXPIRES)
     this.#sessions.set(id, until)
+    this.#trim()
     this.#writing = this.#writing.then(() => this.#append(id, until))
     return this.#writing
   }
@@ -86,6 +96,13 @@ export class SeenSessions {
     const handle = this.#handle
     this.#handle = undefined
     await handle?.close()
+  }
+
+  #trim(): void {
+    for (const first of this.#sessions.keys()) {
+      if (this.#sessions.size <= this.#most) return
+      this.#sessions.delete(first)
+    }
   }
 
   async #append(id: string, expires: number): Promise<void> {
@@ -118,6 +135,7 @@ export class SeenSessions {
       if (id && expires) this.#sessions.set(id, Math.max(Number(expires), this.#sessions.get(id) ?? 0))
       else if (record !== '') unreadable++
     }
+    this.#trim()
     this.#tail = torn ? 'torn' : 'whole'
     this.#records = lines.length
     if (unreadable > 0)

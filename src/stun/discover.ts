@@ -1,34 +1,19 @@
-import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { PlexusError } from '../errors/index.js'
 import {
   type Clock,
   canonicalAddress,
-  type Endpoint,
-  familyOf,
   formatEndpoint,
   type Logger,
-  parseHostPort,
   type Random,
-  scopeOf,
   type UdpPort,
 } from '../net/index.js'
 import { Drive } from './drive.js'
+import { addressesOf, lookupAll, parseServer, type Resolve, reachable } from './server-name.js'
 import { describeTried, type NameFailure, type Reflexive, Survey, type Tried } from './survey.js'
 
-/** The port of STUN over UDP when a server is named without one (RFC 8489 section 18.6). */
-export const STUN_PORT = 3478
 /** How long to ask before there is no answer, in ms: by then each server has had six requests. */
 export const DISCOVERY_TIMEOUT = 5000
-/** How many addresses of one name are asked in each family: one may be down; a long list is no reason to flood. */
-const ADDRESSES_PER_FAMILY = 2
-
-/** Finds the addresses of a name; `dns.promises.lookup` is one. */
-export type Resolve = (
-  host: string,
-  options: { all: true },
-) => Promise<readonly { readonly address: string }[]>
-
 export interface DiscoverOptions {
   readonly clock: Clock
   readonly random: Random
@@ -96,7 +81,7 @@ export async function discover(
     signal.addEventListener('abort', onabort, { once: true })
     for (const target of targets) {
       const tell = (outcome: readonly string[] | NameFailure) => {
-        const endpoints = 'kind' in outcome ? [] : reachable(port, outcome, target.port)
+        const endpoints = 'kind' in outcome ? [] : reachable(port.families, outcome, target.port)
         if (endpoints.length > 0) survey.ask(clock.now(), target.name, endpoints)
         else {
           const failure = 'kind' in outcome ? outcome : ({ kind: 'unreachable', addresses: outcome } as const)
@@ -113,39 +98,6 @@ export async function discover(
     }
     drive.step()
   })
-}
-
-/** @throws PlexusError BAD_ENDPOINT */
-function parseServer(text: string): { host: string; port: number } {
-  const server = parseHostPort(text, STUN_PORT)
-  if (server.port === 0) throw new PlexusError('BAD_ENDPOINT', `'${text}' is not a STUN server: port 0.`)
-  return server
-}
-
-/** What of a server's addresses this port can send to. */
-function reachable(port: UdpPort, addresses: readonly string[], serverPort: number): Endpoint[] {
-  const usable = addresses.filter((address) => scopeOf(address) !== 'unusable')
-  return port.families.flatMap((family) =>
-    usable
-      .filter((address) => familyOf({ address }) === family)
-      .slice(0, ADDRESSES_PER_FAMILY)
-      .map((address) => ({ address, port: serverPort })),
-  )
-}
-
-const lookupAll: Resolve = (host) => lookup(host, { all: true })
-
-/** The addresses of a name; those with a zone belong to one link and are of no use. Never rejects. */
-async function addressesOf(host: string, resolve: Resolve): Promise<string[] | NameFailure> {
-  try {
-    const found = await resolve(host, { all: true })
-    return found.flatMap(({ address }) =>
-      isIP(address) && !address.includes('%') ? [canonicalAddress(address)] : [],
-    )
-  } catch (error) {
-    const code = (error as { code?: unknown } | undefined)?.code
-    return { kind: 'unresolved', code: typeof code === 'string' ? code : 'no reason given' }
-  }
 }
 
 function unreachable(tried: readonly Tried[], timeout: number): PlexusError {

@@ -5,7 +5,7 @@ export {
   isComprehensionRequired,
   MAGIC_COOKIE,
 } from './attribute.js'
-export { DISCOVERY_TIMEOUT, type DiscoverOptions, discover, type Resolve, STUN_PORT } from './discover.js'
+export { DISCOVERY_TIMEOUT, type DiscoverOptions, discover } from './discover.js'
 export {
   longTermKey,
   shortTermKey,
@@ -28,6 +28,7 @@ export { DEFAULT_STUN_SERVERS } from './public-servers.js'
 export { REFRESH_INTERVAL, type RefreshOptions, refresh } from './refresh.js'
 export { type SampleOptions, samplePorts } from './sample.js'
 export { type ServerCapability, StunServer, type StunServerOptions } from './server.js'
+export { addressesOf, lookupAll, parseServer, type Resolve, reachable, STUN_PORT } from './server-name.js'
 export {
   FAMILY_GRACE,
   type NameFailure,

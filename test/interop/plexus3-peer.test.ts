@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { createIdentity, formatIdentity, type Host, Repository } from '../../src/identity/index.js'
 import { type Endpoint, silent, UdpPort } from '../../src/net/index.js'
 import {
@@ -20,16 +17,15 @@ import {
   writeMessage,
 } from '../../src/plexus3/index.js'
 import { systemClock, systemRandom } from '../../src/system/index.js'
+import { Plexus3Peer, plexus3Peer, plexus3PeerMissing } from '../support/plexus3-peer.js'
 
-const PEER = fileURLToPath(new URL('../../../test/interop/plexus3_peer.py', import.meta.url))
 const ALICE = { owner: 'alice@example.com', pin: 'laptop' }
 const BOB = { owner: 'bob@example.com', pin: 'server' }
 const APP = 'plexus'
 const TIMES = 10
 /** A test is over by then whatever happens, in ms: both sides give up after 60 s. */
 const LIMIT = 90_000
-const missing = ['python3', 'openssl'].filter((name) => spawnSync(name, ['--help']).error)
-const skip = missing.length > 0 ? `${missing.join(' and ')} not found` : false
+const skip = plexus3PeerMissing()
 
 let scratch: string
 let alice: Host
@@ -46,43 +42,15 @@ before(async () => {
 })
 after(() => rm(scratch, { recursive: true, force: true }))
 
-interface Event {
-  readonly event: 'waiting' | 'posted' | 'paired'
-  readonly secret?: string
-}
-
-/** The Python peer, who is Alice, and what it says. */
-class PythonPeer {
-  readonly directory: string
-  readonly #child: ChildProcess
-  readonly #lines: AsyncIterator<string>
-  readonly #exit: Promise<unknown>
-
-  constructor(directory: string, role: 'inviter' | 'accepter', options: readonly string[]) {
-    this.directory = directory
-    const names = ['--me', formatIdentity(ALICE), '--peer', formatIdentity(BOB), '--app', APP]
-    const common = ['--repo', scratch, ...names, '--bind', '127.0.0.1:0', '--mail-dir', directory]
-    const stdio = ['ignore', 'pipe', 'inherit'] as const
-    this.#child = spawn('python3', [PEER, 'pair', '--role', role, ...common, ...options], {
-      stdio: [...stdio],
-    })
-    this.#exit = new Promise((resolve) => this.#child.once('close', resolve))
-    if (!this.#child.stdout) throw new Error('no standard output')
-    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
-  }
-
-  async hears(event: Event['event']): Promise<Event> {
-    const { value, done } = await this.#lines.next()
-    assert.ok(!done, `the peer ended before it ${event}`)
-    const said = JSON.parse(value) as Event
-    assert.equal(said.event, event)
-    return said
-  }
-
-  async close(): Promise<void> {
-    this.#child.kill()
-    await this.#exit
-  }
+/** The Python peer, who is Alice. */
+function pythonPeer(
+  directory: string,
+  role: 'inviter' | 'accepter',
+  options: readonly string[],
+): Plexus3Peer {
+  const names = ['--me', formatIdentity(ALICE), '--peer', formatIdentity(BOB), '--app', APP]
+  const common = ['--repo', scratch, ...names, '--bind', '127.0.0.1:0', '--mail-dir', directory]
+  return new Plexus3Peer(role, [...common, ...options])
 }
 
 async function post(directory: string, kind: 'invite' | 'accept', outer: Endpoint, puzzle: bigint) {
@@ -102,7 +70,7 @@ async function fetched(directory: string, kind: 'invite' | 'accept') {
 async function pairing(role: 'inviter' | 'accepter', options: readonly string[] = []): Promise<boolean> {
   const directory = await mkdtemp(join(scratch, 'mail-'))
   const port = UdpPort.open({ address: '127.0.0.1' })
-  const peer = new PythonPeer(directory, role === 'inviter' ? 'accepter' : 'inviter', options)
+  const peer = pythonPeer(directory, role === 'inviter' ? 'accepter' : 'inviter', options)
   try {
     const outer = port.local(4) ?? assert.fail('not bound')
     const puzzle = randomBytes(8).readBigUInt64BE()
@@ -161,13 +129,11 @@ test('each reads what the other wrote, with a name in Unicode too', { skip }, as
   const names = ['--repo', scratch, '--me', formatIdentity(ALICE), '--peer', formatIdentity(BOB)]
   const line = 'PLEXUS 3.0 2001:db8::1 4000 18446744073709551615'
   const theirs = [...names, '--app', 'ünï', '--kind', 'invite', '--message', line]
-  const mail = readMail(execFileSync('python3', [PEER, 'seal', ...theirs]).toString(), 'ünï')
+  const mail = readMail(plexus3Peer(['seal', ...theirs]).toString(), 'ünï')
   assert.equal(openEntity(mail.entity, bob, alice.certificate).text, line)
 
   const entity = await sealEntity(line, bob, alice.certificate)
   const ours = writeMail({ from: BOB, to: ALICE, app: 'ünï', kind: 'accept', entity })
-  const opened = execFileSync('python3', [PEER, 'open', ...names, '--app', 'ünï', '--kind', 'accept'], {
-    input: ours,
-  })
+  const opened = plexus3Peer(['open', ...names, '--app', 'ünï', '--kind', 'accept'], ours)
   assert.equal(opened.toString().trim(), line)
 })

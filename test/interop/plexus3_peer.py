@@ -227,6 +227,33 @@ def shake_as_accepter(line, hops, server):
             return
 
 
+# The public endpoint
+
+
+def public_endpoint(port, server):
+    """RFC 8489: a binding request from the port that will shake hands, and the XOR-MAPPED-ADDRESS of its answer (IPv4)."""
+    cookie = bytes.fromhex("2112a442")
+    request = b"\x00\x01\x00\x00" + cookie + secrets.token_bytes(12)
+    for wait in (0.2, 0.4, 0.8, 1.6, 3.2):
+        port.sendto(request, server)
+        port.settimeout(wait)
+        try:
+            data = port.recv(2048)
+        except (socket.timeout, ConnectionError):
+            continue
+        if data[:2] != b"\x01\x01" or data[4:20] != request[4:]:
+            continue
+        at = 20
+        while at + 4 <= len(data):
+            kind, length = int.from_bytes(data[at : at + 2], "big"), int.from_bytes(data[at + 2 : at + 4], "big")
+            value = data[at + 4 : at + 4 + length]
+            if kind == 0x0020 and value[1] == 1:
+                number = int.from_bytes(value[2:4], "big") ^ 0x2112
+                return ".".join(str(a ^ b) for a, b in zip(value[4:8], cookie)), number
+            at += 4 + (length + 3) // 4 * 4
+    raise TimeoutError("no answer of the STUN server")
+
+
 # How the mails get there
 
 
@@ -270,7 +297,7 @@ class Mailbox:
 
     def post(self, _kind, mail):
         host, port = self.options.smtp.rsplit(":", 1)
-        with smtplib.SMTP_SSL(host, int(port), context=self.tls) as smtp:
+        with smtplib.SMTP_SSL(host, int(port), local_hostname="localhost", context=self.tls) as smtp:
             smtp.login(self.options.login, self.password())
             smtp.sendmail(split(self.options.me)[0], [split(self.options.peer)[0]], mail)
 
@@ -318,7 +345,10 @@ def pair(options):
     way = Directory(options.mail_dir) if options.mail_dir else Mailbox(options)
     own, other = ("invite", "accept") if options.role == "inviter" else ("accept", "invite")
     port = bound(endpoint(options.bind))
-    outer = endpoint(options.outer) if options.outer else port.getsockname()[:2]
+    if options.stun:
+        outer = public_endpoint(port, endpoint(options.stun))
+    else:
+        outer = endpoint(options.outer) if options.outer else port.getsockname()[:2]
     puzzle = secrets.randbits(64)
 
     def post():
@@ -389,6 +419,7 @@ def main():
     mail_options(pairing)
     shake_options(pairing)
     pairing.add_argument("--outer", help="ip:port to tell the peer, if it is not that of the port")
+    pairing.add_argument("--stun", help="ip:port of a STUN server that tells it")
     pairing.add_argument("--mail-dir", help="a directory where the mails lie as invite.eml and accept.eml")
     pairing.add_argument("--smtp", help="host:port, TLS")
     pairing.add_argument("--imap", help="host:port, TLS")

@@ -27,6 +27,16 @@ const TIMEOUTS: Readonly<Record<Cell['expected'], number>> = {
   impossible: 20,
 }
 
+/** What takes longest, and keeps the same few sides busy, begins first, so that the rest fills the gaps. */
+const LONGEST_FIRST: readonly Cell['expected'][] = [
+  'blocked',
+  'silent',
+  'search',
+  'impossible',
+  'prediction',
+  'punch',
+]
+
 /** How many pairings run side by side that keep the processor busy, and of those that only wait for what cannot come. */
 const ROOM = { busy: 5, idle: 24 } as const
 
@@ -82,8 +92,7 @@ export class MatrixRig {
     onResult: (result: CellResult) => void = () => {},
   ): Promise<CellResult[]> {
     const queue = Array.from({ length: times }, () => cells).flat()
-    // what takes longest begins first
-    queue.sort((one, other) => TIMEOUTS[other.expected] - TIMEOUTS[one.expected])
+    queue.sort((one, other) => LONGEST_FIRST.indexOf(one.expected) - LONGEST_FIRST.indexOf(other.expected))
     const results: CellResult[] = []
     const under: Promise<void>[] = []
     while (queue.length > 0) {

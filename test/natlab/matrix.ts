@@ -90,11 +90,3 @@ export const CELLS: readonly Cell[] = MATRIX_TYPES.flatMap((inviter) =>
 export function hasPath(expected: Cell['expected']): expected is Way {
   return !(expected in REASONS)
 }
-
-/** What is not built yet: such pairings end by a time-out. */
-const PENDING: ReadonlySet<Cell['expected']> = new Set(['prediction', 'search', 'impossible'])
-
-/** Whether a cell is expected to come out wrong for the time being. */
-export function isPending({ expected }: Cell): boolean {
-  return PENDING.has(expected)
-}

@@ -74,11 +74,14 @@ test('udp-blocked: nothing gets out, and a router is not the reason', { skip }, 
 async function outsidePorts(agent: SocketAgent): Promise<number[]> {
   const socket = await agent.open()
   const ports: number[] = []
+  const servers: RemoteSocket[] = []
   for (let i = 0; i < 32; i++) {
+    // none is closed before the end: a port that comes back has its mapping already
     const server = await fixture.server.open(fixture.address(0))
+    servers.push(server)
     ports.push((await reflexive(socket, server, fixture.address(0))).port)
-    await server.close()
   }
+  await Promise.all(servers.map((server) => server.close()))
   return ports
 }
 

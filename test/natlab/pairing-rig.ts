@@ -27,6 +27,8 @@ export interface Event {
   readonly msg: string
   readonly session?: string
   readonly code?: unknown
+  /** Over which rendezvous, where a line is about one of several. */
+  readonly rendezvous?: string
 }
 
 /** A plexus process, and what it has logged so far. */
@@ -100,9 +102,16 @@ export class Process {
 
   #take(line: string): void {
     try {
-      const { time, level, msg, session, code } = JSON.parse(line) as Event
+      const { time, level, msg, session, code, rendezvous } = JSON.parse(line) as Event
       if (typeof msg !== 'string') throw new TypeError('no log line')
-      this.events.push({ time, level, msg, ...(session === undefined ? {} : { session }), code })
+      this.events.push({
+        time,
+        level,
+        msg,
+        ...(session === undefined ? {} : { session }),
+        code,
+        ...(rendezvous === undefined ? {} : { rendezvous }),
+      })
     } catch {
       this.lines.push(line)
     }
@@ -127,7 +136,7 @@ export interface Outcome {
 const MARKS: readonly (readonly [string, RegExp])[] = [
   ['start-up', /^inviting /],
   ['STUN', /^public endpoint /],
-  ['answered', /answered$/],
+  ['answered', /^\S+ answered$/],
   ['punched', /^punched in/],
   ['command', /^the command runs/],
 ]

@@ -8,6 +8,8 @@ const MAIN = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
 export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** A program and its arguments that start it. */
+  readonly under?: readonly string[]
 }
 
 /** How a run of the program ended, and all that it said. */
@@ -25,10 +27,11 @@ export class Program {
   stderr = ''
   readonly #looks = new Set<() => void>()
 
-  constructor(args: readonly string[], { env = {}, cwd }: ProgramOptions = {}) {
+  constructor(args: readonly string[], { env = {}, cwd, under = [] }: ProgramOptions = {}) {
     // nothing of the tests' own environment decides what the flags are
     const inherited = Object.entries(process.env).filter(([name]) => !/^PLEXUS_|^XDG_/.test(name))
-    this.process = spawn(process.execPath, [MAIN, ...args], {
+    const [command, ...words] = [...under, process.execPath, MAIN, ...args]
+    this.process = spawn(command as string, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },
       ...(cwd === undefined ? {} : { cwd }),

@@ -12,6 +12,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/net': ['src/errors'],
   'src/stun': ['src/net', 'src/errors'],
   'src/portmap': ['src/net', 'src/errors'],
+  'src/nat': ['src/stun', 'src/net', 'src/errors'],
   'src/identity': ['src/net', 'src/errors'],
   'src/sealing': ['src/identity', 'src/net', 'src/errors'],
   'src/punch': ['src/net', 'src/errors'],
@@ -27,8 +28,27 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/errors',
     'rendezvous',
   ],
+  // sessions with peers of an older language, beside those of pairing
+  'src/dialect': [
+    'src/pairing',
+    'src/plexus3',
+    'src/punch',
+    'src/sealing',
+    'src/identity',
+    'src/net',
+    'src/errors',
+    'rendezvous',
+  ],
   'src/exec': ['src/net', 'src/errors'],
-  'src/daemon': ['src/pairing', 'src/exec', 'src/sealing', 'src/identity', 'src/net', 'src/errors'],
+  'src/daemon': [
+    'src/dialect',
+    'src/pairing',
+    'src/exec',
+    'src/sealing',
+    'src/identity',
+    'src/net',
+    'src/errors',
+  ],
   // time and randomness as they are: for the two faces, the command line and the library
   'src/system': ['src/net'],
   'src/library': [
@@ -56,9 +76,11 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/cli': [
     'src/system',
     'src/daemon',
+    'src/dialect',
     'src/pairing',
     'src/exec',
     'src/portmap',
+    'src/nat',
     'src/stun',
     'src/identity',
     'src/net',

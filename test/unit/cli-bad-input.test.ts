@@ -84,10 +84,26 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ],
   ['a rendezvous that is none', ['--rendezvous=?'], /'\?'/, /BAD_RENDEZVOUS/],
   [
-    'a flag of the email rendezvous',
-    ['--email-login=me'],
-    /--email-login cannot be used/,
-    /no email rendezvous/,
+    'an account without a login',
+    ['--rendezvous=email:', '--email-smtps=a', '--email-imaps=a'],
+    /--email-login is missing/,
+  ],
+  [
+    'an account without a secret',
+    ['--rendezvous=email:', '--email-smtps=a', '--email-imaps=a', '--email-login=me'],
+    /--email-password-file is missing/,
+  ],
+  [
+    'a mail server without TLS',
+    [
+      '--rendezvous=email:',
+      '--email-smtps=http://a',
+      '--email-imaps=a',
+      '--email-login=me',
+      '--email-password-file=/nowhere',
+    ],
+    /--email-smtps is 'http:\/\/a'/,
+    /STARTTLS/,
   ],
   ['keeping on an accepter', ['--accept', '--keep'], /--keep is for an inviter/],
   ['keeping without a command', ['--keep'], /--keep needs --exec-command/],
@@ -102,6 +118,7 @@ describe('bad input ends the program with code 2 and one line, before anything i
       await createIdentity(repository, parseIdentity(name), options)
     }
     mkdirSync(join(directory, 'empty'))
+    mkdirSync(join(directory, 'post'))
     writeFileSync(join(directory, 'file'), '')
   })
   after(() => rmSync(directory, { recursive: true, force: true }))

@@ -66,6 +66,12 @@ function refused(ended: Ended, code: string, ...words: string[]): void {
 
 const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' }).toString()
 
+/** Makes a certificate that another program would make, of a key that nobody keeps. */
+function foreign(file: string, subject: string, ...more: string[]): void {
+  const key = ['-newkey', 'rsa:2048', '-nodes', '-keyout', '/dev/null']
+  openssl('req', '-x509', ...key, '-subj', subject, ...more, '-out', file)
+}
+
 const certificateOf = (repo: string, name: string) => join(repo, name, 'cert.crt')
 
 function fingerprintOf(file: string): string {
@@ -78,21 +84,7 @@ test('list names every identity, marks the own ones, and says when they expire',
   await mkdir(join(here, 'carol', 'empty'), { recursive: true })
   await mkdir(join(here, 'dave', 'soon'), { recursive: true })
   const soon = certificateOf(here, 'dave/soon')
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-subj',
-    '/CN=d',
-    '-days',
-    '10',
-    '-keyout',
-    '/dev/null',
-    '-out',
-    soon,
-  )
+  foreign(soon, '/CN=d', '-days', '10')
   const lines = good(await id(here, 'list'))
     .trimEnd()
     .split('\n')
@@ -172,19 +164,7 @@ test('on a terminal import shows the fingerprint and asks', { skip: NO_SCRIPT },
 
 test('a foreign certificate is named by the header of an export, or by --as', async () => {
   const file = join(here, '..', 'foreign.crt')
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-subj',
-    '/CN=x',
-    '-keyout',
-    '/dev/null',
-    '-out',
-    file,
-  )
+  foreign(file, '/CN=x')
   const by = `--fingerprint=${fingerprintOf(file)}`
   refused(await id(here, 'import', file, by), 'IDENTITY_NAME', '--as')
   good(await id(here, 'import', file, by, '--as=eve@px.test/phone'))
@@ -233,19 +213,7 @@ test('a rollover goes from renew over import to finish', async () => {
 test('an own identity is not replaced by an import', async () => {
   good(await id(here, 'renew', 'laptop'))
   const file = join(here, '..', 'other.crt')
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'rsa:2048',
-    '-nodes',
-    '-subj',
-    '/CN=x',
-    '-keyout',
-    '/dev/null',
-    '-out',
-    file,
-  )
+  foreign(file, '/CN=x')
   refused(
     await id(here, 'import', file, `--as=${ALICE}`, `--fingerprint=${fingerprintOf(file)}`),
     'IDENTITY_EXISTS',

@@ -129,6 +129,13 @@ describe('two programs on one machine', () => {
     assert.equal(stderr, '')
   })
 
+  test('an accepter with --once that is stopped before anybody came says so in its result', async () => {
+    const program = await accepter('--once', `--result=${path('stopped')}`)
+    const { code } = await program.end('SIGTERM')
+    assert.equal(code, 0)
+    assert.equal(result('stopped').code, 'CANCELLED')
+  })
+
   test('an accepter with --once ends with the exit code of its one command', async () => {
     const program = await accepter('--once', `--result=${path('once')}`, script('seven', 'exit 7'))
     assert.equal((await inviter().ended).code, 0)

@@ -9,7 +9,7 @@ import { type Child, type CommandSpec, parseCommand, start, type Wildcards } fro
 import type { Logger } from '../../src/net/index.js'
 
 /** What a passage might have found. */
-export const PASSAGE: Wildcards = {
+export const PASSAGE: Wildcards & { readonly key: Buffer } = {
   inner: { address: '192.0.2.10', port: 4001 },
   outer: { address: '198.51.100.20', port: 4002 },
   peer: { address: '203.0.113.30', port: 4003 },

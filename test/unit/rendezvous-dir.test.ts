@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { type Mailbox, openRendezvous } from '../../rendezvous/index.js'
 import { mailboxName } from '../../rendezvous/mailbox.js'
 import { systemRandom } from '../../src/cli/clock.js'
+import { MemoryLog } from '../support/log.js'
 import { contextFor, temporaryDirectory } from './rendezvous.js'
 
 const mailbox: Mailbox = { kind: 'identity', app: 'test', identity: 'b/1', certificate: Buffer.alloc(32, 1) }
@@ -21,6 +22,14 @@ test('a message is one file that reveals nothing, and is gone when it was receiv
   assert.deepEqual((await messages.next()).value, Buffer.from('sealed'))
   await rendezvous.close()
   assert.deepEqual(readdirSync(path), [])
+})
+
+test('a directory that was not there is made, and the log says so: a share may not be mounted', async (t) => {
+  const path = join(temporaryDirectory(t), 'share')
+  const log = new MemoryLog()
+  const rendezvous = await openRendezvous([`dir:${path}`], contextFor(t, {}, log))
+  await rendezvous.close()
+  assert.equal(log.count(/^warn made the directory \S+share, which was not there/), 1)
 })
 
 test('half a message, a link, a device, or anything that is not ours is neither delivered nor removed', async (t) => {

@@ -222,3 +222,22 @@ test('an expiry beyond all bounds does not spoil the file', async () => {
   assert.equal(again.has(session(6)), false)
   await again.close()
 })
+
+test('where there is a bound the first ones give way, across restarts too', async () => {
+  const file = join(scratch, 'bounded')
+  const options = { clock: new StandingClock(), log: silent, most: 3 }
+  const first = await SeenSessions.open(file, options)
+  for (const number of [1, 2, 3, 4]) await first.add(session(number), START + 1000)
+  assert.deepEqual(
+    [1, 2, 3, 4].map((number) => first.has(session(number))),
+    [false, true, true, true],
+  )
+  await first.close()
+  const second = await SeenSessions.open(file, options)
+  await second.add(session(5), START + 1000)
+  assert.deepEqual(
+    [1, 2, 3, 4, 5].map((number) => second.has(session(number))),
+    [false, false, true, true, true],
+  )
+  await second.close()
+})

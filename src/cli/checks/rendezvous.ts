@@ -2,6 +2,7 @@ import { type Mailbox, openRendezvous, type Rendezvous } from '../../../rendezvo
 import { ERROR_CODES, type ErrorCode, PlexusError } from '../../errors/index.js'
 import { deadline, type Logger } from '../../net/index.js'
 import { systemClock, systemRandom } from '../clock.js'
+import type { RendezvousOptions } from '../rendezvous-options.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /**
@@ -9,6 +10,9 @@ import { type Finding, found, ok, warn } from './finding.js'
  * finding it take some 3 s together.
  */
 const PATIENCE = 6000
+
+/** The same as a multiple of the latency that a rendezvous declares. */
+const SLOW = 5
 
 /** How large the message is, in bytes: as an invite. */
 const SIZE = 1500
@@ -23,7 +27,8 @@ export async function checkRendezvous(
     readonly identity: string
     readonly app: string
     readonly stateDirectory: string
-    readonly bootstrap: readonly string[]
+    /** What the flags say to the rendezvous that they configure. */
+    readonly options: RendezvousOptions
     readonly log: Logger
     readonly signal: AbortSignal
   },
@@ -36,7 +41,7 @@ export async function checkRendezvous(
       random: systemRandom,
       log: ear.log,
       stateDirectory: options.stateDirectory,
-      options: options.bootstrap.length > 0 ? { 'dht-bootstrap': options.bootstrap } : {},
+      options: options.options,
       environment: process.env,
     })
   } catch (thrown) {
@@ -58,7 +63,8 @@ async function trip(
   const to: Mailbox = { kind: 'session', app, identity, seed: systemRandom(32) }
   const sealed = systemRandom(SIZE)
   const expires = systemClock.date() + 60_000
-  const limit = deadline(systemClock, PATIENCE, signal)
+  const patience = Math.max(PATIENCE, SLOW * rendezvous.latency)
+  const limit = deadline(systemClock, patience, signal)
   const started = systemClock.now()
   const progress: { state: 'posting' | 'posted' } = { state: 'posting' }
   try {
@@ -74,7 +80,7 @@ async function trip(
   } catch (thrown) {
     signal.throwIfAborted()
     if (!limit.signal.aborted) return found('rendezvous', thrown)
-    const seconds = PATIENCE / 1000
+    const seconds = patience / 1000
     if (progress.state === 'posted') {
       const slow = `${name} took a message, but has not delivered it in ${seconds} s.`
       return warn('rendezvous', slow, 'If it is a slow one, all is well; else look at the log with -v.')

@@ -1,0 +1,136 @@
+import type { ImapFlow } from 'imapflow'
+import { fetchRows } from './connection.js'
+import { type Label, labelOf, readMail } from './message.js'
+import type { Position } from './position.js'
+
+/** How far back a folder is looked through that was never looked at before, by its server's INTERNALDATE, in ms. */
+const RECENT = 2 * 3_600_000
+/** Mails whose arrival is asked for in one go while looking back, at first; doubled each time. */
+const FIRST_LOOK = 32
+/** The most that are looked through so: a mailbox that takes more in RECENT is no place for a pairing. */
+const LONGEST_LOOK = 8192
+/** UIDs whose subjects are fetched in one go. */
+const BATCH = 1000
+/** The highest UID that there can be (RFC 9051, 2.3.1.1). */
+const LAST_UID = '4294967295'
+/** Octets of the largest mail that is opened: four times what the DHT takes, in base64. */
+const MAX_MAIL = 131_072
+/** Mails of ours that are kept in mind; whoever fills a mailbox with more makes the oldest be forgotten. */
+const MAX_WAITING = 4096
+/** A mail that has expired is removed this much later, in ms: clocks may be off by it. */
+export const GRACE = 3_600_000
+
+/** Mails of ours that lie in a folder and were neither delivered nor removed, and how far it was looked through. */
+export class Folder {
+  readonly path: string
+  readonly #waiting = new Map<number, Label>()
+  /** What is to be removed, and was not yet for certain: a lost connection may have taken the command along. */
+  readonly #spent = new Set<number>()
+  #position: Position | undefined
+
+  constructor(path: string, position: Position | undefined) {
+    this.path = path
+    this.#position = position
+  }
+
+  /** From where a later program has to look: everything that still waits, or is still to be removed, is above it. */
+  get position(): Position | undefined {
+    if (!this.#position) return undefined
+    const next = Math.min(this.#position.next, ...this.#waiting.keys(), ...this.#spent)
+    return { ...this.#position, next }
+  }
+
+  /**
+   * Looks at what has come since the last time, by its subject alone. The folder is the selected one.
+   * @param date ms since 1970-01-01 UTC
+   */
+  async look(client: ImapFlow, date: number): Promise<void> {
+    const { mailbox } = client
+    if (!mailbox) throw new Error('the folder is closed')
+    const validity = String(mailbox.uidValidity)
+    if (this.#position?.validity !== validity) {
+      this.#waiting.clear()
+      this.#spent.clear()
+      this.#position = { validity, next: await recent(client, mailbox.exists, date) }
+    }
+    for (;;) {
+      const next: number = this.#position.next
+      // not `*`: to that the last mail answers even where it is below `next`
+      const to: string = next + BATCH < mailbox.uidNext ? String(next + BATCH - 1) : LAST_UID
+      let highest = next - 1
+      const query = { uid: true, headers: ['subject'] }
+      for await (const { uid, headers } of fetchRows(client, `${next}:${to}`, query)) {
+        if (uid === undefined || uid < next || !headers) continue
+        highest = Math.max(highest, uid)
+        const label = labelOf(headers.toString('latin1'))
+        if (label) this.#wait(uid, label)
+      }
+      this.#position = { validity, next: to === LAST_UID ? highest + 1 : next + BATCH }
+      if (to === LAST_UID) return
+    }
+  }
+
+  #wait(uid: number, label: Label): void {
+    this.#waiting.set(uid, label)
+    const [oldest] = this.#waiting.keys()
+    if (oldest !== undefined && this.#waiting.size > MAX_WAITING) this.#waiting.delete(oldest)
+  }
+
+  /** The UIDs of what waits for which this holds. */
+  which(holds: (label: Label) => boolean): number[] {
+    return [...this.#waiting].filter(([, label]) => holds(label)).map(([uid]) => uid)
+  }
+
+  /** Opens mails: each with what was sealed, or nothing if it holds nothing; what is gone is forgotten. */
+  async open(
+    client: ImapFlow,
+    uids: readonly number[],
+  ): Promise<{ uid: number; label: Label; sealed?: Buffer }[]> {
+    if (uids.length === 0) return []
+    const found: { uid: number; label: Label; sealed?: Buffer }[] = []
+    const query = { uid: true, source: { maxLength: MAX_MAIL } }
+    for await (const { uid, source } of fetchRows(client, uids.join(','), query)) {
+      if (uid === undefined || !source) continue
+      const label = this.#waiting.get(uid)
+      if (!label) continue
+      const sealed = readMail(source.toString('latin1'))
+      found.push({ uid, label, ...(sealed ? { sealed } : {}) })
+    }
+    for (const uid of uids) this.#waiting.delete(uid)
+    return found
+  }
+
+  /** Removes mails of ours, with those that could not be before; other mail that somebody has marked for removal stays. */
+  async remove(client: ImapFlow, uids: readonly number[]): Promise<void> {
+    for (const uid of uids) {
+      this.#waiting.delete(uid)
+      this.#spent.add(uid)
+    }
+    if (this.#spent.size === 0) return
+    const range = [...this.#spent].join(',')
+    // without UID EXPUNGE (RFC 4315) an EXPUNGE would take what others have marked
+    if (client.capabilities.has('UIDPLUS')) await client.messageDelete(range, { uid: true })
+    else await client.messageFlagsAdd(range, ['\\Deleted'], { uid: true })
+    // a server that refuses will do so again; a connection that is lost is made again
+    if (client.usable) this.#spent.clear()
+  }
+}
+
+/** The UID of the first mail that came in the last RECENT ms, found from the end: what is older costs nothing. */
+export async function recent(client: ImapFlow, exists: number, date: number): Promise<number> {
+  let first = Number.POSITIVE_INFINITY
+  let chunk = FIRST_LOOK
+  for (let end = exists; end > 0 && exists - end < LONGEST_LOOK; chunk *= 2) {
+    const dates: number[] = []
+    const range = `${Math.max(1, end - chunk + 1)}:${end}`
+    const query = { uid: true, internalDate: true }
+    for await (const { uid, internalDate } of fetchRows(client, range, query, { uid: false })) {
+      if (uid === undefined || !internalDate) continue
+      first = Math.min(first, uid)
+      dates.push(new Date(internalDate).getTime())
+    }
+    if (dates.length === 0 || Math.max(...dates) < date - RECENT) break
+    end -= chunk
+  }
+  return Number.isFinite(first) ? first : 1
+}

@@ -1,0 +1,206 @@
+import type { Letter, LetterHead } from '../../rendezvous/interface.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
+import {
+  type Accepter,
+  MAX_INVITES,
+  type PairingContext,
+  Rate,
+  type Refused,
+  shortSession,
+  stretchedTimeout,
+} from '../pairing/index.js'
+import { readHead, secretOf } from '../plexus3/index.js'
+import type { DialectChoice } from './choice.js'
+import type { Digests } from './digests.js'
+import { checkEndpoint, dig, openGround, type Plexus3Passage, publicEndpoint } from './hole.js'
+import { type LetterContext, Letterhead, lettersOf, openLetter, type Said, staleness } from './letter.js'
+import type { NativePeers } from './natives.js'
+
+/** How many mails that are dropped are worth a line in the log in WINDOW ms, for each reason; the rest is for whoever debugs. */
+const MAX_NOISE = 30
+const WINDOW = 60_000
+
+export interface LetterAccepterOptions {
+  /** Whose bounds hold for these sessions too. */
+  readonly accepter: Accepter
+  readonly choice: DialectChoice
+  readonly natives: NativePeers
+  /** The invites that have come before. */
+  readonly digests: Digests
+  readonly allowPlain: boolean
+  /** Only these peers; without it everyone who has a directory in the repository. */
+  readonly peers?: readonly IdentityName[]
+  /** May say no to every pairing in this dialect. */
+  readonly admit: () => Refused | undefined
+  /** Takes over the passage and its port. */
+  readonly onPassage: (passage: Plexus3Passage) => void
+}
+
+/** Waits for the invites of plexus 3.x peers, beside an accepter of the native language. */
+export class LetterAccepter {
+  #context: LetterContext & PairingContext
+  readonly #options: LetterAccepterOptions
+  readonly #noise: Rate
+  readonly #invites: Rate
+  /** What was told already: once is enough, and anybody can write such a header. */
+  readonly #hinted = new Set<string>()
+
+  constructor(context: PairingContext, options: LetterAccepterOptions) {
+    this.#context = { ...context, allowPlain: options.allowPlain }
+    this.#options = options
+    this.#noise = new Rate(context.clock, MAX_NOISE, WINDOW)
+    this.#invites = new Rate(context.clock, MAX_INVITES, WINDOW)
+  }
+
+  /** From now on this is the own identity. */
+  adopt(host: Host): void {
+    this.#context = { ...this.#context, host }
+  }
+
+  /** Receives until the signal aborts. @throws what the rendezvous throws */
+  async run(signal: AbortSignal): Promise<void> {
+    const letters = lettersOf(this.#context.rendezvous)
+    for await (const letter of letters.receive((head) => this.#wanted(head), { signal })) {
+      const from = readHead(letter.header, this.#context.app)?.from
+      if (from) await this.#take(letter, from).catch((thrown: unknown) => this.#drop(letter, from, thrown))
+    }
+  }
+
+  /** Whether it is an invite for this host by somebody who is spoken with like this. Nothing else is opened. */
+  async #wanted(head: LetterHead): Promise<boolean> {
+    const { app, host, repository } = this.#context
+    const { choice, natives, peers } = this.#options
+    const read = readHead(head.header, app)
+    if (read?.kind !== 'invite') return false
+    const [from, to, own] = [read.from, read.to, host.name].map(formatIdentity)
+    if (from === undefined || to !== own || from === own) return false
+    if (peers && !peers.some((peer) => formatIdentity(peer) === from)) return false
+    if (!(await repository.has(read.from))) return false
+    const mail = { from, current: staleness(head, this.#context) === undefined }
+    if ((await choice.cautious(read.from)) === 'native') {
+      const file = repository.paths(read.from).dialect
+      const how = `give --dialect=auto, or for this peer alone write the word auto to ${file}`
+      return this.#hint(mail, `to answer such invites ${how}`)
+    }
+    if (host.certificate.keyKind !== 'rsa') {
+      return this.#hint(mail, 'the own identity has an EC key, and such a peer needs an RSA one')
+    }
+    if (await natives.has(read.from)) {
+      const lift = `to allow it take its line out of ${natives.file}`
+      return this.#hint(
+        mail,
+        `it has spoken the native language before, and is not answered in an older one again; ${lift}`,
+      )
+    }
+    return true
+  }
+
+  /** Tells once for each peer why it is left alone, if the mail is of now. */
+  #hint({ from, current }: { from: string; current: boolean }, why: string): false {
+    const text = `a mail that says it is from ${from} invites as plexus 3.x does, and is left alone: ${why}`
+    if (current && !this.#hinted.has(text)) {
+      this.#hinted.add(text)
+      this.#context.log.warn({ code: 'DIALECT' }, text)
+    }
+    return false
+  }
+
+  /** One line: who, when, why. */
+  #drop({ arrived }: Letter, from: IdentityName, thrown: unknown): void {
+    const { code, message } = asPlexusError(thrown)
+    const when = Number.isFinite(arrived) ? new Date(arrived).toISOString() : 'an unknown date'
+    const loudness = this.#noise.allows(code) ? 'warn' : 'debug'
+    this.#context.log[loudness](
+      { code },
+      `a mail from ${formatIdentity(from)} of ${when} was dropped: ${message}`,
+    )
+  }
+
+  async #take(letter: Letter, from: IdentityName): Promise<void> {
+    const { log, random } = this.#context
+    const peer = formatIdentity(from)
+    const stale = staleness(letter, this.#context)
+    if (stale !== undefined) throw new PlexusError('EXPIRED', `An invite was not answered: ${stale}.`)
+    if (!this.#invites.allows(peer)) {
+      throw new PlexusError('BUSY', `${MAX_INVITES} invites of this identity came within a minute.`)
+    }
+    const said = await openLetter(letter, from, this.#context)
+    if (!(await this.#options.digests.first(said.digest))) {
+      throw new PlexusError('REPLAYED', 'These words were said before.')
+    }
+    const session = random(16).toString('hex')
+    const inner = log.child({ session: shortSession(session) })
+    const refused =
+      this.#options.admit() ??
+      (await this.#options.accepter.begin(from, session, (context, signal) =>
+        this.#answer(context, from, said, session, signal),
+      ))
+    if (refused) {
+      // such a peer can be told nothing: it waits until its time is up
+      inner.warn({ code: refused.code }, `${peer} is not answered: ${refused.sentence}`)
+    }
+  }
+
+  /** The session of an invite that was opened: gather, answer, shake hands, hand over. */
+  async #answer(
+    context: PairingContext,
+    peer: IdentityName,
+    { message, form }: Said,
+    session: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, log, random } = context
+    const { allowPlain, onPassage } = this.#options
+    const name = formatIdentity(peer)
+    log.info({}, `invited by ${name} in the plexus-3 dialect, in the form of plexus ${message.version}`)
+    if (form === 'plain') {
+      log.warn({}, `nobody has signed the invite of ${name}, and everybody on the way can read the answer`)
+    }
+    if (message.version !== '3.0') {
+      const wanted = `qos '${message.qos}'`
+      log.info(
+        {},
+        `it is answered in the form of 3.0 (${wanted}); the peer has to allow udp:either, directly`,
+      )
+    }
+    const letterhead = await Letterhead.to(peer, { ...context, allowPlain }, form)
+    const over = new AbortController()
+    const onabort = () => over.abort(signal.reason)
+    signal.addEventListener('abort', onabort, { once: true })
+    if (signal.aborted) onabort()
+    try {
+      const gathering = await openGround(context, over.signal)
+      try {
+        const own = publicEndpoint(gathering, message.endpoint)
+        checkEndpoint(message.endpoint, own)
+        const puzzle = random(8).readBigUInt64BE()
+        const posted = clock.now()
+        letterhead.post('accept', { endpoint: own, puzzle }, over.signal).then(
+          () => log.info({}, `answer mailed in ${Math.round(clock.now() - posted)} ms`),
+          (thrown: unknown) => {
+            if (!over.signal.aborted) over.abort(asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE'))
+          },
+        )
+        const passage = await dig(context, {
+          role: 'accepter',
+          session,
+          peer,
+          secret: secretOf(message.puzzle, puzzle),
+          gathering,
+          own,
+          message,
+          timeout: stretchedTimeout(context),
+          signal: over.signal,
+        })
+        onPassage(passage)
+      } catch (thrown) {
+        await gathering.close()
+        throw thrown
+      }
+    } finally {
+      signal.removeEventListener('abort', onabort)
+      over.abort(new PlexusError('CANCELLED', 'The session is over.'))
+    }
+  }
+}

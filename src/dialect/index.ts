@@ -1,0 +1,7 @@
+export { LetterAccepter, type LetterAccepterOptions } from './accepter.js'
+export { DialectChoice } from './choice.js'
+export { Digests } from './digests.js'
+export type { Plexus3Passage } from './hole.js'
+export { inviteByLetter, type Plexus3InviteOptions } from './inviter.js'
+export { lettersOf } from './letter.js'
+export { NativePeers } from './natives.js'
