@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, expiryNotice, formatIdentity, type IdentityName } from '../identity/index.js'
 import { deadline, type Logger, sleep } from '../net/index.js'
+import { isSymmetric } from '../punch/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
@@ -182,6 +184,10 @@ class Attempt {
       if (next.kind === 'glare') return next.passage
       const { offer } = next.by.message
       tell?.({ name: 'answered' })
+      // an update that overtook the invite may have come to nobody
+      if (isSymmetric(gathering.nat) && !isDeepStrictEqual(gathering.nat, message.offer.nat)) {
+        void this.#update([])
+      }
       onMapped(gathering, waitingForHole.signal, (one) => void this.#update([one]))
       return await pass(this.#context, {
         role: 'inviter',
