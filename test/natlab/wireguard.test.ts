@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { hookExample } from '../support/hook-examples.js'
 import { skip, until } from './fixture.js'
 import { Lab, type Side } from './index.js'
 import { PairingRig, type Process } from './pairing-rig.js'
@@ -29,15 +30,15 @@ describe('the wireguard hook between two machines behind NATs', { skip: missing 
   let inviter: Process
   /** What the hook of each side told: its interface, its two addresses, and those of the other one. */
   let told: Map<Side, readonly string[]>
-  const hook = [`--exec-command=${HOOK}`, '--exec-args=""']
+  const hook = hookExample('wireguard')
 
   before(async () => {
     lab = await Lab.open()
     rig = await PairingRig.open(lab, [ALICE, BOB])
     a = await lab.side('a', 'port-restricted')
     b = await lab.side('b', 'port-restricted')
-    accepter = await rig.accepter(b, BOB, hook)
-    inviter = rig.inviter(a, ALICE, BOB, hook)
+    accepter = await rig.accepter(b, BOB, hook.accepter)
+    inviter = rig.inviter(a, ALICE, BOB, hook.inviter)
     told = new Map([
       [a, await introduction(inviter)],
       [b, await introduction(accepter)],
