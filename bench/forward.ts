@@ -1,14 +1,14 @@
 /**
  * A TCP service through the hole, side by side with what else could carry it, over the same link.
  *
- *     node dist/bench/forward.js [--seconds=10] [--links=none,20ms,…] [--carriers=raw,wormhole,ssh,openvpn]
+ *     node dist/bench/forward.js [--seconds=10] [--links=none,20ms,…] [--carriers=raw,cubic,wormhole,ssh,openvpn]
  *
  * iperf3 with 1 and with 8 streams in both directions: raw, through the wormhole, through `ssh -L`, through openvpn by its
  * hook (UDP, AES-256-GCM); then an echo of 64 bytes, and the first byte through a fresh connection. The links are a
  * cable between two network namespaces, and a wire of the bench's own (bench/forward/link.c) with delay and loss.
  * Needs root, iperf3, openssh-server, openvpn, openssl, and gcc for the wire.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -28,6 +28,7 @@ import { Link, type Quality } from './forward/link.js'
 
 const ECHO = fileURLToPath(new URL('./forward/echo.js', import.meta.url))
 const ECHO_PORT = 5202
+const CONGESTION = '/proc/sys/net/ipv4/tcp_congestion_control'
 
 const LINKS: readonly Quality[] = [
   { name: 'cable', roundTrip: 0, loss: 0, overtaken: 0, bare: true },
@@ -36,7 +37,7 @@ const LINKS: readonly Quality[] = [
   { name: '100ms', roundTrip: 100, loss: 0, overtaken: 0 },
   { name: '20ms1%', roundTrip: 20, loss: 1, overtaken: 0 },
 ]
-const CARRIERS: Readonly<Record<string, Setup>> = { raw, wormhole, ssh: sshForward, openvpn }
+const CARRIERS: Readonly<Record<string, Setup>> = { raw, cubic, wormhole, ssh: sshForward, openvpn }
 const RUNS: readonly Run[] = [
   { streams: 1, way: 'up' },
   { streams: 1, way: 'down' },
@@ -58,6 +59,7 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 const program = Link.build(directory)
 if (program === undefined)
   say('No C compiler: only the cable is measured. On Debian: apt-get install gcc libc6-dev')
+say(`Congestion control of this machine: ${readFileSync(CONGESTION, 'utf8').trim()}`)
 for (const quality of LINKS) {
   if (!values.links.split(',').includes(quality.name) || (program === undefined && !quality.bare)) continue
   await measure(quality)
@@ -117,9 +119,12 @@ async function row(link: Link, name: string, setup: Setup, base: Map<Run, number
     const rates = await open(IPERF_PORT, async (carrier) => {
       const cells: string[] = []
       let megabits = 0
+      const congestion = carrier.congestion === undefined ? {} : { congestion: carrier.congestion }
       const before = cpuSeconds(carrier.pids)
       for (const run of RUNS) {
-        const rate = await iperf(link.near, carrier.target, run, seconds).catch(() => Number.NaN)
+        const rate = await iperf(link.near, carrier.target, { ...run, ...congestion }, seconds).catch(
+          () => Number.NaN,
+        )
         if (name === 'raw') base.set(run, rate)
         // the second that iperf3 leaves out costs too
         megabits += rate * (seconds + 1)

@@ -25,6 +25,8 @@ export interface Carrier {
   readonly target: { readonly address: string; readonly port: number }
   /** Its processes on both machines, whose CPU time is counted. */
   readonly pids: readonly number[]
+  /** The congestion control that iperf3 asks of the kernel, if not that of the machine. */
+  readonly congestion?: string
   close(): Promise<void>
 }
 
@@ -37,6 +39,13 @@ export const raw: Setup = async (_link, port) => ({
   target: { address: FAR, port },
   pids: [],
   close: async () => {},
+})
+
+/** The link under the congestion control that most machines have, if this one has another. */
+export const cubic: Setup = async (link, port, directory) => ({
+  ...(await raw(link, port, directory)),
+  name: 'raw TCP, cubic',
+  congestion: 'cubic',
 })
 
 export const wormhole: Setup = async (link, port, directory) => {

@@ -42,12 +42,13 @@ export class IperfServer {
 export async function iperf(
   machine: Machine,
   target: { readonly address: string; readonly port: number },
-  { streams, way }: Run,
+  { streams, way, congestion }: Run & { readonly congestion?: string },
   seconds: number,
 ): Promise<number> {
   const options = ['-c', target.address, '-p', String(target.port), '-P', String(streams), '-J']
   const times = ['-t', String(seconds), '-O', '1', ...(way === 'down' ? ['-R'] : [])]
-  const { stdout } = await machine.exec('iperf3', [...options, ...times], {
+  const control = congestion === undefined ? [] : ['-C', congestion]
+  const { stdout } = await machine.exec('iperf3', [...options, ...times, ...control], {
     // a run that hangs is a result too
     signal: AbortSignal.timeout((seconds + 60) * 1000),
   })
