@@ -16,6 +16,7 @@ import { parseArgs } from 'node:util'
 import {
   type Carrier,
   cpuSeconds,
+  cubic,
   openvpn,
   raw,
   type Setup,
