@@ -110,7 +110,7 @@ describe('hooks that carry a service through the hole', { skip }, () => {
       'exit',
       '7',
     ]
-    const words = args.map((word) => `'${word}'`).join(' ')
+    const words = args.map((word) => (/^[\w./=@-]+$/.test(word) ? word : `'${word}'`)).join(' ')
     const inviter = rig.inviter(a, ALICE, BOB, command(`${HOOKS}ssh`, words))
     assert.equal(await inviter.ended, 7, inviter.story())
     assert.ok(

@@ -130,8 +130,8 @@ describe('services of a machine behind a NAT, reached from a machine behind anot
     const source = `require('node:net').connect(9999, '127.0.0.1').on('error', () => {}).on('close', () => process.exit(0))`
     const { status } = await a.exec(process.execPath, ['-e', source])
     assert.equal(status, 0)
-    const { code } = await inviter.event(({ level, msg }) => level === 'warn' && /nobody/.test(msg))
-    assert.equal(code, 'SERVICE_REFUSED')
+    const { msg } = await inviter.event(({ level, msg }) => level === 'warn' && /nobody/.test(msg))
+    assert.match(msg, /refused/)
   })
 
   test('both end well when they are told to', async () => {
