@@ -137,7 +137,7 @@ async function row(link: Link, name: string, setup: Setup, base: Map<Run, number
       return [...cells, counted ? ((used * 8000) / megabits).toFixed(1) : '']
     })
     const times = await open(ECHO_PORT, async ({ target }) => {
-      const count = link.quality.roundTrip > 0 ? 20 : 2000
+      const count = link.quality.roundTrip > 0 ? 50 : 2000
       const words = [ECHO, 'ask', target.address, String(target.port), String(count)]
       const { stdout } = await link.near.exec(process.execPath, words, {
         signal: AbortSignal.timeout(120_000),

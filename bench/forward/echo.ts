@@ -19,8 +19,10 @@ export interface Latency {
 }
 
 const MESSAGE = Buffer.alloc(64, 1)
+/** How many fresh connections there are at least. */
+const FIRSTS = 15
 /** Echoes that do not count: code that has not been compiled yet. */
-const WARM_UP = 200
+const WARM_UP = 20
 
 async function echo(socket: Socket): Promise<number> {
   const began = systemClock.now()
@@ -50,7 +52,7 @@ async function ask(address: string, port: number, times: number): Promise<Latenc
   for (let time = 0; time < times + WARM_UP; time++) echoes.push(await echo(socket))
   socket.destroy()
   const firsts: number[] = []
-  for (let time = 0; time < Math.max(5, times / 10); time++) firsts.push(await first(address, port))
+  for (let time = 0; time < Math.max(FIRSTS, times / 10); time++) firsts.push(await first(address, port))
   return { echo: median(echoes.slice(WARM_UP)), first: median(firsts) }
 }
 
