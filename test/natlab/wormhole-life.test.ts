@@ -14,6 +14,8 @@ const IMPORT = ['--import=sink=7000']
 /** Enough that a transfer is under way when something happens, in MB. */
 const LONG = 50
 
+const RESTRICTED = ['port-restricted', 'port-restricted'] as const
+
 /** Two sides with a tunnel between them, and a service at the accepter's. */
 interface Stand {
   readonly rig: PairingRig
@@ -23,11 +25,14 @@ interface Stand {
   readonly exporting: Process
 }
 
-async function standing(accepting: SideType, use: (stand: Stand) => Promise<void>): Promise<void> {
+async function standing(
+  [inviting, accepting]: readonly [SideType, SideType],
+  use: (stand: Stand) => Promise<void>,
+): Promise<void> {
   await using lab = await Lab.open()
   const rig = await PairingRig.open(lab, [ALICE, BOB])
   try {
-    const a = await lab.side('a', 'port-restricted')
+    const a = await lab.side('a', inviting)
     const b = await lab.side('b', accepting)
     const service = b.spawn(process.execPath, [TRANSFER, 'serve', '127.0.0.1', '7000'], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -55,7 +60,7 @@ function times(process: Process, pattern: RegExp): number {
 
 describe('the life of a tunnel', { skip, concurrency: true }, () => {
   test('the importing end is killed: the other one notices, and the next one to come works', async () => {
-    await standing('port-restricted', async ({ rig, a, importing, exporting }) => {
+    await standing(RESTRICTED, async ({ rig, a, importing, exporting }) => {
       await importing.stop('SIGKILL')
       await exporting.said(/the tunnel .*was lost/)
       const again = rig.inviter(a, ALICE, BOB, IMPORT)
@@ -65,7 +70,7 @@ describe('the life of a tunnel', { skip, concurrency: true }, () => {
   })
 
   test('the exporting end is killed: the other one notices, and the next connection works', async () => {
-    await standing('port-restricted', async ({ rig, a, b, importing, exporting }) => {
+    await standing(RESTRICTED, async ({ rig, a, b, importing, exporting }) => {
       await exporting.stop('SIGKILL')
       await rig.accepter(b, BOB, EXPORT)
       await importing.said(/the tunnel .*was lost/)
@@ -76,7 +81,8 @@ describe('the life of a tunnel', { skip, concurrency: true }, () => {
   })
 
   test('an end gets another public address in the middle of a transfer: it goes on', async () => {
-    await standing('public', async ({ a, importing, exporting }) => {
+    // a computed mapping would take in what comes to the old address, which no router does
+    await standing(['symmetric', 'public'], async ({ a, importing, exporting }) => {
       const before = times(exporting, /^a connection to 'sink'/)
       const sending = sent(a, LONG)
       await until(() => times(exporting, /^a connection to 'sink'/) > before)
