@@ -29,6 +29,14 @@ const DEBIAN = {
   '/usr/bin/ping': 'iputils-ping',
   '/usr/bin/python3': 'python3',
   '/usr/sbin/miniupnpd': 'miniupnpd-nftables',
+  '/usr/bin/wg': 'wireguard-tools',
+  '/usr/bin/wireguard-go': 'wireguard-go',
+  '/usr/bin/ssh': 'openssh-client',
+  '/usr/sbin/sshd': 'openssh-server',
+  '/usr/bin/redis-cli': 'redis-tools',
+  '/usr/sbin/dnsmasq': 'dnsmasq-base',
+  '/usr/bin/dig': 'bind9-dnsutils',
+  '/usr/bin/shellcheck': 'shellcheck',
 }
 
 function step(command, args, options = {}) {

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { hookExample } from '../support/hook-examples.js'
 import { skip, until } from './fixture.js'
 import { Lab } from './index.js'
 import { PairingRig } from './pairing-rig.js'
 
-const HOOK = fileURLToPath(new URL('../../../hooks/openvpn', import.meta.url))
 const ALICE = 'alice@px.test/laptop'
 const BOB = 'bob@px.test/server'
 
@@ -23,9 +22,9 @@ test('the openvpn hook carries a ping between two machines behind NATs', { skip:
   try {
     const a = await lab.side('a', 'port-restricted')
     const b = await lab.side('b', 'port-restricted')
-    const hook = [`--exec-command=${HOOK}`, '--exec-args=""']
-    const accepter = await rig.accepter(b, BOB, hook)
-    const inviter = rig.inviter(a, ALICE, BOB, hook)
+    const hook = hookExample('openvpn')
+    const accepter = await rig.accepter(b, BOB, hook.accepter)
+    const inviter = rig.inviter(a, ALICE, BOB, hook.inviter)
     await inviter.said(/^the command runs/)
     await until(async () => (await a.exec('ping', ['-c', '1', '-W', '1', '10.77.0.1'])).status === 0)
     const back = await b.exec('ping', ['-c', '1', '-W', '1', '10.77.0.2'])

@@ -8,7 +8,8 @@ import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { createIdentity, parseIdentity } from '../../src/identity/index.js'
 import type { Lab, Machine } from './index.js'
 
-const PROGRAM = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
+/** The built program. */
+export const PROGRAM = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
 const EXCHANGE = fileURLToPath(new URL('../../bin/cli/demo-exchange.js', import.meta.url))
 
 const STUN_PORT = 3478
@@ -233,7 +234,11 @@ export class PairingRig {
       'log-level': 'debug',
     }
     const given = new Set(more.map((flag) => flag.slice(2).split('=')[0]))
-    const own = Object.entries(flags).filter(([name]) => !given.has(name))
+    // with a tunnel of its own there is no command
+    const tunnel = ['export', 'import', 'stdio'].some((name) => given.has(name))
+    const own = Object.entries(flags).filter(
+      ([name]) => !given.has(name) && !(tunnel && name.startsWith('exec-')),
+    )
     return [...own.map(([name, value]) => `--${name}=${value}`), ...more]
   }
 

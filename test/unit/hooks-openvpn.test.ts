@@ -174,6 +174,33 @@ for (const [keys, family] of [
   })
 }
 
+/** Gives a machine another certificate, with another key, that an authority signed. */
+function issue(stage: Stage, machine: Machine): Machine {
+  const certificate = stage.path(`${machine.role}.next.crt`)
+  const key = stage.path(`${machine.role}.next.key`)
+  const [authority, authorityKey, request] = ['ca.crt', 'ca.key', 'request'].map((name) => stage.path(name))
+  assert.ok(authority && authorityKey && request)
+  const type = ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  const own = ['-keyout', authorityKey, '-out', authority, '-subj', '/CN=authority']
+  run('openssl', 'req', '-x509', '-newkey', ...type, ...own)
+  run('openssl', 'req', '-newkey', ...type, '-keyout', key, '-out', request, '-subj', '/CN=machine')
+  const signer = ['-CA', authority, '-CAkey', authorityKey, '-CAcreateserial']
+  run('openssl', 'x509', '-req', '-in', request, '-out', certificate, ...signer)
+  return { ...machine, certificate, key }
+}
+
+test('the openvpn hook knows the coming certificate of a peer, and one that an authority signed', {
+  skip,
+  timeout: 90_000,
+}, async (t) => {
+  const stage = new Stage(t)
+  const [accepter, inviter] = machines(t, stage, ['ec', 'ec'])
+  const renewed = issue(stage, inviter)
+  const server = await startVpn(stage, accepter, inviter, 'v4')
+  const client = await startVpn(stage, renewed, accepter, 'v4')
+  await Promise.all([server.says(CONNECTED), client.says(CONNECTED)])
+})
+
 test('the openvpn hook lets nobody in but the peer of the repository', {
   skip,
   timeout: 90_000,
