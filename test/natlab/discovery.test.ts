@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { systemClock, systemRandom } from '../../src/cli/clock.js'
+import { createIdentity, parseIdentity } from '../../src/identity/index.js'
 import { patience, skip } from './fixture.js'
 import { Lab, portMapperUnavailable, type Side, type SideType } from './index.js'
 import { differences, NAT_PLACES, NatServers, reportOf } from './nat-places.js'
+import { Process } from './pairing-rig.js'
 
 /** A router that maps no ports is silent for as long as it is asked. */
 const UNMAPPED = ['--no-port-mapping']
@@ -70,6 +73,24 @@ describe('plexus nat', { skip, concurrency: 3 }, () => {
       report.missing.map(({ what, why }) => `${what}: ${why}`).join('\n'),
       /only one server address/,
     )
+  })
+
+  test('an accepter knows its NAT after its start, and is ready without waiting for it', async () => {
+    const side = await lab.side(`n${++count}`, 'symmetric-sequential', { step: 3 })
+    const repository = join(state, 'repo')
+    const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
+    await createIdentity(repository, parseIdentity('bob@px.test/server'), options)
+    await mkdir(join(state, 'meet'))
+    const accepter = new Process(side, [
+      '--accept',
+      `--app-repo=${repository}`,
+      `--rendezvous=dir:${join(state, 'meet')}`,
+      `--state-dir=${join(state, 'accepter')}`,
+      ...servers.full.map((server) => `--stun-server=${server}`),
+    ])
+    await accepter.said(/^own NAT: symmetric NAT with ports in sequence/)
+    await accepter.said(/^ready for invites/)
+    await accepter.stop()
   })
 
   const absent = existsSync(TURNUTILS) ? false : 'turnutils_natdiscovery is not installed (package coturn)'
