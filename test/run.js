@@ -1,7 +1,7 @@
 /**
  * The whole suite on a fresh clone: installs what package.json names, builds, lints, fetches missing Debian packages
- * where it may, and runs every test: the pure ones side by side, then those that own network namespaces one after the
- * other. Its last line is `N passed, N failed, N skipped`.
+ * where it may, and runs every test, two files at a time: the pure ones first, then those that own servers and network
+ * namespaces. Its last line is `N passed, N failed, N skipped`.
  *
  * `node test/run.js word…` runs only the test files whose path contains one of the words.
  */
@@ -104,7 +104,8 @@ step('npm', ['run', '--silent', 'build'])
 if (words.length === 0) step('npm', ['run', '--silent', 'lint'])
 debianPackages()
 await runTests([...testFiles('unit'), ...testFiles('simulation')], 2)
-await runTests([...testFiles('interop'), ...testFiles('natlab')], 1)
+// each laboratory has namespaces of its own, and most of its time is waiting: two at a time do not disturb each other
+await runTests([...testFiles('interop'), ...testFiles('natlab')], 2)
 for (const failure of failures) console.log(`failed: ${failure}`)
 console.log(`${count.passed} passed, ${count.failed} failed, ${count.skipped} skipped`)
 process.exit(count.failed === 0 && count.passed > 0 ? 0 : 1)
