@@ -22,16 +22,23 @@ export function joinWords(argv: readonly string[], flags: readonly Flag[]): stri
       if (switches.has(flag.name)) throw new PlexusError('BAD_FLAG', `--${flag.name} is given twice.`)
       switches.add(flag.name)
       joined.push(checkSwitch(word))
-    } else if (word.includes('=')) joined.push(word)
-    else {
+    } else if (word.includes('=')) {
+      const [name = '', value = ''] = word.split(/=(.*)/s)
+      joined.push(`${name}=${kept(value)}`)
+    } else {
       const value = argv[++at]
       if (value === undefined || flagOf(value) !== undefined || value === '--') {
         throw new PlexusError('BAD_FLAG', `${word} is given without a value${expected(flag)}.`)
       }
-      joined.push(`${word}=${value}`)
+      joined.push(`${word}=${kept(value)}`)
     }
   }
   return joined
+}
+
+/** A value in a form that reaches us as it is: yargs takes off quotes that begin and end one, as in `--exec-args="'a' 'b'"`. */
+function kept(value: string): string {
+  return /^(["']).*\1$/s.test(value) ? `"${value}"` : value
 }
 
 function expected({ value }: Flag): string {

@@ -108,6 +108,15 @@ describe('two programs on one machine', () => {
     assert.equal(read('words.out'), `--purpose=export|two words|${SERVER}|1 ${LAPTOP}\n`)
   })
 
+  test('quotes around the whole of the arguments are part of them', async () => {
+    await accepter()
+    const command = script('quotes', `printf '%s|' "$@" >${path('quotes.out')}`)
+    for (const form of [["--exec-args='a b' 'c'"], ['--exec-args', '"a b" "c"']]) {
+      assert.equal((await inviter(command, ...form).ended).code, 0)
+      assert.equal(read('quotes.out'), 'a b|c|')
+    }
+  })
+
   test('empty arguments are no arguments', async () => {
     await accepter()
     const command = script('none', `echo $# >${path('none.out')}`)
