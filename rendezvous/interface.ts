@@ -101,6 +101,11 @@ export interface Rendezvous {
    * adds a multiple of it to its own time. Of several side by side it is that of the slowest.
    */
   readonly latency: number
+  /**
+   * The same for an answer to the message that was received last, where that may go another way than others: of several side
+   * by side, the latency of the one that carried it. Without it `latency`.
+   */
+  readonly returning?: number
   /** True if all that it sends goes over UDP: where that is blocked, it cannot work either. Optional. */
   readonly udp?: boolean
   /**

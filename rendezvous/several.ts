@@ -18,6 +18,8 @@ export class SeveralRendezvous implements Rendezvous {
   readonly #context: RendezvousContext
   readonly #life: Scope = scope()
   readonly #receiving = new Set<Promise<unknown>>()
+  /** Who carried the last message. */
+  #carrier: Rendezvous | undefined
 
   /** @param all at least one; closed together with this one */
   constructor(all: readonly Rendezvous[], context: RendezvousContext) {
@@ -29,6 +31,11 @@ export class SeveralRendezvous implements Rendezvous {
   /** That of the slowest: a side that gives up waiting before it would have done so for nothing. */
   get latency(): number {
     return Math.max(...this.#all.map(({ latency }) => latency))
+  }
+
+  /** An answer goes over all, but is there as soon as by the one that carried the question. */
+  get returning(): number {
+    return this.#carrier?.latency ?? this.latency
   }
 
   /** Those of the first that has any. */
@@ -85,12 +92,13 @@ export class SeveralRendezvous implements Rendezvous {
     const inbox = new Inbox()
     const own = scope(signal, this.#life.signal)
     const seen = new Set<string>()
-    const deliver = (message: Uint8Array) => {
+    const deliver = (message: Uint8Array, carrier: Rendezvous) => {
       const digest = createHash('sha256').update(message).digest('base64')
       if (seen.has(digest)) return
       seen.add(digest)
       const [oldest] = seen
       if (oldest !== undefined && seen.size > MAX_REMEMBERED) seen.delete(oldest)
+      this.#carrier = carrier
       inbox.push(message)
     }
     const running = Promise.all(
@@ -124,7 +132,7 @@ export class SeveralRendezvous implements Rendezvous {
     rendezvous: Rendezvous,
     mailbox: Mailbox,
     signal: AbortSignal,
-    deliver: (message: Uint8Array) => void,
+    deliver: (message: Uint8Array, carrier: Rendezvous) => void,
   ): Promise<void> {
     const { clock, log } = this.#context
     let pause = FIRST_RETRY
@@ -132,7 +140,7 @@ export class SeveralRendezvous implements Rendezvous {
       const messages = (async () => {
         for await (const message of rendezvous.receive(mailbox, { signal })) {
           pause = FIRST_RETRY
-          deliver(message)
+          deliver(message, rendezvous)
         }
       })()
       try {

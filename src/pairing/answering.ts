@@ -55,6 +55,8 @@ export async function answer(
   const mail = new Correspondence(context)
   const { mailbox } = inviterOf(context.app, opened)
   const until = clock.now() + context.timeout
+  // looked at before anything else has come
+  const latency = context.rendezvous.returning ?? context.rendezvous.latency
   const limit = deadline(clock, context.timeout + BACKSTOP, options.signal)
   const posts = new AbortController()
   const { signal } = limit
@@ -113,8 +115,8 @@ export async function answer(
       gathering,
       remote: invite.offer,
       ...(invite.purpose ? { purpose: invite.purpose } : {}),
-      patience: context.rendezvous.latency + PATIENCE_MARGIN,
-      base: context.rendezvous.latency,
+      patience: latency + PATIENCE_MARGIN,
+      base: latency,
       timeout: Math.max(1, until - clock.now()),
       news: options.news,
       told: reply.offer.nat,
