@@ -4,6 +4,9 @@ import { isOpen, isSymmetric, type NatHint, type Prospect, stepOf } from '../pun
 
 const ADVICE = 'A relay or a port mapping on either one would do.'
 
+/** The least range of eight ports that are beyond doubt given out at random. */
+const SCATTERED = 2048
+
 /**
  * Why no path between these two sides can exist, after the punch between them has failed; undefined if what is known
  * rules none out. Before a punch this is no reason not to try: a NAT may be other than it seems.
@@ -36,8 +39,15 @@ export function verdict(own: Prospect, peer: Prospect): PlexusError | undefined 
  */
 export function isCertain(own: Prospect, peer: Prospect): boolean {
   if (!isSymmetric(own.nat) || !isSymmetric(peer.nat) || hasOtherWay(own, peer)) return false
-  const shown = [own.nat, peer.nat].every(({ allocation }) => allocation.kind !== 'unknown')
+  const shown = [own.nat, peer.nat].every(({ allocation, ports }) => {
+    return allocation.kind === 'sequential' || (allocation.kind === 'random' && scattered(ports))
+  })
   return shown && (stepOf(own.nat) === undefined || stepOf(peer.nat) === undefined) && !sameAddress(own, peer)
+}
+
+/** Ports that lie further apart than any sequence whose requests overtook each other; none at all where they are not told. */
+function scattered(ports: readonly number[]): boolean {
+  return ports.length === 0 || Math.max(...ports) - Math.min(...ports) >= SCATTERED
 }
 
 /** A path that needs neither NAT's help. */

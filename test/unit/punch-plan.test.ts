@@ -189,6 +189,9 @@ test('ports in a row are a sequence with its step, whatever others open in betwe
     // two that overtook each other, and the end of the range
     [[5000, 5002, 5001, 5003, 5004], { kind: 'sequential', step: 1 }],
     [[65_534, 65_535, 1024, 1025, 1026], { kind: 'sequential', step: 1 }],
+    // many that overtook each other
+    [[5002, 5000, 5001, 5005, 5003, 5004], { kind: 'sequential', step: 1 }],
+    [[5004, 5005, 5003, 5001, 5002, 5000], { kind: 'sequential', step: -1 }],
     [[5000, 5000, 5000, 5000], { kind: 'random' }],
     [[61_000, 1200, 44_000, 5100], { kind: 'random' }],
     // a carrier's block of 512
