@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { GENERATION, HEADER_LENGTH, Opener, OVERHEAD, Sealer } from '../../src/wormhole/tunnel/cipher.js'
+import { ControlQueue } from '../../src/wormhole/tunnel/control.js'
+import { type FlowEvent, Flows } from '../../src/wormhole/tunnel/flows.js'
 import { FrameWriter, fitSentence, parseFrames } from '../../src/wormhole/tunnel/frame.js'
 import { Greeter } from '../../src/wormhole/tunnel/greeting.js'
+import { PathMtu } from '../../src/wormhole/tunnel/path-mtu.js'
 import { RangeSet } from '../../src/wormhole/tunnel/ranges.js'
-import { ReceiveHalf, StreamViolation, WINDOW_BUDGET } from '../../src/wormhole/tunnel/receive-half.js'
+import {
+  MAX_PIECES,
+  ReceiveHalf,
+  StreamViolation,
+  WINDOW_BUDGET,
+} from '../../src/wormhole/tunnel/receive-half.js'
 import { Received } from '../../src/wormhole/tunnel/received.js'
 import { type Piece, SendHalf } from '../../src/wormhole/tunnel/send-half.js'
 import { Reader, varintLength, writeVarint } from '../../src/wormhole/tunnel/varint.js'
@@ -43,7 +51,7 @@ test('what is written into a stream comes out of it, through any losses and late
   for (let run = 0; run < 100; run++) {
     const data = prng.bytes(prng.integer(0, 20_000))
     const send = new SendHalf(64 * 1024)
-    const receive = new ReceiveHalf({ left: WINDOW_BUDGET })
+    const receive = new ReceiveHalf({ left: WINDOW_BUDGET, pieces: MAX_PIECES })
     for (let at = 0; at < data.length; ) {
       const length = prng.integer(1, 3_000)
       send.write(data.subarray(at, at + length))
@@ -86,7 +94,7 @@ test('a stream takes overlapping pieces in any order, and no more than its windo
   const prng = new Prng(3)
   const data = prng.bytes(5_000)
   for (let run = 0; run < 200; run++) {
-    const receive = new ReceiveHalf({ left: 0 })
+    const receive = new ReceiveHalf({ left: 0, pieces: MAX_PIECES })
     const got: Buffer[] = []
     while (!receive.complete) {
       const start = prng.integer(0, data.length)
@@ -99,7 +107,7 @@ test('a stream takes overlapping pieces in any order, and no more than its windo
     assert.throws(() => receive.receive(data.length, Buffer.alloc(1), false), StreamViolation)
     assert.throws(() => receive.receive(0, Buffer.alloc(1), true), StreamViolation)
   }
-  const fresh = new ReceiveHalf({ left: 0 })
+  const fresh = new ReceiveHalf({ left: 0, pieces: MAX_PIECES })
   assert.throws(() => fresh.receive(fresh.limit, Buffer.alloc(1), false), StreamViolation)
 })
 
@@ -226,4 +234,52 @@ test('a greeting opens for the other side alone, under the same key', () => {
   assert.equal(initiator.open(responder.knock())?.type, 'knock')
   const again = initiator.hello(Buffer.alloc(32, 9)).datagram
   assert.notDeepEqual(again.subarray(1, 24), datagram.subarray(1, 24), 'nothing of it is to be recognised')
+})
+
+test('pieces behind gaps are bounded over all streams, and given back', () => {
+  const budget = { left: 0, pieces: 100 }
+  const [one, other] = [new ReceiveHalf(budget), new ReceiveHalf(budget)]
+  for (let piece = 1; piece <= 60; piece++) one.receive(2 * piece, Buffer.alloc(1), false)
+  for (let piece = 1; piece <= 40; piece++) other.receive(2 * piece, Buffer.alloc(1), false)
+  assert.throws(() => other.receive(1000, Buffer.alloc(1), false), StreamViolation)
+  other.discard()
+  one.receive(0, Buffer.alloc(120), false)
+  assert.equal(one.readable, 121)
+  assert.equal(budget.pieces, 100)
+})
+
+test('a flow of this side that both ended takes no number of the peer, and the peer opens none of them', () => {
+  for (const initiator of [true, false]) {
+    const events: FlowEvent[] = []
+    const flows = new Flows(initiator, new ControlQueue(), new PathMtu(), (event) => events.push(event))
+    const own = flows.open(Buffer.from('a service'))
+    flows.close(own)
+    flows.closed(own.id)
+    events.length = 0
+    for (const id of initiator ? [1, 3] : [0, 2]) flows.opened(id, Buffer.from('a service'))
+    assert.deepEqual(
+      events.map(({ name }) => name),
+      ['flow', 'flow'],
+    )
+    assert.throws(() => flows.opened(own.id, Buffer.from('a service')), StreamViolation)
+  }
+})
+
+test('flows far apart are remembered in bounded room, and none opens twice', () => {
+  const opened: number[] = []
+  const flows = new Flows(true, new ControlQueue(), new PathMtu(), (event) => {
+    if (event.name === 'flow') opened.push(event.flow.id)
+  })
+  const ids = Array.from({ length: 3000 }, (_, index) => 1 + 10 * index)
+  for (const id of ids) {
+    flows.opened(id, Buffer.alloc(0))
+    flows.closed(id)
+  }
+  assert.deepEqual(opened, ids)
+  for (const id of ids) flows.opened(id, Buffer.alloc(0))
+  assert.equal(opened.length, ids.length)
+  flows.opened(3, Buffer.alloc(0))
+  assert.equal(opened.length, ids.length, 'what is missing far below comes no more')
+  flows.opened(1 + 10 * 2999 - 2, Buffer.alloc(0))
+  assert.equal(opened.length, ids.length + 1)
 })

@@ -3,9 +3,13 @@ import type { ControlQueue } from './control.js'
 import { type FrameWriter, flowOverhead, MAX_HEADER } from './frame.js'
 import type { PathMtu } from './path-mtu.js'
 import { RangeSet } from './ranges.js'
+import { StreamViolation } from './receive-half.js'
 
 /** Flows at once that the peer may open. */
 const MAX_FLOWS = 4096
+
+/** Gaps between the flows of the peer that were there: it numbers them in turn, and openings hardly overtake each other. */
+const MAX_GAPS = 1024
 
 /** Datagrams that wait for the pacing, and their bytes: what is beyond is dropped, as a router would. */
 const MAX_WAITING = 1024
@@ -111,9 +115,11 @@ export class Flows {
     return written
   }
 
+  /** @throws StreamViolation */
   opened(id: number, header: Buffer): void {
+    if (this.#isOwn(id)) throw new StreamViolation('a flow of the other side opened')
     if (this.#seen.has(id)) return
-    this.#seen.add(id, id + 2) // the odd or even ones in between belong to us
+    this.#see(id)
     if (this.#open.size >= MAX_FLOWS) {
       this.#tell(id)
       return
@@ -131,7 +137,7 @@ export class Flows {
   closed(id: number): void {
     const flow = this.#open.get(id)
     if (!flow) {
-      this.#seen.add(id, id + 2) // its opening may still come
+      if (!this.#isOwn(id)) this.#see(id) // its opening may still come
       return
     }
     this.#forget(flow)
@@ -141,6 +147,16 @@ export class Flows {
     for (const flow of [...this.#open.values()]) this.#forget(flow)
     this.#waiting = []
     this.#waitingBytes = 0
+  }
+
+  #isOwn(id: number): boolean {
+    return id % 2 === this.#next % 2
+  }
+
+  #see(id: number): void {
+    this.#seen.add(id, id + 2) // the odd or even ones in between belong to us
+    // what is missing below counts as seen: then it opens nothing, late as it is
+    if (this.#seen.size > MAX_GAPS) this.#seen.add(this.#seen.start(0), this.#seen.start(1))
   }
 
   #forget(flow: CoreFlow): boolean {

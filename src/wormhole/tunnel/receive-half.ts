@@ -11,9 +11,14 @@ export const WINDOW_BUDGET = 32 * 2 ** 20
 const FAST_ROUNDS = 2
 const FAST_LEAST = 10
 
+/** Pieces behind gaps that all streams together may hold: each costs some hundred bytes, however short it is. */
+export const MAX_PIECES = 65_536
+
 /** What all windows of a tunnel draw on. */
 export interface WindowBudget {
   left: number
+  /** Pieces behind gaps that may still come. */
+  pieces: number
 }
 
 /** A frame that breaks what was agreed on: more than the window, or another end. Only a broken peer sends one. */
@@ -155,6 +160,7 @@ export class ReceiveHalf {
   discard(): void {
     this.#budget.left += this.#window - INITIAL_WINDOW
     this.#window = INITIAL_WINDOW
+    this.#budget.pieces += this.#segments.length
     this.#segments.length = 0
     this.#owned.length = 0
     this.#borrowed = []
@@ -188,6 +194,7 @@ export class ReceiveHalf {
       if (stop > start) {
         const copy = Buffer.from(data.subarray(start - offset, stop - offset))
         segments.splice(index++, 0, { offset: start, data: copy })
+        if (--this.#budget.pieces < 0) throw new StreamViolation('too many gaps')
       }
       if (!after) break
       start = after.offset + after.data.length
@@ -204,6 +211,7 @@ export class ReceiveHalf {
       if (offset + data.length > this.#next) this.#append(data.subarray(this.#next - offset))
     }
     if (count > 0) this.#segments.splice(0, count)
+    this.#budget.pieces += count
   }
 }
 

@@ -1,7 +1,7 @@
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
 import type { Delivery } from './ledger.js'
-import { StreamViolation, WINDOW_BUDGET } from './receive-half.js'
+import { MAX_PIECES, StreamViolation, WINDOW_BUDGET, type WindowBudget } from './receive-half.js'
 import type { RoundTrip } from './round-trip.js'
 import { CoreStream, RESET_CODES, StreamDelivery, type StreamResetCode } from './stream.js'
 
@@ -32,7 +32,7 @@ export class Streams {
   readonly #rtt: RoundTrip
   readonly #emit: (event: StreamEvent) => void
   readonly #open = new Map<number, CoreStream>()
-  readonly #budget = { left: WINDOW_BUDGET }
+  readonly #budget: WindowBudget = { left: WINDOW_BUDGET, pieces: MAX_PIECES }
   /** Streams with something to send, in the order of their turns. */
   #queue: CoreStream[] = []
   #nextOwn: number
