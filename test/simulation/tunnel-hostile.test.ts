@@ -260,3 +260,27 @@ test('whatever an authentic peer sends, nothing is thrown, and what is held stay
   for (const name of ['ready', 'over', 'flow', 'flow-closed', 'readable', 'reset'])
     assert.ok(seen.has(name), name)
 })
+
+test('an authentic peer that has everything refused, and acknowledges nothing, ends its tunnel', () => {
+  const { victim, sealer } = captured(new Prng(11))
+  const header = Buffer.from([0, 0])
+  let id = 0
+  for (let packet = 0; packet < 2_000 && victim.state !== 'over'; packet++) {
+    const datagram = Buffer.alloc(1_200)
+    const writer = new FrameWriter(datagram, HEADER_LENGTH, datagram.length - TAG_LENGTH)
+    for (; writer.left > 20; id += 2) {
+      writer.stream(id, 0, header.length, false)
+      header.copy(writer.target, writer.at)
+      writer.at += header.length
+    }
+    writer.pad()
+    sealer.seal(datagram, packet)
+    victim.receive(packet, datagram, ADDRESS.a)
+    while (victim.transmit(packet, () => {}));
+    for (const event of victim.events()) {
+      if (event.name === 'stream') event.stream.reset('SERVICE_UNKNOWN', 'No.')
+      if (event.name === 'over') assert.equal(event.ending.name, 'failed')
+    }
+  }
+  assert.equal(victim.state, 'over')
+})

@@ -259,7 +259,10 @@ export class Connection {
     if (packet > this.#received.highest) this.#heard(now, from)
     this.#received.add(packet, frames.some(eliciting), now)
     try {
-      for (const frame of frames) this.#handle(now, frame, from)
+      for (const frame of frames) {
+        this.#handle(now, frame, from)
+        this.#controls.assertBounded()
+      }
     } catch (thrown) {
       if (!(thrown instanceof StreamViolation)) throw thrown
       this.#fail(now, `The peer broke the protocol: ${thrown.message}.`)

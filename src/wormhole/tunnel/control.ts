@@ -1,5 +1,9 @@
 import type { FrameWriter } from './frame.js'
 import type { Delivery } from './ledger.js'
+import { StreamViolation } from './receive-half.js'
+
+/** Frames that wait at once: an answer to each of 4096 streams and as many flows, several times over. */
+const MAX_WAITING = 65_536
 
 interface ControlOptions {
   /** Bytes that it takes at most. */
@@ -47,6 +51,11 @@ export class ControlQueue {
 
   get empty(): boolean {
     return this.#waiting.length === 0
+  }
+
+  /** A peer that asks for more and more, and lets nothing go out. @throws StreamViolation */
+  assertBounded(): void {
+    if (this.#waiting.length > MAX_WAITING) throw new StreamViolation('more questions than can be answered')
   }
 
   add(options: ControlOptions): void {
