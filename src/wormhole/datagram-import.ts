@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
+import { asPlexusError } from '../errors/index.js'
 import { formatEndpoint } from '../net/index.js'
 import type { Conduit } from './conduit.js'
 import { FlowTable } from './flow-table.js'
@@ -7,7 +8,7 @@ import { encodeHeader } from './header.js'
 import type { Service } from './service.js'
 import { unlistenable } from './stream-import.js'
 import { type Surroundings, warnOnce } from './surroundings.js'
-import type { TunnelFlow } from './tunnel/index.js'
+import type { Tunnel, TunnelFlow } from './tunnel/index.js'
 
 /** Takes datagrams on this machine: each local source has a flow of its own, and is given what comes back on it. */
 export class DatagramImport {
@@ -61,6 +62,7 @@ export class DatagramImport {
   }
 
   #take(data: Buffer, from: { address: string; port: number }): void {
+    if (from.port === 0) return // nobody can be answered there
     const source = formatEndpoint(from)
     const flow = this.#flows.get(source) ?? this.#begin(source, from)
     if (flow === undefined) return // it is lost, as on any network
@@ -76,10 +78,12 @@ export class DatagramImport {
       this.#conduit.demand()
       return undefined
     }
-    const flow = tunnel.openFlow(encodeHeader({ carries: 'datagrams', name: this.name }))
+    const flow = opened(tunnel, encodeHeader({ carries: 'datagrams', name: this.name }))
+    if (flow === undefined) return undefined
     const ended = this.#around.ledger.begin()
     const close = () => {
       this.#flows.delete(source)
+      flow.onmessage = undefined // what is on its way already must not meet a closed socket
       flow.close()
       ended()
     }
@@ -99,5 +103,15 @@ export class DatagramImport {
   async close(): Promise<void> {
     this.#table.close()
     await new Promise<void>((resolve) => this.#socket.close(() => resolve()))
+  }
+}
+
+/** A flow; undefined if the tunnel ends at this moment, and another has not taken its place yet. */
+function opened(tunnel: Tunnel, header: Buffer): TunnelFlow | undefined {
+  try {
+    return tunnel.openFlow(header)
+  } catch (thrown) {
+    if (asPlexusError(thrown).code === 'TUNNEL_LOST') return undefined
+    throw thrown
   }
 }

@@ -35,6 +35,7 @@ export class DatagramService {
     const ended = this.#around.ledger.begin()
     const close = () => {
       this.#flows.remove(flow)
+      flow.onmessage = undefined // what is on its way already must not meet a closed socket
       flow.close()
       socket.close()
       ended()

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { systemClock } from '../../src/cli/clock.js'
+import { PlexusError } from '../../src/errors/index.js'
 import { Forwarding, parseService, parseShare, type Service } from '../../src/wormhole/index.js'
 import { MemoryLog } from '../support/log.js'
 import { type MemoryTunnel, tunnelPair } from '../support/tunnel-pair.js'
@@ -225,6 +226,38 @@ describe('forwarding', () => {
     for (const [index, answer] of answers.entries())
       assert.match(answer, new RegExp(`^\\d+:question ${index}$`))
     assert.equal(new Set(answers.map((answer) => answer.split(':')[0])).size, 2)
+  })
+
+  test('a datagram that comes while its tunnel ends is lost, and nothing else', async () => {
+    const service = createSocket('udp4')
+    service.on('message', (data, from) => service.send(data, from.port, from.address))
+    service.bind(0, '127.0.0.1')
+    await once(service, 'listening')
+    const { link, importer, exporter, log } = await sides([`s=udp:${service.address().port}`], ['s=udp:0'])
+    const at = importer.listening[0]
+    assert.ok(at?.kind === 'udp')
+    const source = createSocket('udp4')
+    ends.push(async () => {
+      for (const socket of [service, source]) socket.close()
+    })
+    const [near, far] = link()
+    await log.importer.until(/the tunnel stands/)
+    const { openFlow } = near
+    const tried = new Promise<void>((resolve) => {
+      near.openFlow = () => {
+        resolve()
+        throw new PlexusError('TUNNEL_LOST', 'The tunnel is over.')
+      }
+    })
+    source.send('lost', at.port, at.host)
+    await tried
+    near.openFlow = openFlow
+    source.send('heard', at.port, at.host)
+    assert.equal(String((await once(source, 'message'))[0]), 'heard')
+    const flows = [...near.flows, ...far.flows]
+    assert.equal(flows.length, 2)
+    await Promise.all([importer.close(), exporter.close()])
+    for (const flow of flows) flow.onmessage?.(Buffer.from('late'))
   })
 
   test('a kind that differs between the sides is told', async () => {
