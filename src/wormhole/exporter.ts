@@ -55,7 +55,8 @@ export class Exporter {
       if (stream.destroyed) return
       if (route.kind === 'refused') {
         ledger.failed++
-        warnOnce(this.#around, `a connection to '${name}' is refused: ${route.sentence}`)
+        const about = `${this.#peer} ${route.code}`
+        warnOnce(this.#around, `a connection to '${name}' is refused: ${route.sentence}`, about)
         return stream.reset(route.code, route.sentence)
       }
       if (route.kind === 'handler') {
@@ -95,7 +96,8 @@ export class Exporter {
       if (gone.signal.aborted) return undefined
       const { code, message } = asPlexusError(thrown, 'SERVICE_UNREACHABLE')
       this.#around.ledger.failed++
-      warnOnce(this.#around, `'${name}' (${formatService(service)}): ${message}`)
+      const at = formatService(service)
+      warnOnce(this.#around, `'${name}' (${at}): ${message}`, `${at} ${message}`)
       stream.reset(resetCode(code), `The service '${name}': ${message}`)
     } finally {
       stream.off('close', onclose)
@@ -114,9 +116,11 @@ export class Exporter {
         return await this.#datagrams.serve(flow, route.service, early)
       }
       const why = route.kind === 'refused' ? route.sentence : 'It has connections, not datagrams.'
-      warnOnce(this.#around, `datagrams to '${wanted.name}' are refused: ${why}`)
+      const about = `${this.#peer} datagrams`
+      warnOnce(this.#around, `datagrams to '${wanted.name}' are refused: ${why}`, about)
     } catch (thrown) {
-      warnOnce(this.#around, `datagrams to '${wanted.name}' go nowhere: ${asPlexusError(thrown).message}`)
+      const { message } = asPlexusError(thrown)
+      warnOnce(this.#around, `datagrams to '${wanted.name}' go nowhere: ${message}`, message)
     }
     this.#around.ledger.failed++
     flow.close()

@@ -103,7 +103,8 @@ export class StreamImport {
       return
     }
     this.#around.ledger.failed++
-    warnOnce(this.#around, `${sentence} [${error.code}]`)
+    // the sentence may be of the peer
+    warnOnce(this.#around, `${sentence} [${error.code}]`, `${this.name} ${error.code}`)
   }
 
   /** Listens no more, and cuts off what is connected. Resolves when all is closed. */

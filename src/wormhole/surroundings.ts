@@ -10,8 +10,15 @@ export interface Surroundings {
   readonly ledger: Ledger
 }
 
-/** A warning that somebody else can bring about as often as he likes: repeated only at `debug`. */
-export function warnOnce({ log, hush }: Pick<Surroundings, 'log' | 'hush'>, sentence: string): void {
-  if (hush.allows(sentence)) log.warn({}, sentence)
+/**
+ * A warning that somebody else can bring about as often as he likes: repeated only at `debug`.
+ * @param about what makes it the same as another, where the sentence holds words that a peer chose
+ */
+export function warnOnce(
+  { log, hush }: Pick<Surroundings, 'log' | 'hush'>,
+  sentence: string,
+  about = sentence,
+): void {
+  if (hush.allows(about)) log.warn({}, sentence)
   else log.debug({}, sentence)
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { systemClock } from '../../src/cli/clock.js'
 import { PlexusError } from '../../src/errors/index.js'
+import { encodeHeader } from '../../src/wormhole/header.js'
 import { Forwarding, parseService, parseShare, type Service } from '../../src/wormhole/index.js'
 import { MemoryLog } from '../support/log.js'
 import { type MemoryTunnel, tunnelPair } from '../support/tunnel-pair.js'
@@ -258,6 +259,19 @@ describe('forwarding', () => {
     assert.equal(flows.length, 2)
     await Promise.all([importer.close(), exporter.close()])
     for (const flow of flows) flow.onmessage?.(Buffer.from('late'))
+  })
+
+  test('names that a peer makes up are told once', async () => {
+    const { link, log } = await sides([`s=${echoAt}`], [])
+    const [near] = link()
+    await log.exporter.until(/the tunnel stands/)
+    for (let count = 0; count < 20; count++) {
+      near.open(encodeHeader({ carries: 'stream', name: `x${count}` })).on('error', () => {})
+      near.openFlow(encodeHeader({ carries: 'datagrams', name: `x${count}` }))
+    }
+    await log.exporter.until(/'x19' (is|are) refused/, 2)
+    assert.equal(log.exporter.count(/warn .*a connection to 'x/), 1)
+    assert.equal(log.exporter.count(/warn .*datagrams to 'x/), 1)
   })
 
   test('a kind that differs between the sides is told', async () => {
