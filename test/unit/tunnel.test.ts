@@ -94,6 +94,29 @@ test('the header comes with the stream, to a handler that is set late as well', 
   await close()
 })
 
+test('what the peer opened and ended again before there is a handler is forgotten', async () => {
+  const { initiator, responder, close } = await tunnelEnds()
+  await initiator.ready
+  const until = async (count: number) => {
+    for (;;) {
+      const { streams, flows } = responder.stats()
+      if (streams === count && flows === count) return
+      await new Promise(setImmediate)
+    }
+  }
+  const stream = initiator.open(HEADER)
+  const flow = initiator.openFlow(HEADER)
+  await until(1)
+  stream.reset('STREAM_RESET', 'Enough.')
+  flow.close()
+  await until(0)
+  await new Promise(setImmediate)
+  const ended = () => assert.fail('it has ended')
+  responder.onflow(ended)
+  responder.onstream(ended)
+  await close()
+})
+
 test('an end is half an end: the answer may come after it', async () => {
   const { initiator, responder, close } = await tunnelEnds()
   responder.onstream(async (stream) => {

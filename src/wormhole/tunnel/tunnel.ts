@@ -102,8 +102,9 @@ class RunningTunnel implements Tunnel {
   readonly #stopListening: () => void
   #onstream: ((stream: TunnelStream, header: Uint8Array) => void) | undefined
   #onflow: ((flow: TunnelFlow, header: Uint8Array) => void) | undefined
-  #waitingStreams: [CoreDuplex, Buffer][] = []
-  #waitingFlows: [ConnectedFlow, Buffer][] = []
+  /** What the peer opened while nobody takes it, as long as it is open, with its header. */
+  readonly #waitingStreams = new Map<CoreDuplex, Buffer>()
+  readonly #waitingFlows = new Map<ConnectedFlow, Buffer>()
   #timer: { at: number; cancel: () => void } | undefined
   #turn: NodeJS.Immediate | undefined
   #since: number
@@ -151,12 +152,16 @@ class RunningTunnel implements Tunnel {
 
   onstream(handler: (stream: TunnelStream, header: Uint8Array) => void): void {
     this.#onstream = handler
-    for (const [stream, header] of this.#waitingStreams.splice(0)) handler(stream, header)
+    const waiting = [...this.#waitingStreams]
+    this.#waitingStreams.clear()
+    for (const [stream, header] of waiting) handler(stream, header)
   }
 
   onflow(handler: (flow: TunnelFlow, header: Uint8Array) => void): void {
     this.#onflow = handler
-    for (const [flow, header] of this.#waitingFlows.splice(0)) handler(flow, header)
+    const waiting = [...this.#waitingFlows]
+    this.#waitingFlows.clear()
+    for (const [flow, header] of waiting) handler(flow, header)
   }
 
   stats(): TunnelStats {
@@ -248,7 +253,8 @@ class RunningTunnel implements Tunnel {
         if (this.#onstream) this.#onstream(duplex, event.header)
         else {
           duplex.on('error', () => {}) // a reset while nobody has it is nobody's error
-          this.#waitingStreams.push([duplex, event.header])
+          duplex.once('close', () => this.#waitingStreams.delete(duplex))
+          this.#waitingStreams.set(duplex, event.header)
         }
         return
       }
@@ -258,16 +264,19 @@ class RunningTunnel implements Tunnel {
       case 'flow': {
         const flow = this.#flowOf(event.flow)
         if (this.#onflow) this.#onflow(flow, event.flow.header)
-        else this.#waitingFlows.push([flow, event.flow.header])
+        else this.#waitingFlows.set(flow, event.flow.header)
         return
       }
       case 'flow-data':
         this.#flows.get(event.flow)?.onmessage?.(event.data)
         return
-      case 'flow-closed':
-        this.#flows.get(event.flow)?.over()
+      case 'flow-closed': {
+        const flow = this.#flows.get(event.flow)
+        flow?.over()
         this.#flows.delete(event.flow)
+        if (flow) this.#waitingFlows.delete(flow)
         return
+      }
       case 'ready':
         this.#phase = 'ready'
         this.#since = this.#options.clock.now()
@@ -295,7 +304,7 @@ class RunningTunnel implements Tunnel {
     clearImmediate(this.#turn)
     this.#stopListening()
     signal.removeEventListener('abort', this.#onabort)
-    for (const [stream] of this.#waitingStreams.splice(0)) stream.destroy()
+    for (const stream of [...this.#waitingStreams.keys()]) stream.destroy()
     log.debug({ ...this.#core.figures, why: over.kind }, 'tunnel: over')
     this.#settleReady?.reject(over.error ?? new PlexusError('TUNNEL_LOST', 'The tunnel was closed.'))
     void port.close().then(() => this.#settleOver?.(over))
