@@ -65,7 +65,7 @@ function textOf(json: string): string {
   const why =
     err === undefined
       ? ''
-      : `: ${err.message ?? ''}${level === 'debug' || level === 'trace' ? `\n${err.stack ?? ''}` : ''}`
+      : `: ${oneLine(err.message ?? '')}${level === 'debug' || level === 'trace' ? `\n${err.stack ?? ''}` : ''}`
   const label = level === 'warn' ? 'warning' : level
   return `${when} ${label.padEnd(7)} ${who}${oneLine(msg)}${more.map(oneLine).join('')}${why}\n`
 }
