@@ -110,7 +110,7 @@ export class Roster {
   }
 
   async #replace(peer: Identity, earlier: readonly Run[], log: Logger): Promise<void> {
-    log.info({ peer: identityKey(peer) }, 'the peer has paired again: its earlier command ends')
+    log.info({ peer: identityKey(peer) }, 'the peer has paired again: its earlier command or tunnel ends')
     const reason = cancelled('A newer pairing of the same peer took its place.')
     await Promise.all(earlier.map((run) => run.end(reason)))
   }
