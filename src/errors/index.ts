@@ -42,9 +42,12 @@ export const ERROR_CODES = {
   DIALECT: entry('usage', 'Use an identity with an RSA key for a plexus 3.x peer.'),
   ADDRESS_IN_USE: entry(
     'usage',
-    'Choose another port with --stun-client or --listen, or stop the program that holds this one.',
+    'Choose another port with --stun-client, --listen or --gateway, or stop the program that holds this one.',
   ),
-  ADDRESS_UNAVAILABLE: entry('usage', 'Name an address of this machine in --stun-client or --listen.'),
+  ADDRESS_UNAVAILABLE: entry(
+    'usage',
+    'Name an address of this machine in --stun-client, --listen or --gateway.',
+  ),
   REPOSITORY: entry('usage', 'Give the path of the application repository in --app-repo.'),
   REPOSITORY_WRITABLE: entry(
     'usage',

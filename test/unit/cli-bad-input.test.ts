@@ -219,6 +219,22 @@ describe('bad input ends the program with code 2 and one line, before anything i
   test('a wormhole without a key', () =>
     refused([...wormhole, '--purpose=export'], [/There is no key/, /TUNNEL_KEY/]))
 
+  test('a wormhole at an address of another machine', () => {
+    writeFileSync(join(directory, 'key'), Buffer.alloc(32, 7), { mode: 0o600 })
+    return refused(
+      [
+        'wormhole',
+        '--purpose=export',
+        '--service=22',
+        '--gateway=192.0.2.77:4000',
+        '--faraway=127.0.0.1:9',
+        `--key-file=${join(directory, 'key')}`,
+        '--log-level=warning',
+      ],
+      [/192\.0\.2\.77:4000 is not/, /--gateway/, /ADDRESS_UNAVAILABLE/],
+    )
+  })
+
   test('a wormhole with a key that others can read', () => {
     writeFileSync(join(directory, 'open-key'), Buffer.alloc(32, 7), { mode: 0o644 })
     const args = [...wormhole, '--purpose=export', `--key-file=${join(directory, 'open-key')}`]
