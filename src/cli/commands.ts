@@ -312,6 +312,24 @@ function flagsOf([command]: readonly string[]): readonly Flag[] {
   return command === 'wormhole' ? ALL_FLAGS : ALL_FLAGS.filter((flag) => !FORWARDING_FLAGS.includes(flag))
 }
 
+/** The commands that take words. */
+const WITH_WORDS: readonly string[] = ['id', 'ping', 'rendezvous']
+
+/** What yargs says of the words that are no flags. */
+function misplaced(line: string, argv: readonly string[]): PlexusError {
+  const command = argv.find((word) => WITH_WORDS.includes(word)) ?? ''
+  const advice = `See plexus ${command} --help.`
+  if (line.startsWith('Not enough non-option arguments')) {
+    return new PlexusError('BAD_FLAG', `A word is missing behind 'plexus ${command}'.`, { advice })
+  }
+  const [, given, choices] = /^Invalid values: Argument: \w+, Given: "(.*)", Choices: (.*)$/.exec(line) ?? []
+  if (given !== undefined && choices !== undefined) {
+    const sentence = `'${given}' is none of ${choices.replaceAll('"', '')}.`
+    return new PlexusError('BAD_FLAG', sentence, { advice })
+  }
+  return new PlexusError('BAD_FLAG', `${line.replace(/\.$/, '')}.`)
+}
+
 /** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
 function refusal(message: string, argv: readonly string[]): PlexusError {
   const line = message
@@ -319,7 +337,7 @@ function refusal(message: string, argv: readonly string[]): PlexusError {
     .split(/\s*\n\s*/)
     .join(' ')
   const [, list] = /^Unknown (?:argument|command)s?: (.*)$/.exec(line) ?? []
-  if (list === undefined) return new PlexusError('BAD_FLAG', `${line.replace(/\.$/, '')}.`)
+  if (list === undefined) return misplaced(line, argv)
   const [name = ''] = list.split(', ')
   const word = argv.find((each) => /^--?/.test(each) && each.replace(/^--?/, '').split('=')[0] === name)
   if (word === undefined) {

@@ -253,5 +253,9 @@ describe('bad input ends the program with code 2 and one line, before anything i
       [/--service is '-'/],
     ))
 
-  test('an action that is none', () => refused(['id', 'frob'], [/frob/, /new/]))
+  test('an action that is none', () =>
+    refused(['id', 'frob'], [/'frob' is none of new, list/, /plexus id --help/]))
+
+  test('a ping of nobody', () =>
+    refused(['--app-id=a', 'ping'], [/A word is missing behind 'plexus ping'/, /plexus ping --help/]))
 })
