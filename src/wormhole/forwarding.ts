@@ -116,7 +116,10 @@ export class Forwarding {
     } catch (thrown) {
       const error = asPlexusError(thrown, 'TUNNEL_SILENT')
       await tunnel.close()
-      log.warn({ code: error.code }, `no tunnel came about: ${error.message}`)
+      const { kind } = await tunnel.over
+      // one that was ended by this side failed at nothing
+      const level = kind === 'closed' ? 'debug' : 'warn'
+      log[level]({ code: error.code }, `no tunnel came about: ${error.message}`)
       return { kind: 'silent', error }
     }
     const { path, rtt } = tunnel.stats()

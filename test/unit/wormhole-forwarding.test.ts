@@ -201,6 +201,20 @@ describe('forwarding', () => {
     assert.equal(await text(next), 'again')
   })
 
+  test('a tunnel that did not come about is a warning, unless this side ended it', async () => {
+    const { importer, log } = await sides([], ['s=0'])
+    const fruitless = async (kind: 'dead' | 'closed') => {
+      const [near] = tunnelPair()
+      near.break({ kind })
+      const ready = Promise.reject(new PlexusError('TUNNEL_LOST', 'There is none.'))
+      return await importer.carry(SERVER, Object.assign(near, { ready }))
+    }
+    assert.equal((await fruitless('closed')).kind, 'silent')
+    assert.equal(log.importer.count(/^warn/), 0)
+    assert.equal((await fruitless('dead')).kind, 'silent')
+    assert.equal(log.importer.count(/^warn no tunnel came about: There is none\./), 1)
+  })
+
   test('datagrams stay datagrams, and each local source has its own answers', async () => {
     const service = createSocket('udp4')
     service.on('message', (data, from) => {
