@@ -192,9 +192,9 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'Command',
     'one',
     'on-repeat',
-    'a peer that pairs again while its command runs: replace, parallel or refuse',
+    'a peer that pairs again while its command or tunnel runs: replace, parallel or refuse',
     'what',
-    'replace',
+    'replace; parallel for tunnels',
   ),
   flag(
     'Forwarding',

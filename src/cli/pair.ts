@@ -73,8 +73,9 @@ async function pair(values: Values, report: (outcome: Outcome, log: Logger) => v
   const meeting = meetingOf(values)
   const { app, urls, bind, kinds, hops, timeout, stun, options } = meeting
   dialectFlag(values)
-  const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, 'replace')
   const forwards = forwardsOf(values, { accept })
+  // a second login does not end the first; a command that runs twice may be in its own way
+  const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, forwards ? 'parallel' : 'replace')
   refuseOnce(once, accept, forwards)
   const log = logOf(values, forwards?.stdio === undefined ? 'info' : 'warning')
   const command = commandOf(values, log)

@@ -48,6 +48,9 @@ class Run<R extends Running = Running> {
   }
 }
 
+/** What one identity may have running at once under `parallel`: more than it needs, and less than starves the others. */
+const MOST_OF_A_PEER = 64
+
 /** The commands that run, by the identity of the peer. */
 export class Roster {
   readonly #policy: RepeatPolicy
@@ -76,7 +79,7 @@ export class Roster {
   /** Whether a pairing with this peer may begin: ask before the punch, and tell the peer if not. */
   mayPair(peer: Identity): boolean {
     if (this.#closed) return false
-    return this.#policy !== 'refuse' || this.#runsOf(peer).size === 0
+    return this.#runsOf(peer).size < (this.#policy === 'refuse' ? 1 : MOST_OF_A_PEER)
   }
 
   /**

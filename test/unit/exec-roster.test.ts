@@ -102,6 +102,12 @@ test('parallel: commands run side by side', async () => {
   assert.deepEqual([children[0]?.state, roster.size, roster.mayPair(bob)], ['running', 2, true])
 })
 
+test('parallel: one identity has 64 at most, and takes nothing from another', async () => {
+  const roster = new Roster('parallel', { log: silent })
+  while (roster.mayPair(bob)) await roster.run(bob, async () => new Virtual())
+  assert.deepEqual([roster.size, roster.mayPair(carol)], [64, true])
+})
+
 test('refuse: a peer may pair again when its command has ended', async () => {
   const roster = new Roster('refuse', { log: silent })
   const first = new Virtual()
