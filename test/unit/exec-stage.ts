@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { systemClock } from '../../src/cli/clock.js'
 import { type Child, type CommandSpec, parseCommand, start, type Wildcards } from '../../src/exec/index.js'
-import type { Logger } from '../../src/net/index.js'
+import { type Logger, sleep } from '../../src/net/index.js'
 
 /** What a passage might have found. */
 export const PASSAGE: Wildcards & { readonly key: Buffer } = {
@@ -124,4 +124,14 @@ export function lives(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** Whether a process that was killed goes: the system may take a moment to. */
+export async function goes(pid: number): Promise<boolean> {
+  const until = systemClock.now() + 5000
+  while (lives(pid)) {
+    if (systemClock.now() > until) return false
+    await sleep(systemClock, 1)
+  }
+  return true
 }
