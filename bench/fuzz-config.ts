@@ -4,9 +4,9 @@
  *     node dist/bench/fuzz-config.js [count=100000]
  */
 import { randomBytes, randomInt } from 'node:crypto'
-import { parseConfig } from '../src/cli/config.js'
-import { PAIRING_FLAGS } from '../src/cli/flags.js'
-import { Values } from '../src/cli/values.js'
+import { parseConfig } from '../src/cli/flags/config.js'
+import { PAIRING_FLAGS } from '../src/cli/flags/flags.js'
+import { Values } from '../src/cli/flags/values.js'
 import { PlexusError } from '../src/errors/index.js'
 
 const SEED = `# a server

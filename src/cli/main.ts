@@ -17,7 +17,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return 0
     }
   }
-  const { run } = await import('./commands.js')
+  const { run } = await import('./commands/index.js')
   return await run(argv)
 }
 

@@ -5,10 +5,10 @@ import type { Logger, NatBehaviour } from '../net/index.js'
 import { defaultGateway } from '../portmap/index.js'
 import { DEFAULT_STUN_SERVERS } from '../stun/index.js'
 import { systemClock, systemRandom } from './clock.js'
-import { meetingOf } from './meeting.js'
+import { meetingOf } from './flags/meeting.js'
+import type { Values } from './flags/values.js'
 import { probePortMapping } from './nat-probe.js'
-import { stateDirectory } from './state-directory.js'
-import type { Values } from './values.js'
+import { stateDirectory } from './place/state-directory.js'
 
 /** Measures what the flags describe. Who pairs asks for its port mappings itself. */
 export async function measured(

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import * as fc from 'fast-check'
-import { joinWords, nearest } from '../../src/cli/argv.js'
-import { parseConfig } from '../../src/cli/config.js'
-import { type Flag, PAIRING_FLAGS } from '../../src/cli/flags.js'
-import { environmentSource, settled } from '../../src/cli/settled.js'
-import { Values } from '../../src/cli/values.js'
+import { joinWords, nearest } from '../../src/cli/flags/argv.js'
+import { parseConfig } from '../../src/cli/flags/config.js'
+import { type Flag, PAIRING_FLAGS } from '../../src/cli/flags/flags.js'
+import { environmentSource, settled } from '../../src/cli/flags/settled.js'
+import { Values } from '../../src/cli/flags/values.js'
 import { PlexusError } from '../../src/errors/index.js'
 
 const parsed = (text: string) => new Values({}, [parseConfig(text, 'plexus.conf', PAIRING_FLAGS)])

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { PAIRING_FLAGS } from '../../src/cli/flags.js'
+import { PAIRING_FLAGS } from '../../src/cli/flags/flags.js'
 import { run } from '../support/program.js'
 
 const help = readFileSync(new URL('../../bin/cli/help.txt', import.meta.url), 'utf8')

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { openLog } from '../../src/cli/log.js'
+import { openLog } from '../../src/cli/output/log.js'
 
 test('words of others forge no line of the log, whether they are its text, a field or an error', () => {
   const directory = mkdtempSync(join(tmpdir(), 'plexus-log-'))

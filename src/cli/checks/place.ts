@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { PlexusError } from '../../errors/index.js'
 import type { Command } from '../../exec/index.js'
 import { type Logger, silent } from '../../net/index.js'
-import { commandOf } from '../command.js'
-import type { Values } from '../flags.js'
+import { commandOf } from '../flags/command.js'
+import type { Values } from '../flags/flags.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /** The state directory: that it can be made and written. */

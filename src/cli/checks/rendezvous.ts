@@ -2,7 +2,7 @@ import { type Mailbox, openRendezvous, type Rendezvous } from '../../../rendezvo
 import { ERROR_CODES, type ErrorCode, PlexusError } from '../../errors/index.js'
 import { deadline, type Logger } from '../../net/index.js'
 import { systemClock, systemRandom } from '../clock.js'
-import type { RendezvousOptions } from '../rendezvous-options.js'
+import type { RendezvousOptions } from '../flags/rendezvous-options.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /**

@@ -1,4 +1,4 @@
-import { type Flag, PAIRING_FLAGS } from '../flags.js'
+import { type Flag, PAIRING_FLAGS } from '../flags/flags.js'
 
 /** The flags of `plexus id`. */
 export const ID_FLAGS: readonly Flag[] = [
