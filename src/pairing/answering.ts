@@ -11,7 +11,7 @@ import type { Answer, Invite, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { pass } from './passing.js'
 import type { PeerNews } from './peer-news.js'
-import { abilities } from './searching.js'
+import { abilities } from './prospects.js'
 
 /** What an accepter allows beyond the rendezvous's latency before it shows itself with full TTL, in ms. */
 const PATIENCE_MARGIN = 1000

@@ -16,8 +16,8 @@ import { type Candidate, isSymmetric, type NatHint } from '../punch/index.js'
 import { discover, type Reflexive, refresh, samplePorts } from '../stun/index.js'
 import type { PairingContext } from './context.js'
 import { EVERY_KIND, isOffered, isTranslated, offeredCandidates } from './offered.js'
+import { openFurther, ownHint, roomForSockets } from './prospects.js'
 import { freshPorts, QuickNat } from './quick-nat.js'
-import { openFurther, ownHint, roomForSockets } from './searching.js'
 
 /**
  * How long STUN may keep an offer waiting, in ms: three transmissions of RFC 8489's schedule. After it the offer

@@ -15,8 +15,8 @@ import type { Answer, Invite, Purpose, Update } from './message.js'
 import type { Passage } from './passage.js'
 import { pass } from './passing.js'
 import { PeerNews } from './peer-news.js'
+import { abilities } from './prospects.js'
 import { blocked } from './reachability.js'
-import { abilities } from './searching.js'
 import type { Tell } from './story.js'
 
 /**

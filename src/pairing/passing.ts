@@ -10,7 +10,7 @@ import type { Offer, Purpose } from './message.js'
 import { afterwards, giveUpEarly } from './outlook.js'
 import type { Passage, Role } from './passage.js'
 import type { PeerNews } from './peer-news.js'
-import { openFurther, ownProspect, peerProspect } from './searching.js'
+import { openFurther, ownProspect, peerProspect } from './prospects.js'
 import { CandidateStory, formatRecord, type Tell } from './story.js'
 
 /** How long an inviter that knows of the accepter's success lets it go ahead, in ms: its acknowledgements take 10. */

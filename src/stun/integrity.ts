@@ -1,6 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import type { Message } from './message.js'
 
 /** The attributes that vouch for the bytes before them (RFC 8489 sections 14.5 to 14.7). */
 export const SEAL_TYPES = {
@@ -13,6 +12,17 @@ export const SEAL_TYPES = {
 export interface Seal {
   readonly offset: number
   readonly value: Buffer
+}
+
+/** What can be verified of a message: the very bytes that came in, and where its seals stand in them. */
+export interface Sealed {
+  readonly raw: Buffer
+  /** None of them has been verified. */
+  readonly seals: {
+    readonly integrity?: Seal
+    readonly integritySha256?: Seal
+    readonly fingerprint?: Seal
+  }
 }
 
 /** Bytes of a MESSAGE-INTEGRITY: one SHA-1. */
@@ -56,7 +66,7 @@ export function fingerprint(before: Buffer): Buffer {
 }
 
 /** Whether the message has a MESSAGE-INTEGRITY and it was made with `key`. */
-export function verifyIntegrity(message: Message, key: Buffer): boolean {
+export function verifyIntegrity(message: Sealed, key: Buffer): boolean {
   const seal = message.seals.integrity
   return seal !== undefined && equal(seal.value, integrity(message.raw.subarray(0, seal.offset), key))
 }
@@ -65,14 +75,14 @@ export function verifyIntegrity(message: Message, key: Buffer): boolean {
  * Whether the message has a MESSAGE-INTEGRITY-SHA256 and it was made with `key`.
  * @param shortest how many bytes of it there have to be: 32, unless the usage allows fewer, down to 16
  */
-export function verifyIntegritySha256(message: Message, key: Buffer, shortest = MAX_SHA256_LENGTH): boolean {
+export function verifyIntegritySha256(message: Sealed, key: Buffer, shortest = MAX_SHA256_LENGTH): boolean {
   const seal = message.seals.integritySha256
   if (!seal || seal.value.length < shortest) return false
   return equal(seal.value, integritySha256(message.raw.subarray(0, seal.offset), key, seal.value.length))
 }
 
 /** Whether the message has a FINGERPRINT and it is right. It tells STUN from other protocols, not friend from foe. */
-export function verifyFingerprint(message: Message): boolean {
+export function verifyFingerprint(message: Sealed): boolean {
   const seal = message.seals.fingerprint
   return seal !== undefined && equal(seal.value, fingerprint(message.raw.subarray(0, seal.offset)))
 }

@@ -17,6 +17,7 @@ import {
   MIN_SHA256_LENGTH,
   SEAL_TYPES,
   type Seal,
+  type Sealed,
 } from './integrity.js'
 
 /** The class of a message (RFC 8489 section 5), in the order of its two bits. */
@@ -31,8 +32,7 @@ export const HEADER_LENGTH = 20
 export const TRANSACTION_ID_LENGTH = 12
 
 /** A STUN message, decoded once. Its seals are verified over `raw`, the very bytes that came in. */
-export interface Message {
-  readonly raw: Buffer
+export interface Message extends Sealed {
   readonly class: MessageClass
   /** 12 bits; 1 is Binding. */
   readonly method: number
@@ -42,12 +42,6 @@ export interface Message {
   readonly attributes: readonly Attribute[]
   /** Types that the message may not be processed without knowing, and that are not known here. */
   readonly unknownRequired: readonly number[]
-  /** Where the seals stand; none of them has been verified. */
-  readonly seals: {
-    readonly integrity?: Seal
-    readonly integritySha256?: Seal
-    readonly fingerprint?: Seal
-  }
 }
 
 /** What `encode` makes a message of. */

@@ -145,6 +145,36 @@ test('nothing reaches past the face of a folder', () => {
   assert.deepEqual(wrong, [])
 })
 
+test('no two files import each other, directly or by way of others, not even for a type', () => {
+  const graph = new Map(sources().map((source) => [source.path, importsOf(source).map(asSource)]))
+  assert.deepEqual(circleIn(graph), [])
+})
+
+/** A circle of a graph, each node with those that it points at; empty without one. */
+function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const finished = new Set<string>()
+  const visit = (node: string, trail: readonly string[]): string[] => {
+    const known = trail.indexOf(node)
+    if (known >= 0) return [...trail.slice(known), node]
+    if (finished.has(node)) return []
+    for (const target of graph.get(node) ?? []) {
+      const circle = visit(target, [...trail, node])
+      if (circle.length > 0) return circle
+    }
+    finished.add(node)
+    return []
+  }
+  for (const node of graph.keys()) {
+    const circle = visit(node, [])
+    if (circle.length > 0) return circle
+  }
+  return []
+}
+
+function asSource(compiled: string): string {
+  return compiled.replace(/\.js$/, '.ts')
+}
+
 test('nothing but the cli touches the environment, the process or the clock', () => {
   const wrong = sources()
     .filter(({ folder }) => folder !== 'src/cli' && folder !== 'src/system')

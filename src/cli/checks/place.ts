@@ -4,7 +4,7 @@ import { PlexusError } from '../../errors/index.js'
 import type { Command } from '../../exec/index.js'
 import { type Logger, silent } from '../../net/index.js'
 import { commandOf } from '../flags/command.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /** The state directory: that it can be made and written. */

@@ -11,7 +11,7 @@ import { createIdentity, formatIdentity, parseIdentity } from '../../identity/in
 import { formatEndpoint, silent, UdpPort } from '../../net/index.js'
 import { StunServer } from '../../stun/index.js'
 import { systemClock, systemRandom } from '../clock.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 
 const SERVER = parseIdentity('bob@example.com/server')
 const LAPTOP = parseIdentity('alice@example.com/laptop')

@@ -9,7 +9,7 @@ import {
   reachOf,
 } from '../../nat/index.js'
 import { formatEndpoint, silent } from '../../net/index.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { measured, natMemory } from '../nat-watch.js'
 import { onEndingSignal } from '../process/signals.js'
 import { logOf } from './servers.js'

@@ -1,7 +1,7 @@
 import { openDhtNode } from '../../../rendezvous/dht/index.js'
 import { formatEndpoint, parseHostPort } from '../../net/index.js'
 import { StunServer } from '../../stun/index.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { present } from '../flags/values.js'
 import { LOG_FORMATS, LOG_LEVELS, type LogLevel, openLog } from '../output/log.js'
 import { untilSignalled } from '../process/signals.js'

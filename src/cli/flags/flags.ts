@@ -1,5 +1,3 @@
-export { Values } from './values.js'
-
 /** A flag as the command line has it: what it means, and how often it may be given. */
 export interface Flag {
   readonly name: string

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { PlexusError } from '../../errors/index.js'
 import { type Certificate, formatHandout } from '../../identity/index.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { findIdentity } from './repository.js'
 
 /** `plexus id export <identity>`: its certificate with its name, for peers to import; during a rollover both. */

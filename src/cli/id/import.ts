@@ -13,7 +13,7 @@ import {
   storeCertificates,
 } from '../../identity/index.js'
 import { systemRandom } from '../clock.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { certificateLines, indented } from './certificate-lines.js'
 import { confirm } from './confirm.js'
 import { repositoryPath } from './repository.js'

@@ -1,5 +1,6 @@
 import { PlexusError } from '../../errors/index.js'
-import type { Given, Values } from '../flags/flags.js'
+import type { Given } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 
 /** What `plexus id` can do. */
 export const ID_ACTIONS = ['new', 'list', 'show', 'export', 'import', 'remove', 'renew'] as const

@@ -1,7 +1,7 @@
 import { PlexusError } from '../../errors/index.js'
 import { expiryNotice, formatIdentity, type IdentityRecord, Repository } from '../../identity/index.js'
 import { systemClock } from '../clock.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { day } from './certificate-lines.js'
 import { repositoryPath } from './repository.js'
 

@@ -1,6 +1,6 @@
 import { createIdentity, formatIdentity, parseIdentity } from '../../identity/index.js'
 import { systemClock, systemRandom } from '../clock.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { repositoryPath } from './repository.js'
 
 /** `plexus id new <owner/pin>`: makes a key pair and a certificate in the repository. */

@@ -1,6 +1,6 @@
 import { PlexusError } from '../../errors/index.js'
 import { formatIdentity, removeIdentity } from '../../identity/index.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { confirm } from './confirm.js'
 import { findIdentity } from './repository.js'
 

@@ -6,7 +6,7 @@ import {
   renewIdentity,
 } from '../../identity/index.js'
 import { systemClock, systemRandom } from '../clock.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { confirm } from './confirm.js'
 import { findIdentity } from './repository.js'
 

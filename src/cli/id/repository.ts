@@ -1,6 +1,6 @@
 import { type IdentityName, Repository } from '../../identity/index.js'
 import { defaultRepository } from '../flags/defaults.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 
 export function repositoryPath(values: Values): string {
   return values.path('app-repo') ?? defaultRepository()

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os'
 import { PlexusError } from '../../errors/index.js'
 import { formatIdentity, type IdentityRecord, type KeyFile } from '../../identity/index.js'
-import type { Values } from '../flags/flags.js'
+import type { Values } from '../flags/values.js'
 import { certificateLines, indented } from './certificate-lines.js'
 import { findIdentity } from './repository.js'
 

@@ -2,7 +2,6 @@ import { MAX_HEADER } from './frame.js'
 import type { Delivery } from './ledger.js'
 import { INITIAL_WINDOW, ReceiveHalf, type WindowBudget } from './receive-half.js'
 import { type Piece, SendHalf } from './send-half.js'
-import type { Streams } from './streams.js'
 
 /** How a stream was broken off; on the wire the place in this list. */
 export const RESET_CODES = [
@@ -33,6 +32,18 @@ export type StreamState =
     }
   | { readonly name: 'closed' }
 
+/** What a stream asks of the tunnel that it is in. */
+export interface StreamOwner {
+  /** The stream has something to send. */
+  enqueue(stream: CoreStream): void
+  /** Something was read of it. @param now ms */
+  consumed(stream: CoreStream, now: number): void
+  /** Breaks it off, and tells the peer. */
+  reset(stream: CoreStream, code: StreamResetCode, sentence: string): void
+  /** It may be at its end. */
+  closeMaybe(stream: CoreStream): void
+}
+
 /**
  * One stream inside the tunnel, without a socket or a timer. Its first bytes are the header, so that opening it and the
  * first data travel together.
@@ -41,7 +52,7 @@ export class CoreStream {
   readonly id: number
   readonly send = new SendHalf(INITIAL_WINDOW)
   readonly receive: ReceiveHalf
-  readonly #streams: Streams
+  readonly #owner: StreamOwner
   #state: StreamState
   /** It is in the queue of those that want to send. */
   queued = false
@@ -54,8 +65,8 @@ export class CoreStream {
   /** The header's bytes that came so far. */
   #head: Buffer | undefined
 
-  constructor(streams: Streams, id: number, budget: WindowBudget, opener: 'us' | 'peer') {
-    this.#streams = streams
+  constructor(owner: StreamOwner, id: number, budget: WindowBudget, opener: 'us' | 'peer') {
+    this.#owner = owner
     this.id = id
     this.receive = new ReceiveHalf(budget)
     this.#state = { name: opener === 'us' ? 'open' : 'headed' }
@@ -82,21 +93,21 @@ export class CoreStream {
   write(data: Uint8Array): void {
     if (this.#state.name !== 'open' || this.send.ended) return
     this.send.write(data)
-    this.#streams.enqueue(this)
+    this.#owner.enqueue(this)
   }
 
   /** No more will be written. */
   end(): void {
     if (this.#state.name !== 'open') return
     this.send.end()
-    this.#streams.enqueue(this)
+    this.#owner.enqueue(this)
   }
 
   /** The next bytes that came; undefined if there is nothing. Reading makes room for more. */
   read(now: number): Buffer | undefined {
     this.announced = false
     const data = this.receive.read()
-    if (data) this.#streams.consumed(this, now)
+    if (data) this.#owner.consumed(this, now)
     return data
   }
 
@@ -107,7 +118,7 @@ export class CoreStream {
 
   /** Breaks the stream off; the peer hears why. */
   reset(code: StreamResetCode, sentence: string): void {
-    this.#streams.reset(this, code, sentence)
+    this.#owner.reset(this, code, sentence)
   }
 
   /**
@@ -138,25 +149,25 @@ export class CoreStream {
 
 /** A piece of a stream on its way. */
 export class StreamDelivery implements Delivery {
-  readonly #streams: Streams
+  readonly #owner: StreamOwner
   readonly #stream: CoreStream
   readonly #piece: Piece
 
-  constructor(streams: Streams, stream: CoreStream, piece: Piece) {
-    this.#streams = streams
+  constructor(owner: StreamOwner, stream: CoreStream, piece: Piece) {
+    this.#owner = owner
     this.#stream = stream
     this.#piece = piece
   }
 
   acked(): void {
     this.#stream.send.acked(this.#piece)
-    this.#streams.closeMaybe(this.#stream)
+    this.#owner.closeMaybe(this.#stream)
   }
 
   lost(): void {
     const { name } = this.#stream.state
     if (name !== 'open' || this.#stream.send.done) return
     this.#stream.send.lose(this.#piece)
-    this.#streams.enqueue(this.#stream)
+    this.#owner.enqueue(this.#stream)
   }
 }

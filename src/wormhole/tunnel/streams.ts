@@ -3,7 +3,7 @@ import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
 import type { Delivery } from './ledger.js'
 import { MAX_PIECES, StreamViolation, WINDOW_BUDGET, type WindowBudget } from './receive-half.js'
 import type { RoundTrip } from './round-trip.js'
-import { CoreStream, RESET_CODES, StreamDelivery, type StreamResetCode } from './stream.js'
+import { CoreStream, RESET_CODES, StreamDelivery, type StreamOwner, type StreamResetCode } from './stream.js'
 
 /** Streams at once that the peer may open: beyond, they are refused. */
 const MAX_STREAMS = 4096
@@ -27,7 +27,7 @@ export type StreamEvent =
   | { readonly name: 'reset'; readonly stream: CoreStream }
 
 /** The streams of a tunnel: who is open, and whose turn it is. */
-export class Streams {
+export class Streams implements StreamOwner {
   readonly #controls: ControlQueue
   readonly #rtt: RoundTrip
   readonly #emit: (event: StreamEvent) => void
