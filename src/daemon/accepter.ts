@@ -5,8 +5,11 @@ import { deadline, type PortRange } from '../net/index.js'
 import {
   Accepter,
   discard,
+  failedOutcome,
   findBlocked,
   type GiveUp,
+  type Outcome,
+  pairedOutcome,
   type RefusalCode,
   shortSession,
   type Underway,
@@ -15,7 +18,6 @@ import { SeenSessions } from '../sealing/index.js'
 import { watchExpulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
 import { OlderDialect } from './older-dialect.js'
-import { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 import { PingResponder } from './ping.js'
 import { watchRenewal } from './renewal.js'
 import type { AccepterSettings, DialectSettings } from './settings.js'

@@ -1,6 +1,5 @@
 export { runAccepter } from './accepter.js'
 export { runInviter } from './inviter.js'
 export { keepInviting, waitBefore } from './keep.js'
-export { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
-export { type PingReport, PingResponder, runPing } from './ping.js'
+export { type PingOptions, type PingReport, PingResponder, runPing } from './ping.js'
 export type { AccepterSettings, Carrier, DaemonSettings, DialectSettings } from './settings.js'

@@ -2,10 +2,9 @@ import { Digests, inviteByLetter } from '../dialect/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { exitStatus, keyless, wantsKey } from '../exec/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
-import { invite } from '../pairing/index.js'
+import { failedOutcome, invite, pairedOutcome } from '../pairing/index.js'
 import { watchExpulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
-import { failedOutcome, pairedOutcome } from './outcome.js'
 import type { DaemonSettings } from './settings.js'
 
 /**

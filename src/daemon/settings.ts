@@ -2,9 +2,8 @@ import type { DialectChoice, NativePeers } from '../dialect/index.js'
 import type { Command, Environment, RepeatPolicy } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
 import type { Logger } from '../net/index.js'
-import type { PairingContext } from '../pairing/index.js'
+import type { Outcome, PairingContext } from '../pairing/index.js'
 import type { CarryEnd, Tunnel } from '../wormhole/index.js'
-import type { Outcome } from './outcome.js'
 
 /** What goes through a tunnel on the passage itself, in place of a command. */
 export interface Carrier {

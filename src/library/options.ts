@@ -1,4 +1,5 @@
 import type { Rendezvous } from '../../rendezvous/interface.js'
+import type { NetworkSettings } from '../assembly/index.js'
 import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, parseIdentity, type Repository } from '../identity/index.js'
 import type { Clock, Logger, Random } from '../net/index.js'
@@ -75,10 +76,8 @@ const LONGEST_APP = 255
 export interface CheckedOptions {
   readonly host: IdentityName
   readonly app: string
-  readonly stunServers: readonly string[]
-  readonly bind: { readonly address?: string; readonly port?: number }
-  readonly kinds: ReadonlySet<OfferKind>
-  readonly hops: number
+  readonly network: NetworkSettings
+  /** ms */
   readonly timeout: number
 }
 
@@ -101,18 +100,21 @@ export function checkOptions(options: PairingOptions): CheckedOptions {
   if (typeof bind !== 'object' || bind === null) throw badOption('bind', bind, '{ address?, port? }')
   if (bind.address !== undefined && typeof bind.address !== 'string')
     throw badOption('bind.address', bind.address, 'an IP address of this machine')
-  if (options.search !== undefined && typeof options.search !== 'boolean')
-    throw badOption('search', options.search, 'true or false')
+  const { search = true } = options
+  if (typeof search !== 'boolean') throw badOption('search', search, 'true or false')
   return {
     host: identityOption('host', options.host),
     app,
-    stunServers,
-    bind: {
-      ...(bind.address === undefined ? {} : { address: bind.address }),
-      ...(bind.port === undefined ? {} : { port: wholeOption('bind.port', bind.port, 0, 65_535) }),
+    network: {
+      stunServers,
+      bind: {
+        ...(bind.address === undefined ? {} : { address: bind.address }),
+        ...(bind.port === undefined ? {} : { port: wholeOption('bind.port', bind.port, 0, 65_535) }),
+      },
+      kinds: candidates.filter((kind) => portMapping || kind !== 'mapped'),
+      search,
+      hops: wholeOption('hops', hops, 1, 255),
     },
-    kinds: new Set(candidates.filter((kind) => portMapping || kind !== 'mapped')),
-    hops: wholeOption('hops', hops, 1, 255),
     timeout: wholeOption('timeout', timeout, 1, LONGEST_TIMEOUT),
   }
 }

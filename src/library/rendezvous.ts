@@ -1,4 +1,5 @@
-import { openRendezvous as open, type Rendezvous } from '../../rendezvous/index.js'
+import type { Rendezvous } from '../../rendezvous/index.js'
+import { openMeeting } from '../assembly/index.js'
 import { silent } from '../net/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
 import { badOption, type Surroundings } from './options.js'
@@ -21,17 +22,22 @@ export async function openRendezvous(
   urls: string | readonly string[],
   options: RendezvousOptions,
 ): Promise<Rendezvous> {
-  const list: readonly unknown[] = Array.isArray(urls) ? urls : [urls]
-  const texts = list.filter((url) => typeof url === 'string')
-  if (texts.length !== list.length) throw badOption('rendezvous', urls, 'URLs, or an open rendezvous')
-  const context = {
+  const outside = {
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
     log: options.log ?? silent,
-    stateDirectory: options.stateDirectory,
-    options: options.options ?? {},
   }
-  return open(texts, context, options.cwd === undefined ? {} : { cwd: options.cwd })
+  const meeting = { urls: urlsOf(urls), options: options.options ?? {} }
+  const more = options.cwd === undefined ? {} : { cwd: options.cwd }
+  return openMeeting(meeting, options.stateDirectory, outside, more)
+}
+
+/** The URLs that a program gave. @throws PlexusError BAD_OPTION for anything else */
+export function urlsOf(urls: unknown): string[] {
+  const list: readonly unknown[] = Array.isArray(urls) ? urls : [urls]
+  const texts = list.filter((url) => typeof url === 'string')
+  if (texts.length !== list.length) throw badOption('rendezvous', urls, 'URLs, or an open rendezvous')
+  return texts
 }
 
 /** What has the two ways of a rendezvous is taken for one. */

@@ -1,12 +1,11 @@
-import { join } from 'node:path'
+import { assemble, type MeetingSettings, stateOwner } from '../assembly/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
-import { lastWords, type PairingContext, PathMemory, Searching } from '../pairing/index.js'
-import type { PortMapper } from '../portmap/index.js'
+import type { PairingContext } from '../pairing/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
-import { badOption, checkOptions, type PairingOptions, type Surroundings } from './options.js'
-import { isRendezvous, openRendezvous } from './rendezvous.js'
+import { badOption, checkOptions, type PairingOptions } from './options.js'
+import { isRendezvous, urlsOf } from './rendezvous.js'
 import { openState } from './state.js'
 
 /** What a pairing works with, opened from the options of a program. */
@@ -27,49 +26,30 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
   const { host: name, ...plain } = checkOptions(options)
   const repository = await openRepository(options.repository)
   const host = await repository.host(name)
-  const state = await openState(options.stateDirectory, plain.app, name)
+  const state = await openState(options.stateDirectory, stateOwner(plain.app, name))
   const { rendezvous: given, rendezvousOptions = {} } = options
   try {
-    const rendezvous = isRendezvous(given)
-      ? given
-      : await openRendezvous(given, {
-          clock,
-          random,
-          log,
-          stateDirectory: state.path,
-          options: rendezvousOptions,
-        })
-    const portMapper = plain.kinds.has('mapped') ? await mapperOf({ clock, random, log }) : undefined
-    const memory = await PathMemory.open(join(state.path, 'paths'), log)
-    const helpers = {
-      ...(portMapper ? { portMapper } : {}),
-      ...(options.search === false ? {} : { search: new Searching(clock, memory) }),
-    }
-    const context = { clock, random, log, repository, host, rendezvous, ...plain, ...helpers }
-    const ours = rendezvous === given ? [state] : [rendezvous, state]
+    const own = isRendezvous(given)
+    const meeting: MeetingSettings = { urls: own ? [] : urlsOf(given), options: rendezvousOptions }
+    const session = await assemble(
+      { ...plain, meeting },
+      { repository, host, directory: state.path },
+      { clock, random, log },
+      // a passage keeps its port mapping for as long as it is open
+      { ...(own ? { rendezvous: given } : {}), passagesOutlive: true },
+    )
     const close = async () => {
-      if (rendezvous !== given) await lastWords(rendezvous)
-      // a passage keeps its own for as long as it is open
-      await portMapper?.settled()
-      await memory.settled()
-      for (const each of ours) {
-        await each.close().catch((thrown: unknown) => {
-          const { code, message } = asPlexusError(thrown)
-          log.warn({ code }, `not everything could be closed: ${message}`)
-        })
-      }
+      await session.close()
+      await state.close().catch((thrown: unknown) => {
+        const { code, message } = asPlexusError(thrown)
+        log.warn({ code }, `not everything could be closed: ${message}`)
+      })
     }
-    return { context, stateDirectory: state.path, close }
+    return { context: session.context, stateDirectory: state.path, close }
   } catch (thrown) {
     await state.close().catch(() => {}) // what is thrown says more
     throw thrown
   }
-}
-
-/** Loaded when it is wanted: it is of no use to most programs. */
-async function mapperOf(surroundings: Required<Surroundings>): Promise<PortMapper> {
-  const { PortMapper } = await import('../portmap/index.js')
-  return new PortMapper(surroundings)
 }
 
 async function openRepository(repository: unknown): Promise<Repository> {

@@ -53,12 +53,30 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // time and randomness as they are: for the two faces, the command line and the library
   'src/system': ['src/net'],
+  // directories and files of this program's own: who else can write there, and who has them
+  'src/place': ['src/net', 'src/errors'],
+  // the one place where settings become a program
+  'src/assembly': [
+    'src/daemon',
+    'src/dialect',
+    'src/pairing',
+    'src/wormhole',
+    'src/exec',
+    'src/portmap',
+    'src/nat',
+    'src/identity',
+    'src/place',
+    'src/net',
+    'src/errors',
+    'rendezvous',
+  ],
   'src/library': [
+    'src/assembly',
+    'src/place',
     'src/pairing',
     'src/wormhole',
     'src/punch',
     'src/sealing',
-    'src/portmap',
     'src/stun',
     'src/identity',
     'src/net',
@@ -77,14 +95,13 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/errors',
     'rendezvous',
   ],
+  // flags in, settings out: how a pairing is put together is for src/assembly to know
   'src/cli': [
     'src/system',
-    'src/daemon',
-    'src/dialect',
-    'src/pairing',
+    'src/assembly',
+    'src/place',
     'src/wormhole',
     'src/exec',
-    'src/portmap',
     'src/nat',
     'src/stun',
     'src/identity',
@@ -174,6 +191,27 @@ function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] {
 function asSource(compiled: string): string {
   return compiled.replace(/\.js$/, '.ts')
 }
+
+/** What settings are made into, and the folder that it comes from. */
+const PARTS: readonly (readonly [RegExp, string])[] = [
+  [/\bopenRendezvous\(/, 'rendezvous'],
+  [/\bnew PortMapper\(/, 'src/portmap'],
+  [/\bnew Searching\(/, 'src/pairing'],
+  [/\bPathMemory\.open\(/, 'src/pairing'],
+  [/\bNatMemory\.open\(/, 'src/nat'],
+  [/: PairingContext = \{/, 'src/pairing'],
+  [/\brun(Accepter|Inviter|Ping)\(/, 'src/daemon'],
+]
+
+test('settings become a pairing in one place, which the command line and the library call', () => {
+  const wrong = sources().flatMap(({ path, folder, text }) =>
+    PARTS.filter(([part, home]) => part.test(text) && folder !== home && folder !== 'src/assembly')
+      // the library's own function of that name, which calls the assembly
+      .filter(([part]) => !(path === 'src/library/rendezvous.ts' && part.test('openRendezvous(')))
+      .map(([part]) => `${path} has ${part.source}`),
+  )
+  assert.deepEqual(wrong, [])
+})
 
 test('nothing but the cli touches the environment, the process or the clock', () => {
   const wrong = sources()

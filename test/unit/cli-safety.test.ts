@@ -22,11 +22,11 @@ import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { PUBLIC_BOOTSTRAP } from '../../src/cli/flags/defaults.js'
 import { PAIRING_FLAGS } from '../../src/cli/flags/flags.js'
 import { settled } from '../../src/cli/flags/settled.js'
-import { lockDirectory } from '../../src/cli/place/lock.js'
-import { refuseShared, refuseWritable } from '../../src/cli/place/writable.js'
 import { PlexusError } from '../../src/errors/index.js'
 import { createIdentity, parseIdentity } from '../../src/identity/index.js'
 import { silent } from '../../src/net/index.js'
+import { lockDirectory } from '../../src/place/lock.js'
+import { refuseShared, refuseWritable } from '../../src/place/writable.js'
 
 const PROGRAM = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
 

@@ -1,8 +1,7 @@
-import { type Mailbox, openRendezvous, type Rendezvous } from '../../../rendezvous/index.js'
+import type { Mailbox, Rendezvous } from '../../../rendezvous/index.js'
+import { type MeetingSettings, type Outside, openMeeting } from '../../assembly/index.js'
 import { ERROR_CODES, type ErrorCode, PlexusError } from '../../errors/index.js'
 import { deadline, type Logger } from '../../net/index.js'
-import { systemClock, systemRandom } from '../clock.js'
-import type { RendezvousOptions } from '../flags/rendezvous-options.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /**
@@ -22,33 +21,20 @@ const SIZE = 1500
  * a mailbox that somebody else may be waiting at.
  */
 export async function checkRendezvous(
-  url: string,
-  options: {
-    readonly identity: string
-    readonly app: string
-    readonly stateDirectory: string
-    /** What the flags say to the rendezvous that they configure. */
-    readonly options: RendezvousOptions
-    readonly log: Logger
-    readonly signal: AbortSignal
-  },
+  meeting: MeetingSettings,
+  from: { readonly identity: string; readonly app: string; readonly directory: string },
+  outside: Outside,
+  signal: AbortSignal,
 ): Promise<Finding[]> {
-  const ear = new Ear(options.log)
+  const ear = new Ear(outside.log)
   let rendezvous: Rendezvous
   try {
-    rendezvous = await openRendezvous([url], {
-      clock: systemClock,
-      random: systemRandom,
-      log: ear.log,
-      stateDirectory: options.stateDirectory,
-      options: options.options,
-      environment: process.env,
-    })
+    rendezvous = await openMeeting(meeting, from.directory, { ...outside, log: ear.log })
   } catch (thrown) {
     return [found('rendezvous', thrown)]
   }
   try {
-    return [await trip(rendezvous, options, ear)]
+    return [await trip(rendezvous, { ...from, ...outside, signal }, ear)]
   } finally {
     await rendezvous.close()
   }
@@ -56,27 +42,33 @@ export async function checkRendezvous(
 
 async function trip(
   rendezvous: Rendezvous,
-  { identity, app, signal }: { identity: string; app: string; signal: AbortSignal },
+  {
+    identity,
+    app,
+    clock,
+    random,
+    signal,
+  }: Pick<Outside, 'clock' | 'random'> & { identity: string; app: string; signal: AbortSignal },
   ear: Ear,
 ): Promise<Finding> {
   const { name } = rendezvous
-  const to: Mailbox = { kind: 'session', app, identity, seed: systemRandom(32) }
-  const sealed = systemRandom(SIZE)
-  const expires = systemClock.date() + 60_000
+  const to: Mailbox = { kind: 'session', app, identity, seed: random(32) }
+  const sealed = random(SIZE)
+  const expires = clock.date() + 60_000
   const patience = Math.max(PATIENCE, SLOW * rendezvous.latency)
-  const limit = deadline(systemClock, patience, signal)
-  const started = systemClock.now()
+  const limit = deadline(clock, patience, signal)
+  const started = clock.now()
   const progress: { state: 'posting' | 'posted' } = { state: 'posting' }
   try {
     const incoming = rendezvous.receive(to, { signal: limit.signal })
     const posting = rendezvous
-      .post({ to, from: identity, session: systemRandom(16), expires }, sealed, { signal: limit.signal })
+      .post({ to, from: identity, session: random(16), expires }, sealed, { signal: limit.signal })
       .then(() => {
         progress.state = 'posted'
       })
     const back = first(incoming, sealed)
     await Promise.race([posting.then(() => back), back])
-    return ok('rendezvous', `${name} carried a message in ${Math.round(systemClock.now() - started)} ms.`)
+    return ok('rendezvous', `${name} carried a message in ${Math.round(clock.now() - started)} ms.`)
   } catch (thrown) {
     signal.throwIfAborted()
     if (!limit.signal.aborted) return found('rendezvous', thrown)

@@ -1,8 +1,7 @@
+import { bindOf, type NetworkSettings, type Outside, openPort } from '../../assembly/index.js'
 import { asPlexusError } from '../../errors/index.js'
-import { type Family, formatEndpoint, type Logger, ownAddresses, UdpPort } from '../../net/index.js'
-import type { PairingContext } from '../../pairing/index.js'
+import { type Family, formatEndpoint, ownAddresses, type UdpPort } from '../../net/index.js'
 import { compareMappings, discover, type Reflexive } from '../../stun/index.js'
-import { systemClock, systemRandom } from '../clock.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /** How long a STUN server may take, in ms: four transmissions of RFC 8489's schedule. */
@@ -14,18 +13,18 @@ type Outcome =
 
 /** Every STUN server, asked from one port, and what their answers together say of the NAT. */
 export async function checkStun(
-  servers: readonly string[],
-  { range, ...bind }: PairingContext['bind'],
-  { log, signal }: { readonly log: Logger; readonly signal: AbortSignal },
+  { stunServers, bind }: NetworkSettings,
+  outside: Outside,
+  signal: AbortSignal,
 ): Promise<Finding[]> {
   let port: UdpPort
   try {
-    port = range ? range.open(bind.address) : UdpPort.open(bind)
+    port = openPort(bindOf(bind))
   } catch (thrown) {
     return [found('port', thrown)]
   }
   try {
-    const outcomes = await Promise.all(servers.map((server) => ask(port, server, log, signal)))
+    const outcomes = await Promise.all(stunServers.map((server) => ask(port, server, outside, signal)))
     const answers = outcomes.flatMap((outcome) => ('answers' in outcome ? outcome.answers : []))
     // one that answers is enough for pairing
     const severity = answers.length > 0 ? 'warn' : 'FAIL'
@@ -42,8 +41,13 @@ export async function checkStun(
   }
 }
 
-async function ask(port: UdpPort, server: string, log: Logger, signal: AbortSignal): Promise<Outcome> {
-  const options = { clock: systemClock, random: systemRandom, log, signal, timeout: PATIENCE }
+async function ask(
+  port: UdpPort,
+  server: string,
+  { clock, random, log }: Outside,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const options = { clock, random, log, signal, timeout: PATIENCE }
   try {
     return { server, answers: await discover(port, [server], options) }
   } catch (failure) {

@@ -1,7 +1,14 @@
+import {
+  type Named,
+  type PairingSettings,
+  resolveHost,
+  resolveNamed,
+  stateOwner,
+} from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
 import { formatIdentity, type IdentityName, type Repository } from '../../identity/index.js'
 import { silent } from '../../net/index.js'
-import { DEFAULT_STUN_SERVERS } from '../../stun/index.js'
+import { stateFolder } from '../../place/index.js'
 import { checkDialect } from '../checks/dialect.js'
 import { exitCodeOf, type Finding, found } from '../checks/finding.js'
 import { checkHost, checkPeer, checkRepository } from '../checks/identity.js'
@@ -9,15 +16,11 @@ import { checkCommand, checkStateDirectory } from '../checks/place.js'
 import { checkRendezvous } from '../checks/rendezvous.js'
 import { checkStun } from '../checks/stun.js'
 import { systemClock } from '../clock.js'
-import { defaultRepository } from '../flags/defaults.js'
-import { dialectFlag } from '../flags/dialect.js'
-import { meetingOf } from '../flags/meeting.js'
-import { ownIdentity } from '../flags/own-identity.js'
-import { resolveFlag } from '../flags/short-name.js'
+import { logOf } from '../flags/log.js'
+import { namedBy, pairingSettings } from '../flags/settings.js'
 import type { Values } from '../flags/values.js'
-import { stateDirectoryOf } from '../place/state-directory.js'
+import { outsideWith } from '../process/outside.js'
 import { onEndingSignal } from '../process/signals.js'
-import { logOf } from './servers.js'
 
 /**
  * `plexus check`: everything that a pairing with these flags needs, looked at side by side, one line a finding with what
@@ -38,25 +41,27 @@ export async function checkCommandLine(values: Values): Promise<number> {
   }
 }
 
+/** Whom the findings are about where no identity was found. */
+const NOBODY: IdentityName = { owner: 'check', pin: 'check' }
+
 async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
-  const repository = await checkRepository(values.path('app-repo') ?? defaultRepository())
-  const own = await checkOwn(values, repository.repository)
-  const hostName = own.name
-  const { app, urls, bind, stun, options } = meetingOf(values)
-  const identity = hostName ? formatIdentity(hostName) : 'check/check'
-  const state = stateDirectoryOf(values, `${app}\0${identity}`)
+  const settings = pairingSettings(values)
+  const { app, meeting, network } = settings
+  const repository = await checkRepository(settings.repository)
+  const own = await checkOwn(settings, repository.repository)
+  const name = own.name ?? NOBODY
+  const directory = stateFolder(settings.state, stateOwner(app, name))
   // the findings say it all; whoever wants to hear more asks for it
-  const log = values.switch('verbose') ? logOf(values) : silent
-  const meeting = { identity, app, stateDirectory: state, options, log, signal }
+  const outside = outsideWith(values.switch('verbose') ? logOf(values) : silent)
+  const from = { identity: formatIdentity(name), app, directory }
   const found = await Promise.all([
-    checkIdentities(values, repository, own),
-    checkStateDirectory(state),
+    checkIdentities(settings, namedBy(values, 'peer-info'), repository, own),
+    checkStateDirectory(directory),
     checkCommand(values),
-    checkStun(stun.length > 0 ? stun : DEFAULT_STUN_SERVERS, bind, {
-      log,
-      signal,
-    }),
-    ...[...new Set(urls)].map((url) => checkRendezvous(url, meeting)),
+    checkStun(network, outside, signal),
+    ...[...new Set(meeting.urls)].map((url) =>
+      checkRendezvous({ ...meeting, urls: [url] }, from, outside, signal),
+    ),
   ])
   return found.flat()
 }
@@ -66,38 +71,33 @@ interface Own {
   readonly findings: readonly Finding[]
 }
 
-/** The identity that the flags name, or the only one of the repository with a key. */
-async function checkOwn(values: Values, repository: Repository | undefined): Promise<Own> {
+/** The identity that the settings name, or the only one of the repository with a key. */
+async function checkOwn({ host }: PairingSettings, repository: Repository | undefined): Promise<Own> {
   if (repository === undefined) return { findings: [] }
-  const named = values.text('host-info')
   try {
-    const name =
-      named === undefined
-        ? await ownIdentity(repository)
-        : await resolveFlag(repository, 'host-info', named, { own: true })
-    return { name, findings: [] }
+    return { name: await resolveHost(repository, host), findings: [] }
   } catch (thrown) {
     return { findings: [found('own identity', thrown)] }
   }
 }
 
 async function checkIdentities(
-  values: Values,
+  { dialect, meeting }: PairingSettings,
+  named: Named | undefined,
   { repository, findings }: { repository?: Repository; findings: readonly Finding[] },
   own: Own,
 ): Promise<Finding[]> {
-  const named = values.text('peer-info')
   const all = [...findings, ...own.findings]
   if (repository === undefined) return all
   const date = systemClock.date()
   if (own.name) all.push(...(await checkHost(repository, own.name, date)))
-  const dialect = (peer: IdentityName | undefined) =>
-    checkDialect(dialectFlag(values), { repository, host: own.name, peer, urls: meetingOf(values).urls })
-  if (named === undefined) return [...all, ...(await dialect(undefined))]
+  const spoken = (peer: IdentityName | undefined) =>
+    checkDialect(dialect.language, { repository, host: own.name, peer, urls: meeting.urls })
+  if (named === undefined) return [...all, ...(await spoken(undefined))]
   try {
-    const peer = await resolveFlag(repository, 'peer-info', named)
+    const peer = await resolveNamed(repository, named)
     all.push(...(await checkPeer(repository, peer, own.name, date)))
-    all.push(...(await dialect(peer)))
+    all.push(...(await spoken(peer)))
   } catch (thrown) {
     all.push(found('peer', thrown))
   }

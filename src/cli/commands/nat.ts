@@ -1,3 +1,4 @@
+import { measureNetwork, openNatMemory } from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
 import {
   type FamilyReport,
@@ -9,10 +10,11 @@ import {
   reachOf,
 } from '../../nat/index.js'
 import { formatEndpoint, silent } from '../../net/index.js'
+import { logOf } from '../flags/log.js'
+import { networkSettings, stateDirectory } from '../flags/settings.js'
 import type { Values } from '../flags/values.js'
-import { measured, natMemory } from '../nat-watch.js'
+import { outsideWith } from '../process/outside.js'
 import { onEndingSignal } from '../process/signals.js'
-import { logOf } from './servers.js'
 
 /** How the resolver of glibc is told to be quick (resolv.conf(5)): no answer in 2 s is as good as none here. */
 const RESOLVER = 'timeout:1 attempts:2'
@@ -32,8 +34,10 @@ export async function natCommand(values: Values): Promise<number> {
   // the report says it all; whoever wants to hear more asks for it
   const log = values.label('log-level') === undefined ? silent : logOf(values)
   try {
-    const report = await measured(values, log, controller.signal, 'whole')
-    await (await natMemory(values, log)).keep(report)
+    const outside = outsideWith(log)
+    const options = { signal: controller.signal, depth: 'whole' } as const
+    const report = await measureNetwork(networkSettings(values), outside, options)
+    await (await openNatMemory(stateDirectory(values), outside)).keep(report)
     process.stdout.write(values.switch('json') ? asJson(report) : asText(report, evidence))
     return report.udp === 'open' ? 0 : 1
   } finally {

@@ -1,96 +1,41 @@
-import { openRendezvous } from '../../../rendezvous/index.js'
-import { type PingReport, runPing } from '../../daemon/index.js'
+import { formatRecord, openPing, type PairingEvent, type PingReport } from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
-import { formatIdentity, type IdentityName, Repository } from '../../identity/index.js'
+import { formatIdentity, type IdentityName } from '../../identity/index.js'
 import { formatEndpoint } from '../../net/index.js'
-import { formatRecord, lastWords, type PairingContext, type PairingEvent } from '../../pairing/index.js'
-import { DEFAULT_STUN_SERVERS } from '../../stun/index.js'
-import { Carrier } from '../carrier.js'
-import { systemClock, systemRandom } from '../clock.js'
-import { defaultRepository } from '../flags/defaults.js'
-import { dialectFlag } from '../flags/dialect.js'
-import { meetingOf } from '../flags/meeting.js'
-import { ownIdentity } from '../flags/own-identity.js'
-import { resolveFlag } from '../flags/short-name.js'
+import { systemClock } from '../clock.js'
+import { logOf } from '../flags/log.js'
+import { pairingSettings } from '../flags/settings.js'
 import type { Values } from '../flags/values.js'
-import { stateDirectory } from '../place/state-directory.js'
-import { portMapperFor } from '../port-mapper.js'
+import { outsideWith } from '../process/outside.js'
 import { onEndingSignal } from '../process/signals.js'
-import { searchingFor } from '../searching.js'
-import { logOf } from './servers.js'
 
 /** The bound of `--count`: a ping lasts a few seconds. */
 const MOST_ECHOES = 20
 
 /** `plexus ping <peer>`: pairs, sends echoes through the hole and tells how it went. 0 if one of them came back. */
-export async function pingCommand(peerText: string, values: Values): Promise<number> {
+export async function pingCommand(peer: string, values: Values): Promise<number> {
   const count = values.whole('count', 1, MOST_ECHOES, 5)
   const log = logOf(values, 'warning')
-  const repository = await Repository.open(values.path('app-repo') ?? defaultRepository())
-  const peer = await repository.resolve(peerText)
-  const story = new PingStory(peer)
-  const context = await contextOf(values, repository, peer, log, (name) => story.carried(name))
+  const ping = await openPing(pairingSettings(values), { text: peer }, outsideWith(log))
+  const story = new PingStory(ping.peer)
   const controller = new AbortController()
   const stopListening = onEndingSignal((signal) =>
     controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),
   )
   try {
-    const options = { signal: controller.signal, count, tell: (event: PairingEvent) => story.take(event) }
-    const report = await runPing(context, peer, options)
+    const report = await ping.run({
+      signal: controller.signal,
+      count,
+      tell: (event) => story.take(event),
+      carried: (by) => story.carried(by),
+    })
     story.echoed(report)
     return report.replies.size > 0 ? 0 : 1
   } finally {
     process.stdout.write(story.text())
     stopListening()
-    const givenBack = context.portMapper?.close()
-    await lastWords(context.rendezvous)
-    await context.rendezvous.close()
-    await givenBack
-    await context.search?.memory?.settled()
+    await ping.close()
   }
-}
-
-/** What a pairing as inviter needs. @throws PlexusError for what is wrong with the flags or the repository */
-async function contextOf(
-  values: Values,
-  repository: Repository,
-  peer: IdentityName,
-  log: PairingContext['log'],
-  oncarried: (name: string) => void,
-): Promise<PairingContext> {
-  const named = values.text('host-info')
-  const given = meetingOf(values)
-  const { app, urls, bind, kinds, hops, timeout, stun, options } = given
-  const hostName =
-    named === undefined
-      ? await ownIdentity(repository)
-      : await resolveFlag(repository, 'host-info', named, { own: true })
-  const dialect = (await repository.dialect(peer)) ?? dialectFlag(values)
-  if (dialect === 'plexus-3') {
-    throw new PlexusError('DIALECT', 'A plexus 3.x peer knows no ping.', {
-      advice: 'Pair with it instead, or give --dialect=native if it speaks that too.',
-    })
-  }
-  const host = await repository.host(hostName)
-  await repository.certificate(peer, { host: hostName, date: systemClock.date() })
-  const outside = { clock: systemClock, random: systemRandom, log }
-  const state = await stateDirectory(values, `${app}\0${formatIdentity(hostName)}`)
-  const search = await searchingFor(given, state, log)
-  const rendezvous = await openRendezvous(
-    urls,
-    {
-      ...outside,
-      stateDirectory: state,
-      options,
-      environment: process.env,
-    },
-    { each: (inner) => new Carrier(inner, oncarried) },
-  )
-  const stunServers = stun.length > 0 ? stun : DEFAULT_STUN_SERVERS
-  const portMapper = await portMapperFor(kinds, log)
-  const meeting = { app, rendezvous, stunServers, bind, kinds, hops, timeout }
-  const helpers = { ...(portMapper ? { portMapper } : {}), ...(search ? { search } : {}) }
-  return { ...outside, repository, host, ...meeting, ...helpers }
 }
 
 const STEPS = {

@@ -2,14 +2,16 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConformanceCheck, conformanceChecks } from '../../../rendezvous/conformance.js'
-import { openRendezvous, type Rendezvous } from '../../../rendezvous/index.js'
+import type { Rendezvous } from '../../../rendezvous/index.js'
+import { type MeetingSettings, openMeeting } from '../../assembly/index.js'
 import { asPlexusError, PlexusError } from '../../errors/index.js'
 import type { Logger } from '../../net/index.js'
 import { systemClock, systemRandom } from '../clock.js'
-import { type RendezvousOptions, rendezvousOptions } from '../flags/rendezvous-options.js'
+import { logOf } from '../flags/log.js'
+import { rendezvousOptions } from '../flags/rendezvous-options.js'
 import type { Values } from '../flags/values.js'
+import { outsideWith } from '../process/outside.js'
 import { onEndingSignal } from '../process/signals.js'
-import { logOf } from './servers.js'
 
 /** How long a rendezvous may take to close, in ms: what it said goodbye to may be far away. */
 const CLOSING = 10_000
@@ -29,7 +31,7 @@ type Verdict =
  * @throws PlexusError BAD_RENDEZVOUS and the like if it cannot be opened at all; CANCELLED by a signal
  */
 export async function rendezvousCommand(url: string, values: Values): Promise<number> {
-  const open = await opener(url, rendezvousOptions(values), logOf(values))
+  const open = await opener({ urls: [url], options: rendezvousOptions(values) }, logOf(values))
   const controller = new AbortController()
   const stopListening = onEndingSignal((signal) =>
     controller.abort(new PlexusError('CANCELLED', `Stopped by ${signal}.`)),
@@ -49,17 +51,9 @@ interface Opener {
   clean(): Promise<void>
 }
 
-async function opener(url: string, options: RendezvousOptions, log: Logger): Promise<Opener> {
+async function opener(meeting: MeetingSettings, log: Logger): Promise<Opener> {
   const directory = await mkdtemp(join(tmpdir(), 'plexus-rendezvous-'))
-  const open = async () =>
-    openRendezvous([url], {
-      clock: systemClock,
-      random: systemRandom,
-      log,
-      stateDirectory: await mkdtemp(join(directory, 'state-')),
-      options,
-      environment: process.env,
-    })
+  const open = async () => openMeeting(meeting, await mkdtemp(join(directory, 'state-')), outsideWith(log))
   return Object.assign(open, { clean: () => rm(directory, { recursive: true, force: true }) })
 }
 

@@ -1,19 +1,10 @@
 import { openDhtNode } from '../../../rendezvous/dht/index.js'
 import { formatEndpoint, parseHostPort } from '../../net/index.js'
 import { StunServer } from '../../stun/index.js'
+import { logOf } from '../flags/log.js'
 import type { Values } from '../flags/values.js'
 import { present } from '../flags/values.js'
-import { LOG_FORMATS, LOG_LEVELS, type LogLevel, openLog } from '../output/log.js'
 import { untilSignalled } from '../process/signals.js'
-
-/** The log that the flags ask for. @param level without `--log-level` and `--verbose` */
-export function logOf(values: Values, level: LogLevel = 'info') {
-  return openLog({
-    level: values.choice('log-level', LOG_LEVELS, values.switch('verbose') ? 'debug' : level),
-    format: values.choice('log-format', LOG_FORMATS, 'text'),
-    file: values.path('log-file'),
-  })
-}
 
 /** `plexus stun-server`: answers binding requests until it is told to stop. */
 export async function stunServer(values: Values): Promise<number> {

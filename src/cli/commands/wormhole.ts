@@ -12,12 +12,12 @@ import {
 } from '../../wormhole/index.js'
 import { systemClock, systemRandom } from '../clock.js'
 import { LONGEST_WAIT } from '../flags/forwarding.js'
+import { logOf } from '../flags/log.js'
 import { tunnelKey } from '../flags/tunnel-key.js'
 import { present, type Values } from '../flags/values.js'
 import { reportOn } from '../output/reporting.js'
 import { onEndingSignal } from '../process/signals.js'
 import { standardStreams } from '../process/stdio.js'
-import { logOf } from './servers.js'
 
 const PURPOSES = ['export', 'import'] as const
 

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { PlexusError } from '../../errors/index.js'
 import { type Command, type CommandSpec, parseCommand } from '../../exec/index.js'
 import type { Logger } from '../../net/index.js'
-import { refuseWritable } from '../place/writable.js'
+import { refuseWritable } from '../../place/index.js'
 import type { Values } from './values.js'
 
 /** What makes no sense without `--exec-command`. */

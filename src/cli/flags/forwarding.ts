@@ -1,8 +1,6 @@
+import { refuseClashes } from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
-import { formatIdentity, type IdentityName, type Repository } from '../../identity/index.js'
-import { type Logger, scopeOf } from '../../net/index.js'
-import { formatService, type Import, parseShare, parseShareName, type Share } from '../../wormhole/index.js'
-import { resolveFlag } from './short-name.js'
+import { parseShare, parseShareName, type Share } from '../../wormhole/index.js'
 import type { Values } from './values.js'
 
 /** The bound of `--wait`, in seconds. */
@@ -69,71 +67,4 @@ export function forwardsOf(values: Values, { accept }: { accept: boolean }): For
 function refuseBeside(values: Values, names: readonly string[], why: string): void {
   const [label] = names.flatMap((name) => values.label(name) ?? [])
   if (label !== undefined) throw new PlexusError('BAD_FLAG', `${label} is given, ${why}.`)
-}
-
-/** One name may lead one peer to one service alone. */
-function refuseClashes(exports: readonly Share[]): void {
-  for (const [index, one] of exports.entries()) {
-    const clash = exports
-      .slice(0, index)
-      .find(
-        ({ name, peers }) =>
-          name === one.name &&
-          (peers.length === 0 || one.peers.length === 0 || peers.some((peer) => one.peers.includes(peer))),
-      )
-    if (clash === undefined) continue
-    const [first, second] = [formatService(clash.service), formatService(one.service)]
-    throw new PlexusError('BAD_FLAG', `--export has the name '${one.name}' twice: ${first} and ${second}.`, {
-      advice: 'Give each a name of its own, as in --export web=80 --export admin=8080.',
-    })
-  }
-}
-
-/**
- * The forwards with every peer by its full name.
- * @param peer that of `--peer-info`
- * @throws PlexusError BAD_FLAG, IDENTITY_MISSING, IDENTITY_AMBIGUOUS
- */
-export async function resolveForwards(
-  { exports, imports, wait }: Forwards,
-  repository: Repository,
-  peer: IdentityName | undefined,
-): Promise<{ exports: readonly Share[]; imports: readonly Import[]; wait: number }> {
-  const own = peer && formatIdentity(peer)
-  const resolved = async (flag: string, texts: readonly string[]) => {
-    const names = []
-    for (const text of texts) {
-      const name = formatIdentity(await resolveFlag(repository, flag, text))
-      if (own !== undefined && name !== own) {
-        throw new PlexusError('BAD_FLAG', `--${flag} is for ${name}, but --peer-info lets ${own} alone pair.`)
-      }
-      names.push(name)
-    }
-    return names
-  }
-  const shared: Share[] = []
-  for (const share of exports) shared.push({ ...share, peers: await resolved('export', share.peers) })
-  refuseClashes(shared)
-  const wanted: Import[] = []
-  for (const { name, service, peers } of imports) {
-    const [from = own, ...more] = await resolved('import', peers)
-    if (from === undefined || more.length > 0) {
-      throw new PlexusError(
-        'BAD_FLAG',
-        `--import has '${name}' of ${more.length > 0 ? 'several peers' : 'no peer'}, but an import is of one.`,
-        { advice: 'Name it behind the service: --import ssh=2222,peer=laptop.' },
-      )
-    }
-    wanted.push({ name, service, peer: from })
-  }
-  return { exports: shared, imports: wanted, wait }
-}
-
-/** Says who else can use what is imported. */
-export function announceImports(imports: readonly Import[], log: Logger): void {
-  for (const { name, service } of imports) {
-    if (service.kind === 'unix' || service.host === 'localhost' || scopeOf(service.host) === 'loopback')
-      continue
-    log.warn({}, `everybody who reaches ${formatService(service)} can use '${name}' of the peer`)
-  }
 }

@@ -1,4 +1,4 @@
-import { refuseWritable } from '../place/writable.js'
+import { refuseWritable } from '../../place/index.js'
 import { readConfig } from './config.js'
 import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
 import { type Source, Values } from './values.js'

@@ -1,6 +1,6 @@
 import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import type { Outcome } from '../../daemon/index.js'
+import type { Outcome } from '../../assembly/index.js'
 import type { Logger } from '../../net/index.js'
 import type { Values } from '../flags/values.js'
 

@@ -1,7 +1,7 @@
 import { asPlexusError } from '../errors/index.js'
 import type { PortMappingFinding } from '../nat/index.js'
-import { type Logger, silent, UdpPort } from '../net/index.js'
-import { systemClock, systemRandom } from './clock.js'
+import { silent, UdpPort } from '../net/index.js'
+import type { Outside } from './outside.js'
 
 /**
  * Whether the router maps ports: asks it for one, and gives that back at once.
@@ -9,11 +9,11 @@ import { systemClock, systemRandom } from './clock.js'
  */
 export async function probePortMapping(
   address: string | undefined,
-  log: Logger,
+  { clock, random, log }: Outside,
   signal: AbortSignal,
 ): Promise<PortMappingFinding> {
   const { PortMapper } = await import('../portmap/index.js')
-  const mapper = new PortMapper({ clock: systemClock, random: systemRandom, log: silent })
+  const mapper = new PortMapper({ clock, random, log: silent })
   const port = UdpPort.open({ address: address ?? '0.0.0.0' })
   try {
     const local = port.local(4)

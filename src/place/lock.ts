@@ -1,7 +1,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { PlexusError } from '../../errors/index.js'
-import type { Logger } from '../../net/index.js'
+import { PlexusError } from '../errors/index.js'
+import type { Logger } from '../net/index.js'
 
 /** How often a stale lock is taken away before the directory is said to be at fault: others may do the same. */
 const TRIES = 5

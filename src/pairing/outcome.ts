@@ -1,7 +1,7 @@
 import type { ErrorCode, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
-import type { Hole } from '../pairing/index.js'
+import type { Hole } from './passage.js'
 
 /** How a pairing went, for a program: plain data without secrets, what `--result` writes. */
 export interface Outcome {

@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises'
-import { PlexusError } from '../../errors/index.js'
-import { formatIdentity, type IdentityName, type Repository } from '../../identity/index.js'
+import { PlexusError } from '../errors/index.js'
+import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
 
 /** How many identities an error names: enough to find the right one. */
 const NAMES_TOLD = 5

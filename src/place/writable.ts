@@ -1,6 +1,6 @@
 import { realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { type ErrorCode, PlexusError } from '../../errors/index.js'
+import { type ErrorCode, PlexusError } from '../errors/index.js'
 
 const GROUP_WRITE = 0o020
 const OTHERS_WRITE = 0o002

@@ -1,6 +1,6 @@
-import type { Carrier } from '../../daemon/index.js'
-import { asPlexusError, type PlexusError } from '../../errors/index.js'
-import { type CarryEnd, type Near, type Tunnel, through } from '../../wormhole/index.js'
+import type { Carrier } from '../daemon/index.js'
+import { asPlexusError, type PlexusError } from '../errors/index.js'
+import { type CarryEnd, type Near, type Tunnel, through } from '../wormhole/index.js'
 
 /** One connection to a service of the peer, over the first tunnel that there is: what `--stdio` is. */
 export class OneConnection implements Carrier {

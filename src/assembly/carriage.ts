@@ -1,7 +1,7 @@
 import type { Envelope, Letters, Mailbox, Rendezvous } from '../../rendezvous/index.js'
 
 /** A rendezvous that notes whether it was the one that carried a message to a session. */
-export class Carrier implements Rendezvous {
+export class Carriage implements Rendezvous {
   readonly #inner: Rendezvous
   readonly #oncarried: (name: string) => void
 

@@ -1,0 +1,12 @@
+import type { Logger } from '../../net/index.js'
+import { LOG_FORMATS, LOG_LEVELS, type LogLevel, openLog } from '../output/log.js'
+import type { Values } from './values.js'
+
+/** The log that the flags ask for. @param level without `--log-level` and `--verbose` */
+export function logOf(values: Values, level: LogLevel = 'info'): Logger {
+  return openLog({
+    level: values.choice('log-level', LOG_LEVELS, values.switch('verbose') ? 'debug' : level),
+    format: values.choice('log-format', LOG_FORMATS, 'text'),
+    file: values.path('log-file'),
+  })
+}

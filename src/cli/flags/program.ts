@@ -1,0 +1,73 @@
+import type { ProgramSettings, RoleSettings, UseSettings } from '../../assembly/index.js'
+import { PlexusError } from '../../errors/index.js'
+import { REPEAT_POLICIES } from '../../exec/index.js'
+import type { Logger } from '../../net/index.js'
+import { commandOf } from './command.js'
+import { type Forwards, forwardsOf } from './forwarding.js'
+import { logOf } from './log.js'
+import { namedBy, pairingSettings } from './settings.js'
+import type { Values } from './values.js'
+
+/**
+ * What the flags of pairing say in all, and the log that they ask for: what can be wrong with them is found here.
+ * @throws PlexusError BAD_FLAG, and what is wrong with the command
+ */
+export function programSettings(values: Values): {
+  readonly settings: ProgramSettings
+  readonly log: Logger
+} {
+  const mode = modeOf(values)
+  const pairing = pairingSettings(values)
+  const forwards = forwardsOf(values, mode)
+  // a second login does not end the first; a command that runs twice may be in its own way
+  const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, forwards ? 'parallel' : 'replace')
+  if (mode.once && !mode.accept && !forwards) {
+    throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter pairs once anyway.')
+  }
+  const log = logOf(values, forwards?.stdio === undefined ? 'info' : 'warning')
+  const use = forwards ? usedFor(forwards) : commandUse(values, mode, log)
+  const again = mode.keep || (use.is === 'services' && !mode.once)
+  return { settings: { ...pairing, role: roleOf(values, mode, { again, onRepeat }), use }, log }
+}
+
+interface Mode {
+  readonly accept: boolean
+  readonly keep: boolean
+  readonly once: boolean
+}
+
+function modeOf(values: Values): Mode {
+  const [accept, keep, once] = [values.switch('accept'), values.switch('keep'), values.switch('once')]
+  if (accept && keep)
+    throw new PlexusError('BAD_FLAG', '--keep is for an inviter: an accepter goes on by itself.')
+  if (keep && once) throw new PlexusError('BAD_FLAG', '--keep and --once contradict each other.')
+  return { accept, keep, once }
+}
+
+function roleOf(
+  values: Values,
+  { accept, once }: Mode,
+  { again, onRepeat }: { readonly again: boolean; readonly onRepeat: (typeof REPEAT_POLICIES)[number] },
+): RoleSettings {
+  const peer = namedBy(values, 'peer-info')
+  if (accept) return { is: 'accepter', ...(peer ? { peer } : {}), onRepeat, once }
+  if (peer) return { is: 'inviter', peer, again }
+  throw new PlexusError(
+    'BAD_FLAG',
+    '--peer-info is missing: an inviter needs a peer, only --accept does not.',
+  )
+}
+
+function usedFor({ exports, imports, stdio, wait }: Forwards): UseSettings {
+  return stdio === undefined
+    ? { is: 'services', exports, imports, wait }
+    : { is: 'connection', service: stdio }
+}
+
+function commandUse(values: Values, { keep }: Mode, log: Logger): UseSettings {
+  const command = commandOf(values, log)
+  if (keep && (command === undefined || command.detach)) {
+    throw new PlexusError('BAD_FLAG', '--keep needs --exec-command, and that without --exec-detach.')
+  }
+  return command ? { is: 'command', command } : { is: 'print' }
+}

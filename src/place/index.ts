@@ -1,0 +1,3 @@
+export { lockDirectory } from './lock.js'
+export { openStateFolder, stateFolder } from './state-directory.js'
+export { refuseShared, refuseWritable } from './writable.js'
