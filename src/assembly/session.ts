@@ -70,8 +70,8 @@ export async function assemble(
   }
   try {
     const portMapper = await portMapperFor(network, outside)
-    const nat = await watchNat?.()
     const search = await searchingFor(network, directory, outside)
+    const nat = await watchNat?.()
     const context: PairingContext = {
       clock,
       random,
