@@ -1,0 +1,10 @@
+export {
+  membersOf,
+  octal,
+  requireSafe,
+  type Unsafe,
+  unsafeError,
+  unsafePath,
+  unsafePathSoon,
+} from './safe-path.js'
+export { type Exposed, exposure, type Ownership } from './secret.js'
