@@ -15,7 +15,7 @@ import {
   type Underway,
 } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
-import { watchExpulsion } from './expulsion.js'
+import { Expulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
 import { OlderDialect } from './older-dialect.js'
 import { PingResponder } from './ping.js'
@@ -45,7 +45,8 @@ export async function runAccepter(
   const seen = await SeenSessions.open(seenFile, { clock, log })
   const roster = new Roster(onRepeat, { log })
   const pings = new PingResponder(context)
-  const accepting = new Accepting(settings, { roster, pings })
+  const expulsion = new Expulsion(settings)
+  const accepting = new Accepting(settings, { roster, pings, expulsion })
   const follow = () => accepting.end(signal.reason)
   signal.addEventListener('abort', follow, { once: true })
   if (signal.aborted) follow()
@@ -67,7 +68,7 @@ export async function runAccepter(
       throw thrown
     },
   )
-  void watchExpulsion(context, roster, accepting.signal)
+  void expulsion.run(accepting.signal)
   const adopt = (changed: Host) => {
     accepter.adopt(changed)
     older?.adopt(changed)
@@ -155,16 +156,21 @@ class Accepting {
   readonly #settings: AccepterSettings
   readonly #roster: Roster
   readonly #pings: PingResponder
+  readonly #expulsion: Expulsion
   readonly #controller = new AbortController()
   readonly #beginning = new Set<Promise<void>>()
   /** The session of the newest passage: an older one that ends has nothing to report any more. */
   #newest: string | undefined
   #once: Once = { is: 'waiting' }
 
-  constructor(settings: AccepterSettings, { roster, pings }: { roster: Roster; pings: PingResponder }) {
+  constructor(
+    settings: AccepterSettings,
+    { roster, pings, expulsion }: { roster: Roster; pings: PingResponder; expulsion: Expulsion },
+  ) {
     this.#settings = settings
     this.#roster = roster
     this.#pings = pings
+    this.#expulsion = expulsion
   }
 
   get signal(): AbortSignal {
@@ -247,13 +253,17 @@ class Accepting {
   async #run(passage: AnyPassage): Promise<number | null> {
     const settings = this.#settings
     if (settings.command === undefined && settings.carrier === undefined) {
+      await this.#expulsion.admit(passage)
       await handOver(settings, passage)
       return null
     }
     // the port is held until an earlier command of the peer is gone, so that nobody else takes it
     const launch = async (signal: AbortSignal) => {
+      // an earlier command may have taken its time to end
+      const standing = await this.#expulsion.admit(passage)
       const child = await handOver(settings, passage, signal)
       if (child === undefined) throw new Error('a command or a carrier is configured, so one was started')
+      this.#expulsion.watch(passage, standing, child)
       return child
     }
     const log = settings.context.log.child({ session: shortSession(passage.session) })

@@ -2,8 +2,8 @@ import { Digests, inviteByLetter } from '../dialect/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { exitStatus, keyless, wantsKey } from '../exec/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
-import { failedOutcome, invite, pairedOutcome } from '../pairing/index.js'
-import { watchExpulsion } from './expulsion.js'
+import { discard, failedOutcome, invite, pairedOutcome } from '../pairing/index.js'
+import { Expulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
 import type { DaemonSettings } from './settings.js'
 
@@ -35,10 +35,17 @@ export async function runInviter(
     passage = await pairWith(settings, peer, { ...options, afterwards: afterwards.signal })
     cancel = clock.timer(AFTERWARDS + rendezvous.latency, () => afterwards.abort())
     options.onPassage?.()
-    const child = await handOver(settings, passage, options.signal)
+    const taken = passage
+    const expulsion = new Expulsion(settings)
+    const standing = await expulsion.admit(taken).catch(async (thrown: unknown) => {
+      await discard(taken)
+      throw thrown
+    })
+    const child = await handOver(settings, taken, options.signal)
     report(pairedOutcome(passage))
     if (child === undefined) return 0
-    void watchExpulsion(settings.context, { peers: [peer], end: () => child.stop() }, watch.signal)
+    expulsion.watch(taken, standing, child)
+    void expulsion.run(watch.signal)
     const exit = exitStatus(await child.exited)
     report(pairedOutcome(passage, exit))
     return exit

@@ -146,7 +146,7 @@ export class LetterAccepter {
   async #answer(
     context: PairingContext,
     peer: IdentityName,
-    { message, form }: Said,
+    { message, form, fingerprint }: Said,
     session: string,
     signal: AbortSignal,
   ): Promise<void> {
@@ -186,6 +186,7 @@ export class LetterAccepter {
           role: 'accepter',
           session,
           peer,
+          fingerprint,
           secret: secretOf(message.puzzle, puzzle),
           gathering,
           own,

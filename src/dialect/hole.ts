@@ -23,6 +23,8 @@ export interface DiggingOptions {
   readonly role: Role
   readonly session: string
   readonly peer: IdentityName
+  /** Of the certificate that signed the peer's words, if any did. */
+  readonly fingerprint: Buffer | undefined
   readonly secret: bigint
   readonly gathering: Gathering
   /** What the peer was told of this side. */
@@ -79,7 +81,7 @@ export function checkEndpoint(endpoint: Endpoint, own: Endpoint): void {
  */
 export async function dig(context: PairingContext, options: DiggingOptions): Promise<Plexus3Passage> {
   const { clock, log, random, hops, app, host } = context
-  const { role, session, peer, secret, gathering, own, message, timeout, signal } = options
+  const { role, session, peer, fingerprint, secret, gathering, own, message, timeout, signal } = options
   const { port } = gathering
   const { endpoint } = message
   checkEndpoint(endpoint, own)
@@ -115,6 +117,7 @@ export async function dig(context: PairingContext, options: DiggingOptions): Pro
     session,
     host: host.name,
     peer,
+    fingerprint,
     inner,
     outer: own,
     faraway: endpoint,

@@ -225,7 +225,7 @@ class Attempt {
     const name = formatIdentity(peer)
     const stale = staleness(letter, this.#context)
     if (stale !== undefined) throw new PlexusError('EXPIRED', `The answer is not taken: ${stale}.`)
-    const { message, digest, form } = await openLetter(letter, peer, this.#context)
+    const { message, digest, form, fingerprint } = await openLetter(letter, peer, this.#context)
     if (!(await digests.first(digest))) {
       throw new PlexusError('REPLAYED', 'The answer is not taken: these words were said before.')
     }
@@ -235,7 +235,7 @@ class Attempt {
     const secret = secretOf(puzzle, message.puzzle)
     return await dig(
       { ...this.#context },
-      { role: 'inviter', session, peer, secret, gathering, own, message, timeout, signal },
+      { role: 'inviter', session, peer, fingerprint, secret, gathering, own, message, timeout, signal },
     )
   }
 

@@ -36,6 +36,8 @@ export interface Said {
   readonly digest: Buffer
   /** `plain`: nobody has signed it. */
   readonly form: Form
+  /** SHA-256 of the certificate that signed it. */
+  readonly fingerprint: Buffer | undefined
 }
 
 export type Form = 'sealed' | 'plain'
@@ -128,11 +130,12 @@ export async function openLetter(
       })
     }
     const digest = createHash('sha256').update(plain).digest()
-    return { message: readMessage(plain), digest, form: 'plain' }
+    return { message: readMessage(plain), digest, form: 'plain', fingerprint: undefined }
   }
   const certificates = await repository.certificates(from, { host: host.name, date: clock.date() })
-  const { text, digest } = openAsEither(part, host, certificates)
-  return { message: readMessage(text), digest, form: 'sealed' }
+  const { opened, signer } = openAsEither(part, host, certificates)
+  const { text, digest } = opened
+  return { message: readMessage(text), digest, form: 'sealed', fingerprint: signer.fingerprint }
 }
 
 /** During a rollover either side has two certificates. @throws PlexusError as for the first if none fits */
@@ -140,9 +143,9 @@ function openAsEither(
   part: string,
   host: Host,
   [first, ...others]: readonly [Certificate, ...Certificate[]],
-): Opened {
+): { opened: Opened; signer: Certificate } {
   const tries = [host, ...(host.next ? [host.next] : [])].flatMap((own) =>
-    [first, ...others].map((signer) => () => openEntity(part, own, signer)),
+    [first, ...others].map((signer) => () => ({ opened: openEntity(part, own, signer), signer })),
   )
   let failure: unknown
   for (const attempt of tries) {

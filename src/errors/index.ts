@@ -66,6 +66,10 @@ export const ERROR_CODES = {
   KEY_READABLE: entry('usage', 'Run chmod 600 on the private key.'),
   KEY_INVALID: entry('usage', 'Use an RSA key of 2048 to 4096 bits, or an EC key on P-256 or P-384, as PEM.'),
   CERTIFICATE_INVALID: entry('usage', 'Replace the certificate with an X.509 certificate in PEM form.'),
+  CERTIFICATE_REVOKED: entry(
+    'usage',
+    'Import the new certificate of this identity, or take its fingerprint out of the file `revoked`.',
+  ),
   CERTIFICATE_UNTRUSTED: entry('usage', 'Replace the certificate, or the ca.crt that it should chain to.'),
   COMMAND_MISSING: entry('usage', 'Give --exec-command the path of a program that this user may run.'),
   COMMAND_WRITABLE: entry('usage', 'Take that right away with chmod go-w, or use a copy in a safer place.'),

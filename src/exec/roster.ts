@@ -68,14 +68,6 @@ export class Roster {
     return [...this.#runs.values()].reduce((sum, runs) => sum + runs.size, 0)
   }
 
-  /** Whose commands run or are about to. */
-  get peers(): Identity[] {
-    return [...this.#runs.keys()].map((key) => {
-      const slash = key.indexOf('/')
-      return { owner: key.slice(0, slash), pin: key.slice(slash + 1) }
-    })
-  }
-
   /** Whether a pairing with this peer may begin: ask before the punch, and tell the peer if not. */
   mayPair(peer: Identity): boolean {
     if (this.#closed) return false

@@ -2,6 +2,7 @@ import { createHash, type KeyObject, X509Certificate } from 'node:crypto'
 import { PlexusError } from '../errors/index.js'
 import { parseSignatureAlgorithm, type SignatureScheme } from './algorithm.js'
 import { type Asn1, decode, encode, Members, octetsOf, TAG } from './der.js'
+import { sortCertificates } from './leaf.js'
 
 /** The kinds of key that this program signs and seals with. */
 export type KeyKind = 'rsa' | 'p256' | 'p384'
@@ -58,6 +59,7 @@ export function keyKind(key: KeyObject): KeyKind | undefined {
   return sound && bits >= RSA_BITS.least && bits <= RSA_BITS.most ? 'rsa' : undefined
 }
 
+const BEGIN = '-----BEGIN CERTIFICATE-----'
 const BLOCK = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----/g
 
 /**
@@ -68,6 +70,9 @@ const BLOCK = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-
 export function parseBundle(pem: string, where: string): X509Certificate[] {
   const blocks = pem.match(BLOCK)
   if (!blocks) throw new PlexusError('CERTIFICATE_INVALID', `${where} holds no certificate in PEM form.`)
+  // one that is cut off or spoilt would be passed over in silence, and another taken for it
+  if (pem.split(BEGIN).length - 1 !== blocks.length)
+    throw new PlexusError('CERTIFICATE_INVALID', `${where} holds a certificate that cannot be read.`)
   return blocks.map((block) => {
     try {
       return new X509Certificate(block)
@@ -80,11 +85,24 @@ export function parseBundle(pem: string, where: string): X509Certificate[] {
 }
 
 /**
- * The first certificate of a PEM text, with a key that this program uses.
- * @throws PlexusError CERTIFICATE_INVALID
+ * The certificate of a PEM text, with a key that this program uses. Authorities beside it, as in a full chain, are left out.
+ * @throws PlexusError CERTIFICATE_INVALID also when there are several, neither of which issued the other
  */
 export function parseCertificate(pem: string, where = 'The text'): Certificate {
-  const x509 = parseBundle(pem, where)[0] as X509Certificate
+  const { leaves } = sortCertificates(parseBundle(pem, where))
+  const [x509, other] = leaves
+  if (!x509 || other) {
+    throw new PlexusError(
+      'CERTIFICATE_INVALID',
+      `${where} holds several certificates, and nothing in them says which one speaks for the identity.`,
+      { advice: 'Leave the one certificate of the identity in it.' },
+    )
+  }
+  return certificateOf(x509, where)
+}
+
+/** A certificate with a key that this program uses. @throws PlexusError CERTIFICATE_INVALID */
+export function certificateOf(x509: X509Certificate, where: string): Certificate {
   const publicKey = publicKeyOf(x509, where)
   const kind = keyKind(publicKey)
   if (!kind) {

@@ -1,17 +1,31 @@
 import { constants } from 'node:fs'
 import { lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { type ErrorCode, PlexusError } from '../errors/index.js'
+import { type Ownership, unsafeError, unsafePathSoon } from '../files/index.js'
 
 /** A key, a certificate or a bundle of a few dozen is smaller; nothing larger is read into memory. */
 const MAX_FILE = 64 * 1024
 
 /** What came of reading a file of the repository. */
 export type FileRead =
-  | { readonly state: 'read'; readonly text: string; readonly mode: number; readonly uid: number }
+  | { readonly state: 'read'; readonly text: string; readonly owner: Ownership }
   | { readonly state: 'absent' }
-  /** `why` completes "<path> …". */
-  | { readonly state: 'refused'; readonly why: string; readonly cause?: unknown }
+  | Refused
+
+export interface Refused {
+  readonly state: 'refused'
+  /** Completes "<path> …". */
+  readonly why: string
+  readonly cause?: unknown
+  /** Others decide what is there: this is what there is to say, whatever the file was wanted for. */
+  readonly unsafe?: PlexusError
+}
+
+/** Why a file of the repository is of no use. @param what how a sentence calls it, with its path */
+export function refusal(what: string, { why, cause, unsafe }: Refused, code: ErrorCode, advice: string) {
+  return unsafe ?? new PlexusError(code, `${what} ${why}.`, { advice, cause })
+}
 
 const isCode = (thrown: unknown, ...codes: string[]): boolean =>
   thrown instanceof Error && codes.includes(String((thrown as { code?: unknown }).code))
@@ -27,16 +41,31 @@ export function isInside(root: string, path: string): boolean {
  * that leads nowhere is refused, because an absent file can mean something.
  *
  * @param root without symbolic links
+ * @param options.secret the owner and the mode of the file itself are for the caller to judge, as those of a secret
  */
-export async function readConfined(root: string, path: string): Promise<FileRead> {
+export async function readConfined(
+  root: string,
+  path: string,
+  options: { secret?: boolean } = {},
+): Promise<FileRead> {
   let real: string
   try {
     real = await realpath(path)
   } catch (cause) {
     if (isCode(cause, 'ENOENT', 'ENOTDIR') && !(await entryExists(path))) return { state: 'absent' }
-    return { state: 'refused', why: 'cannot be followed', cause }
+    return {
+      state: 'refused',
+      why: `cannot be followed (${(cause as { code?: unknown }).code ?? cause})`,
+      cause,
+    }
   }
   if (!isInside(root, real)) return { state: 'refused', why: 'leads out of the repository' }
+  // with the links on the way: whoever can turn one round decides as well
+  const unsafe = await unsafePathSoon(path)
+  if (unsafe && !(options.secret && unsafe.itself)) {
+    const why = 'can be replaced by others'
+    return { state: 'refused', why, unsafe: unsafeError(unsafe, `The file ${path}`, 'REPOSITORY_WRITABLE') }
+  }
   try {
     // without O_NONBLOCK a named pipe would hold this up for ever
     const handle = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
@@ -52,12 +81,12 @@ export async function readConfined(root: string, path: string): Promise<FileRead
       }
       if (length > MAX_FILE) return { state: 'refused', why: `is larger than ${MAX_FILE / 1024} KiB` }
       const text = buffer.toString('utf8', 0, length)
-      return { state: 'read', text, mode: status.mode & 0o7777, uid: status.uid }
+      return { state: 'read', text, owner: { uid: status.uid, gid: status.gid, mode: status.mode & 0o7777 } }
     } finally {
       await handle.close()
     }
   } catch (cause) {
-    return { state: 'refused', why: 'cannot be read', cause }
+    return { state: 'refused', why: `cannot be read (${(cause as { code?: unknown }).code ?? cause})`, cause }
   }
 }
 

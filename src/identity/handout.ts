@@ -1,14 +1,17 @@
 import { PlexusError } from '../errors/index.js'
 import { carriedName } from './carried-name.js'
-import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
+import { type Certificate, certificateOf, parseBundle } from './certificate.js'
+import { sortCertificates } from './leaf.js'
 import { formatIdentity, type IdentityName, parseIdentity } from './name.js'
 
 /** What is handed to a peer: the certificates of one identity, with its name; nothing in it is secret. */
 export interface Handout {
   /** Nothing when neither the text nor a certificate says it. */
   readonly name: IdentityName | undefined
-  /** One, or during a rollover two: the one in use and the one that comes next. */
+  /** One, or during a rollover two: the one in use and the one that comes next, by their dates. */
   readonly certificates: readonly [Certificate, ...Certificate[]]
+  /** Subjects of the authorities that stand beside it, as in a full chain: they speak for nobody. */
+  readonly authorities: readonly string[]
 }
 
 const HEADER = '# plexus identity: '
@@ -16,6 +19,8 @@ const HEADER = '# plexus identity: '
 const MAX_TEXT = 64 * 1024
 /** The one in use, and the one that comes next. */
 const MAX_CERTIFICATES = 2
+/** With the authorities of a long chain. */
+const MAX_BLOCKS = 16
 
 /** Writes a handout: PEM, with a line before it that names the identity where the certificates do not. */
 export function formatHandout(name: IdentityName, certificates: readonly Certificate[]): string {
@@ -28,10 +33,11 @@ export function formatHandout(name: IdentityName, certificates: readonly Certifi
 }
 
 /**
- * Reads a handout. The name stands in the first line, or in the certificates.
+ * Reads a handout. The name stands in the first line, or in the certificates. Beside the certificate there may be the
+ * chain that it was issued through; which one speaks for the identity is told by who issued whom, never by the order.
  * @param where for messages: the file
- * @throws PlexusError CERTIFICATE_INVALID also when there are more than two certificates, a private key among them, or
- * names that contradict each other; IDENTITY_NAME
+ * @throws PlexusError CERTIFICATE_INVALID also when it cannot be told whose key is meant, when there is a private key
+ * among them, or names that contradict each other; IDENTITY_NAME
  */
 export function parseHandout(text: string, where: string): Handout {
   const refuse = (why: string, advice?: string) =>
@@ -43,20 +49,39 @@ export function parseHandout(text: string, where: string): Handout {
       'A private key never leaves its machine: ask for the output of plexus id export, and for a new key.',
     )
   }
-  const blocks = parseBundle(text, where)
-  if (blocks.length > MAX_CERTIFICATES) {
-    throw refuse(`holds ${blocks.length} certificates`, 'Import one identity at a time.')
-  }
-  const parsed = blocks.map((block) => parseCertificate(block.toString(), where))
-  const [first, second] = parsed
-  if (!first) throw refuse('holds no certificate in PEM form')
+  const bundle = parseBundle(text, where)
+  if (bundle.length > MAX_BLOCKS) throw refuse(`holds ${bundle.length} certificates`, ONE)
+  const { leaves, authorities } = sortCertificates(bundle)
+  const header = headerName(text)
+  const parsed = leaves.map((leaf) => certificateOf(leaf, where))
   const names = new Map<string, IdentityName>()
-  for (const name of [headerName(text), ...parsed.map(carriedName)]) {
+  for (const name of [header, ...parsed.map(carriedName)]) {
     if (name) names.set(formatIdentity(name), name)
   }
-  if (names.size > 1) throw refuse(`names two identities: ${[...names.keys()].join(' and ')}`)
+  if (names.size > 1) throw refuse(`names two identities: ${[...names.keys()].join(' and ')}`, ONE)
+  const [first, second, third] = parsed
+  if (!first || third) throw refuse(`holds ${leaves.length} certificates, none of which issued another`, ONE)
+  if (second && !isRollover(parsed, { header, authorities: authorities.length })) {
+    throw refuse('holds two certificates, and nothing in them says that both are of one identity', ONE)
+  }
   const [name] = names.values()
-  return { name, certificates: second ? [first, second] : [first] }
+  return {
+    name,
+    certificates: second ? [first, second] : [first],
+    authorities: authorities.map(({ subject }) => subject),
+  }
+}
+
+const ONE = 'Import one identity at a time: a file with its certificate alone, or what plexus id export made.'
+
+/** Whether two certificates are what `formatHandout` writes during a rollover: both of the one who is named, no chain. */
+function isRollover(
+  both: readonly Certificate[],
+  { header, authorities }: { header: IdentityName | undefined; authorities: number },
+): boolean {
+  const named = header !== undefined || both.every((each) => carriedName(each) !== undefined)
+  const alike = both.every(({ x509 }) => x509.ca === both[0]?.x509.ca)
+  return authorities === 0 && named && alike && both.length <= MAX_CERTIFICATES
 }
 
 function headerName(text: string): IdentityName | undefined {

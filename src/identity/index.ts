@@ -26,6 +26,7 @@ export type { IdentityPaths } from './paths.js'
 export type { IdentityRecord, KeyFile } from './record.js'
 export { removeIdentity } from './removal.js'
 export { type Host, Repository } from './repository.js'
+export { parseFingerprint } from './revoked.js'
 export {
   finishRollover,
   type ImportPlan,
@@ -33,3 +34,4 @@ export {
   renewIdentity,
   storeCertificates,
 } from './rollover.js'
+export { Standing } from './standing.js'

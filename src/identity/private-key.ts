@@ -1,22 +1,13 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { PlexusError } from '../errors/index.js'
+import { exposure, type Ownership } from '../files/index.js'
 import { keyKind } from './certificate.js'
 
 /** As ssh does: a key that others can read is a key that others may have. @throws PlexusError KEY_READABLE */
-export function checkPrivate(path: string, mode: number, uid: number): void {
-  const own = process.getuid?.()
-  if (own === undefined) return // a system without such modes
-  if (uid !== own && uid !== 0) {
-    throw new PlexusError('KEY_READABLE', `The private key ${path} belongs to another user (uid ${uid}).`, {
-      advice: `Run chown ${own} on it, and chmod 600.`,
-    })
-  }
-  if ((mode & 0o077) !== 0) {
-    const octal = mode.toString(8).padStart(4, '0')
-    throw new PlexusError('KEY_READABLE', `The private key ${path} is open to other users (mode ${octal}).`, {
-      advice: `Run chmod 600 ${path}`,
-    })
-  }
+export function checkPrivate(path: string, owner: Ownership): void {
+  const found = exposure(path, owner)
+  if (found)
+    throw new PlexusError('KEY_READABLE', `The private key ${path} ${found.why}.`, { advice: found.remedy })
 }
 
 /** @throws PlexusError KEY_INVALID */

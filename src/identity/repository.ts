@@ -4,7 +4,7 @@ import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
-import { entryExists, isInside, readConfined } from './confined.js'
+import { entryExists, isInside, readConfined, refusal } from './confined.js'
 import { type Dialect, parseDialect } from './dialect.js'
 import {
   checkIdentityName,
@@ -16,8 +16,9 @@ import {
 import { type IdentityPaths, pathsIn } from './paths.js'
 import { checkPrivate, parsePrivateKey } from './private-key.js'
 import { type IdentityRecord, keyFile } from './record.js'
+import { parseRevoked, type Revoked } from './revoked.js'
 import { chooseIdentity } from './short-name.js'
-import { checkChain } from './trust.js'
+import { ALWAYS, checkChain, type Span } from './trust.js'
 
 /** An identity of one's own. */
 export interface Host {
@@ -27,6 +28,14 @@ export interface Host {
   /** During a rollover: the pair that will take this one's place. What peers seal to either is opened. */
   readonly next?: Host
 }
+
+/** A certificate, and from when to when it is trusted. */
+export interface Trusted extends Span {
+  readonly certificate: Certificate
+}
+
+/** What the system says of a file that belongs to somebody else. */
+const UNREADABLE = /EACCES|EPERM/
 
 /** How many directories are read at a time: enough to hide the latency of a network file system. */
 const READ_AHEAD = 32
@@ -135,20 +144,18 @@ export class Repository {
   }
 
   /**
-   * A text that changes whenever a file of `host` may have changed: four looks at the file system, however large the
-   * repository. What cannot be looked at counts as absent.
+   * A text that changes whenever a file of an own identity may have changed: four looks at the file system, however
+   * large the repository. What cannot be looked at counts as absent.
    */
-  async stamp(name: IdentityName): Promise<string> {
+  stamp(name: IdentityName): Promise<string> {
     const { certificate, privateKey, nextCertificate, nextPrivateKey } = this.paths(name)
-    const parts = [certificate, privateKey, nextCertificate, nextPrivateKey].map(async (path) => {
-      try {
-        const { dev, ino, size, mtimeNs, ctimeNs, mode, uid } = await stat(path, { bigint: true })
-        return [dev, ino, size, mtimeNs, ctimeNs, mode, uid].join(' ')
-      } catch {
-        return '-'
-      }
-    })
-    return (await Promise.all(parts)).join('\n')
+    return stampOf([certificate, privateKey, nextCertificate, nextPrivateKey])
+  }
+
+  /** The same for what decides whether a peer may pair with `host`. */
+  peerStamp(name: IdentityName, host: IdentityName): Promise<string> {
+    const { certificate, nextCertificate } = this.paths(name)
+    return stampOf([certificate, nextCertificate, this.paths(host).ca, this.revokedPath])
   }
 
   /**
@@ -160,10 +167,8 @@ export class Repository {
     const file = await readConfined(this.#root, path)
     if (file.state === 'absent') return undefined
     if (file.state === 'read') return parseDialect(file.text, path)
-    throw new PlexusError('BAD_CONFIG', `The dialect ${path} ${file.why}.`, {
-      advice: 'Put a readable file with one word there, inside the repository, or remove it.',
-      cause: file.cause,
-    })
+    const advice = 'Put a readable file with one word there, inside the repository, or remove it.'
+    throw refusal(`The dialect ${path}`, file, 'BAD_CONFIG', advice)
   }
 
   /**
@@ -181,17 +186,17 @@ export class Repository {
 
   async #keyPair(name: IdentityName, certificatePath: string, keyPath: string): Promise<Host> {
     const certificate = await this.#readCertificate(name, certificatePath)
-    const file = await readConfined(this.#root, keyPath)
+    const file = await readConfined(this.#root, keyPath, { secret: true })
     if (file.state === 'absent') {
       throw new PlexusError('KEY_MISSING', `There is no private key at ${keyPath}.`)
     }
     if (file.state === 'refused') {
-      throw new PlexusError('KEY_INVALID', `The private key ${keyPath} ${file.why}.`, {
-        advice: 'Put a readable PEM file there, inside the repository.',
-        cause: file.cause,
-      })
+      const advice = UNREADABLE.test(file.why)
+        ? 'Run plexus as the user that it belongs to; a service of systemd is handed it by LoadCredential= (docs/operating.md).'
+        : 'Put a readable PEM file there, inside the repository.'
+      throw refusal(`The private key ${keyPath}`, file, 'KEY_INVALID', advice)
     }
-    checkPrivate(keyPath, file.mode, file.uid)
+    checkPrivate(keyPath, file.owner)
     const privateKey = parsePrivateKey(file.text, keyPath)
     if (!certificate.x509.checkPrivateKey(privateKey)) {
       throw new PlexusError('KEY_INVALID', `${keyPath} is not the key of ${certificatePath}.`, {
@@ -207,7 +212,8 @@ export class Repository {
    * `Certificate.notAfter`), or, if `host` has a `ca.crt`, because it chains to that at `date`.
    * During a rollover the first of `certificates`.
    * @param options `date` in ms since 1970-01-01 UTC
-   * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, CERTIFICATE_INVALID, CERTIFICATE_UNTRUSTED
+   * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, CERTIFICATE_INVALID, CERTIFICATE_UNTRUSTED, CERTIFICATE_REVOKED;
+   *   REPOSITORY_WRITABLE when others decide what is there; BAD_CONFIG when the file `revoked` cannot be read
    */
   async certificate(name: IdentityName, options: { host: IdentityName; date: number }): Promise<Certificate> {
     const [first] = await this.certificates(name, options)
@@ -216,7 +222,7 @@ export class Repository {
 
   /**
    * Every certificate of a peer that is trusted: the one in `cert.crt`, then that in `cert.next.crt`. One of the two
-   * that is not trusted counts as none, so that neither an expired one nor a spoilt one ends a rollover.
+   * that is not trusted, or revoked, counts as none, so that neither an expired one nor a spoilt one ends a rollover.
    * @param options `date` in ms since 1970-01-01 UTC
    * @throws PlexusError as `certificate`: why the first is not trusted, when none is
    */
@@ -224,12 +230,22 @@ export class Repository {
     name: IdentityName,
     options: { host: IdentityName; date: number },
   ): Promise<[Certificate, ...Certificate[]]> {
+    const [first, ...others] = await this.trusted(name, options)
+    return [first.certificate, ...others.map(({ certificate }) => certificate)]
+  }
+
+  /** The same, with the time for which each is trusted. @throws PlexusError as `certificate` */
+  async trusted(
+    name: IdentityName,
+    options: { host: IdentityName; date: number },
+  ): Promise<[Trusted, ...Trusted[]]> {
     const paths = this.paths(name)
-    const authorities = await this.#authorities(options.host)
-    const trusted = async (path: string): Promise<Certificate> => {
+    const [authorities, revoked] = await Promise.all([this.#authorities(options.host), this.revoked()])
+    const trusted = async (path: string): Promise<Trusted> => {
       const certificate = await this.#readCertificate(name, path)
-      if (authorities) checkChain(certificate, authorities, options.date, path)
-      return certificate
+      if (revoked.has(certificate.fingerprint.toString('hex'))) throw isRevoked(name, certificate)
+      const span = authorities ? checkChain(certificate, authorities, options.date, path) : ALWAYS
+      return { certificate, ...span }
     }
     const next = (await entryExists(paths.nextCertificate))
       ? await trusted(paths.nextCertificate).catch(() => undefined)
@@ -279,12 +295,25 @@ export class Repository {
       )
     }
     if (file.state === 'refused') {
-      throw new PlexusError('CERTIFICATE_INVALID', `The certificate ${path} ${file.why}.`, {
-        advice: 'Put a readable PEM file there, inside the repository.',
-        cause: file.cause,
-      })
+      const advice = 'Put a readable PEM file there, inside the repository.'
+      throw refusal(`The certificate ${path}`, file, 'CERTIFICATE_INVALID', advice)
     }
     return parseCertificate(file.text, path)
+  }
+
+  /** The file `revoked`. One that cannot be read is never none. @throws PlexusError BAD_CONFIG, REPOSITORY_WRITABLE */
+  async revoked(): Promise<Revoked> {
+    const path = this.revokedPath
+    const file = await readConfined(this.#root, path)
+    if (file.state === 'read') return parseRevoked(file.text, path)
+    // an owner may have that name
+    if (file.state === 'absent' || (await this.#leads(path))) return new Set()
+    const advice = 'Put a readable file there, inside the repository, or remove it to revoke nothing.'
+    throw refusal(`The file ${path}`, file, 'BAD_CONFIG', advice)
+  }
+
+  get revokedPath(): string {
+    return join(this.path, 'revoked')
   }
 
   /** The certificates of the host's `ca.crt`; nothing if it has none. One that cannot be read is never none. */
@@ -293,12 +322,27 @@ export class Repository {
     const file = await readConfined(this.#root, path)
     if (file.state === 'absent') return undefined
     if (file.state === 'refused') {
-      throw new PlexusError('CERTIFICATE_UNTRUSTED', `The authority ${path} ${file.why}.`, {
-        advice:
-          'Put a readable PEM file there, inside the repository, or remove it to trust pinned certificates.',
-        cause: file.cause,
-      })
+      const advice =
+        'Put a readable PEM file there, inside the repository, or remove it to trust pinned certificates.'
+      throw refusal(`The authority ${path}`, file, 'CERTIFICATE_UNTRUSTED', advice)
     }
     return parseBundle(file.text, path)
   }
+}
+
+function isRevoked(name: IdentityName, { x509 }: Certificate): PlexusError {
+  const sentence = `The certificate ${x509.fingerprint256} of ${formatIdentity(name)} is revoked.`
+  return new PlexusError('CERTIFICATE_REVOKED', sentence)
+}
+
+async function stampOf(paths: readonly string[]): Promise<string> {
+  const parts = paths.map(async (path) => {
+    try {
+      const { dev, ino, size, mtimeNs, ctimeNs, mode, uid } = await stat(path, { bigint: true })
+      return [dev, ino, size, mtimeNs, ctimeNs, mode, uid].join(' ')
+    } catch {
+      return '-'
+    }
+  })
+  return (await Promise.all(parts)).join('\n')
 }

@@ -12,6 +12,15 @@ const UNDERSTOOD = new Set(['2.5.29.19', '2.5.29.15', '2.5.29.17', '2.5.29.37'])
 /** An authority's key below this is broken; above it, what a user chose to trust. */
 const LEAST_RSA_BITS = 2048
 
+/** From when to when something holds, in ms since 1970-01-01 UTC. */
+export interface Span {
+  readonly from: number
+  readonly until: number
+}
+
+/** A pinned certificate is trusted as it lies there. */
+export const ALWAYS: Span = { from: Number.NEGATIVE_INFINITY, until: Number.POSITIVE_INFINITY }
+
 /**
  * Checks that `certificate` was issued by one of `authorities` and that both are valid at `date`.
  *
@@ -22,6 +31,7 @@ const LEAST_RSA_BITS = 2048
  *
  * @param date ms since 1970-01-01 UTC
  * @param where for the message: the certificate's path
+ * @returns for how long that holds
  * @throws PlexusError CERTIFICATE_UNTRUSTED
  */
 export function checkChain(
@@ -29,7 +39,7 @@ export function checkChain(
   authorities: readonly X509Certificate[],
   date: number,
   where: string,
-): void {
+): Span {
   const refuse = (why: string, advice?: string) =>
     new PlexusError('CERTIFICATE_UNTRUSTED', `The certificate ${where} ${why}.`, advice ? { advice } : {})
   if (date < certificate.notBefore) {
@@ -55,6 +65,10 @@ export function checkChain(
   }
   if (!parseFields(issuer.raw, 'ca.crt').critical.every((oid) => UNDERSTOOD.has(oid))) {
     throw refuse('was issued by an authority of ca.crt that has a critical extension that is not understood')
+  }
+  return {
+    from: Math.max(notBefore, certificate.notBefore),
+    until: Math.min(notAfter, certificate.notAfter),
   }
 }
 

@@ -111,6 +111,7 @@ export async function answer(
       role: 'accepter',
       session: invite.session,
       peer: invite.from,
+      fingerprint: certificate.fingerprint,
       keys,
       gathering,
       remote: invite.offer,

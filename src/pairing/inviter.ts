@@ -193,6 +193,7 @@ class Attempt {
         role: 'inviter',
         session,
         peer,
+        fingerprint: next.by.certificate.fingerprint,
         keys: deriveKeys(own.privateKey, offer.key, made.content, next.by.content),
         gathering,
         remote: offer,

@@ -15,6 +15,8 @@ export interface Hole {
   readonly session: string
   readonly host: IdentityName
   readonly peer: IdentityName
+  /** SHA-256 of the certificate by which the peer has proven who it is; nothing where nobody signed (plain mail of plexus 3.x). */
+  readonly fingerprint: Buffer | undefined
   /** The concrete local address and port of the path. */
   readonly inner: Endpoint
   /** The same as the internet sees it: reflexive, or `inner` where nothing translates. */

@@ -20,6 +20,8 @@ export interface PassingOptions {
   readonly role: Role
   readonly session: string
   readonly peer: IdentityName
+  /** Of the certificate that signed the peer's message. */
+  readonly fingerprint: Buffer
   readonly keys: SessionKeys
   readonly gathering: Gathering
   readonly remote: Pick<Offer, 'candidates' | 'nat' | 'can'>
@@ -47,7 +49,8 @@ export interface PassingOptions {
  */
 export async function pass(context: PairingContext, options: PassingOptions): Promise<Passage> {
   const { clock, log, random, hops, search, bind } = context
-  const { role, session, peer, keys, gathering, patience, base, timeout, news, purpose, tell } = options
+  const { role, session, peer, fingerprint, keys, gathering, patience, base, timeout, news, purpose, tell } =
+    options
   const name = formatIdentity(peer)
   const network = reflexiveOf(gathering, 4)?.address
   const prospects = () => ({
@@ -136,7 +139,16 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     const ms = Math.round(clock.now() - started)
     log.info({}, `punched in ${ms} ms: ${formatEndpoint(inner)} to ${formatEndpoint(faraway)} (${kind})`)
     const { app, host } = context
-    const what = { role, ...(purpose ? { purpose } : {}), app, session, host: host.name, peer, keys }
+    const what = {
+      role,
+      ...(purpose ? { purpose } : {}),
+      app,
+      session,
+      host: host.name,
+      peer,
+      fingerprint,
+      keys,
+    }
     return { ...what, ...ends, faraway, kind, rtt, port }
   } catch (thrown) {
     if (result.port !== gathering.port) await result.port.close()

@@ -9,15 +9,17 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 /** Who may import whom: a folder sees those named here, and itself. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/errors': [],
+  // who decides what is at a path, who knows what is in a file, and how files are written
+  'src/files': ['src/errors'],
   'src/net': ['src/errors'],
   'src/stun': ['src/net', 'src/errors'],
   'src/portmap': ['src/net', 'src/errors'],
   'src/nat': ['src/stun', 'src/net', 'src/errors'],
-  'src/identity': ['src/net', 'src/errors'],
+  'src/identity': ['src/files', 'src/net', 'src/errors'],
   'src/sealing': ['src/identity', 'src/net', 'src/errors'],
   'src/punch': ['src/net', 'src/errors'],
   'src/plexus3': ['src/sealing', 'src/identity', 'src/net', 'src/errors'],
-  rendezvous: ['src/net', 'src/errors'],
+  rendezvous: ['src/files', 'src/net', 'src/errors'],
   'src/pairing': [
     'src/punch',
     'src/sealing',
@@ -39,9 +41,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/errors',
     'rendezvous',
   ],
-  'src/exec': ['src/net', 'src/errors'],
+  'src/exec': ['src/files', 'src/net', 'src/errors'],
   'src/wormhole': ['src/net', 'src/errors'],
   'src/daemon': [
+    'src/files',
     'src/dialect',
     'src/pairing',
     'src/wormhole',
@@ -54,9 +57,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // time and randomness as they are: for the two faces, the command line and the library
   'src/system': ['src/net'],
   // directories and files of this program's own: who else can write there, and who has them
-  'src/place': ['src/net', 'src/errors'],
+  'src/place': ['src/files', 'src/net', 'src/errors'],
   // the one place where settings become a program
   'src/assembly': [
+    'src/files',
     'src/daemon',
     'src/dialect',
     'src/pairing',
@@ -73,6 +77,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/library': [
     'src/assembly',
     'src/place',
+    'src/files',
     'src/pairing',
     'src/wormhole',
     'src/punch',
@@ -97,6 +102,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // flags in, settings out: how a pairing is put together is for src/assembly to know
   'src/cli': [
+    'src/files',
     'src/system',
     'src/assembly',
     'src/place',
