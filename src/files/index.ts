@@ -8,3 +8,4 @@ export {
   unsafePathSoon,
 } from './safe-path.js'
 export { type Exposed, exposure, type Ownership } from './secret.js'
+export { OpenFileSystem, replaceFile, writeNewFile } from './whole-file.js'

@@ -1,8 +1,9 @@
 import { generateKeyPair, type KeyObject, X509Certificate } from 'node:crypto'
-import { link, open, unlink } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { PlexusError } from '../errors/index.js'
+import { OpenFileSystem, writeNewFile } from '../files/index.js'
 import type { Random } from '../net/index.js'
 import { entryExists, makeDirectory } from './confined.js'
 import { checkIdentityName, formatIdentity, type IdentityName } from './name.js'
@@ -36,11 +37,7 @@ export async function createIdentity(
     const fingerprint = await writePair(name, paths.certificate, paths.privateKey, options)
     return { fingerprint, paths }
   } catch (thrown) {
-    if (thrown instanceof PlexusError) throw thrown
-    throw new PlexusError('REPOSITORY', `The identity cannot be written at ${directory}.`, {
-      advice: 'Give --app-repo a directory that this user may write.',
-      cause: thrown,
-    })
+    throw unwritable(`The identity cannot be written at ${directory}`, thrown)
   }
 }
 
@@ -61,9 +58,10 @@ export async function writePair(
   const privateKey = await makeKey(options.key)
   const pem = selfSign(privateKey, name, options)
   const secret = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
-  if (!(await writeNew(keyPath, secret, 0o600, options.random))) throw exists(name, keyPath)
+  if (!(await writeNewFile(keyPath, secret, 0o600, options.random))) throw exists(name, keyPath)
   try {
-    if (!(await writeNew(certificatePath, pem, 0o644, options.random))) throw exists(name, certificatePath)
+    if (!(await writeNewFile(certificatePath, pem, 0o644, options.random)))
+      throw exists(name, certificatePath)
   } catch (thrown) {
     await unlink(keyPath) // half an identity would be in the way of the next try
     throw thrown
@@ -83,25 +81,15 @@ async function makeKey(kind: 'rsa' | 'ec'): Promise<KeyObject> {
   return privateKey
 }
 
-/**
- * Writes a new file whole or not at all: under a name of its own (O_EXCL) first, then linked to the right one, which
- * unlike a rename replaces nothing.
- * @returns false when there is a file already
- */
-export async function writeNew(path: string, text: string, mode: number, random: Random): Promise<boolean> {
-  const draft = join(dirname(path), `.${random(8).toString('hex')}`)
-  const handle = await open(draft, 'wx', mode)
-  try {
-    await handle.chmod(mode) // whatever the umask says
-    await handle.writeFile(text)
-    await handle.sync()
-    await link(draft, path)
-    return true
-  } catch (thrown) {
-    if ((thrown as { code?: unknown }).code === 'EEXIST') return false
-    throw thrown
-  } finally {
-    await handle.close()
-    await unlink(draft)
-  }
+/** Why a file of the repository was not written. @param sentence without its full stop */
+export function unwritable(sentence: string, thrown: unknown): PlexusError {
+  if (thrown instanceof PlexusError) return thrown
+  const open = thrown instanceof OpenFileSystem
+  const why = open ? `: ${thrown.message}` : ` (${(thrown as { code?: unknown }).code ?? thrown})`
+  return new PlexusError('REPOSITORY', `${sentence}${why}.`, {
+    advice: open
+      ? 'Give --app-repo a directory on a file system with modes, or mount this one with umask=077.'
+      : 'Give --app-repo a directory that this user may write.',
+    cause: thrown,
+  })
 }

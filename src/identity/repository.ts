@@ -3,8 +3,10 @@ import type { Dirent } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
+import { replaceFile } from '../files/index.js'
 import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
 import { entryExists, isInside, readConfined, refusal } from './confined.js'
+import { unwritable } from './create.js'
 import { type Dialect, parseDialect } from './dialect.js'
 import {
   checkIdentityName,
@@ -16,7 +18,7 @@ import {
 import { type IdentityPaths, pathsIn } from './paths.js'
 import { checkPrivate, parsePrivateKey } from './private-key.js'
 import { type IdentityRecord, keyFile } from './record.js'
-import { parseRevoked, type Revoked } from './revoked.js'
+import { addRevoked, parseRevoked, type Revoked } from './revoked.js'
 import { chooseIdentity } from './short-name.js'
 import { ALWAYS, checkChain, type Span } from './trust.js'
 
@@ -303,13 +305,34 @@ export class Repository {
 
   /** The file `revoked`. One that cannot be read is never none. @throws PlexusError BAD_CONFIG, REPOSITORY_WRITABLE */
   async revoked(): Promise<Revoked> {
+    return parseRevoked(await this.#revokedText(), this.revokedPath)
+  }
+
+  async #revokedText(): Promise<string> {
     const path = this.revokedPath
     const file = await readConfined(this.#root, path)
-    if (file.state === 'read') return parseRevoked(file.text, path)
+    if (file.state === 'read') return file.text
     // an owner may have that name
-    if (file.state === 'absent' || (await this.#leads(path))) return new Set()
+    if (file.state === 'absent' || (await this.#leads(path))) return ''
     const advice = 'Put a readable file there, inside the repository, or remove it to revoke nothing.'
     throw refusal(`The file ${path}`, file, 'BAD_CONFIG', advice)
+  }
+
+  /**
+   * Shuts certificates out for good, whoever brings them back.
+   * @param note why, for whoever reads the file
+   * @throws PlexusError as `revoked`; REPOSITORY when it cannot be written
+   */
+  async revoke(certificates: readonly Certificate[], note: string): Promise<void> {
+    const before = await this.#revokedText()
+    const known = parseRevoked(before, this.revokedPath)
+    const text = certificates
+      .filter(({ fingerprint }) => !known.has(fingerprint.toString('hex')))
+      .reduce((all, { x509 }) => addRevoked(all, x509.fingerprint256, note), before)
+    if (text === before) return
+    await replaceFile(this.revokedPath, text, 0o644).catch((thrown: unknown) => {
+      throw unwritable(`${this.revokedPath} cannot be written`, thrown)
+    })
   }
 
   get revokedPath(): string {

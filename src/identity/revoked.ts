@@ -31,3 +31,9 @@ export function parseFingerprint(text: string): string | undefined {
   const digits = text.replace(/^.*=/, '').replaceAll(':', '').trim().toLowerCase()
   return /^[0-9a-f]{64}$/.test(digits) ? digits : undefined
 }
+
+/** The text of the file with one more certificate. @param note behind it, for a person: one line */
+export function addRevoked(text: string, fingerprint: string, note: string): string {
+  const line = `${fingerprint} # ${note}\n`
+  return text === '' || text.endsWith('\n') ? text + line : `${text}\n${line}`
+}

@@ -1,10 +1,11 @@
 import { rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { join } from 'node:path'
+import { PlexusError } from '../errors/index.js'
+import { replaceFile } from '../files/index.js'
 import type { Random } from '../net/index.js'
 import type { Certificate } from './certificate.js'
 import { makeDirectory } from './confined.js'
-import { writeNew, writePair } from './create.js'
+import { unwritable, writePair } from './create.js'
 import { formatIdentity, type IdentityName } from './name.js'
 import type { Repository } from './repository.js'
 
@@ -34,7 +35,7 @@ export async function renewIdentity(
   try {
     return await writePair(name, nextCertificate, nextPrivateKey, options)
   } catch (thrown) {
-    const error = asPlexusError(thrown, 'REPOSITORY')
+    const error = unwritable(`The next pair of ${formatIdentity(name)} cannot be written`, thrown)
     if (error.code !== 'IDENTITY_EXISTS') throw error
     throw new PlexusError('IDENTITY_EXISTS', `A rollover of ${formatIdentity(name)} is under way already.`, {
       advice: 'Finish it with: plexus id renew --finish, or remove its cert.next.crt and private.next.key.',
@@ -66,7 +67,7 @@ export async function finishRollover(repository: Repository, name: IdentityName)
     }
     if (nextKey) await rename(paths.nextPrivateKey, paths.privateKey)
   } catch (thrown) {
-    throw asPlexusError(thrown, 'REPOSITORY')
+    throw unwritable(`The files of ${formatIdentity(name)} cannot be moved`, thrown)
   }
 }
 
@@ -83,13 +84,18 @@ export interface ImportPlan {
  * Of a peer the two newest certificates are kept: two that come together are its current and its next one; one that
  * comes alone follows what is there.
  * @param known the peer's certificates as the repository has them, the oldest first
+ * @param replace nothing of what is there is kept: somebody else may have its key
  */
-export function planImport(known: readonly Certificate[], coming: readonly Certificate[]): ImportPlan {
+export function planImport(
+  known: readonly Certificate[],
+  coming: readonly Certificate[],
+  replace = false,
+): ImportPlan {
   const among = (list: readonly Certificate[], { fingerprint }: Certificate) =>
     list.some((other) => other.fingerprint.equals(fingerprint))
   const added = coming.filter((certificate) => !among(known, certificate))
-  if (added.length === 0) return { certificates: known, added, dropped: [] }
-  const certificates = coming.length > 1 ? coming : [...known, ...coming].slice(-2)
+  if (added.length === 0 && !replace) return { certificates: known, added, dropped: [] }
+  const certificates = replace || coming.length > 1 ? coming : [...known, ...coming].slice(-2)
   return { certificates, added, dropped: known.filter((certificate) => !among(certificates, certificate)) }
 }
 
@@ -109,20 +115,10 @@ export async function storeCertificates(
   try {
     await makeDirectory(repository.path, directory)
     // the next one first: at no moment is a certificate missing that is to stay
-    if (next) await replace(paths.nextCertificate, next.pem, random)
-    if (current) await replace(paths.certificate, current.pem, random)
+    if (next) await replaceFile(paths.nextCertificate, next.pem, 0o644, random)
+    if (current) await replaceFile(paths.certificate, current.pem, 0o644, random)
     if (!next) await rm(paths.nextCertificate, { force: true })
   } catch (thrown) {
-    if (thrown instanceof PlexusError) throw thrown
-    throw new PlexusError('REPOSITORY', `The certificate of ${formatIdentity(name)} cannot be written.`, {
-      advice: 'Give --app-repo a directory that this user may write.',
-      cause: thrown,
-    })
+    throw unwritable(`The certificate of ${formatIdentity(name)} cannot be written`, thrown)
   }
-}
-
-async function replace(path: string, pem: string, random: Random): Promise<void> {
-  const draft = join(dirname(path), `.${random(8).toString('hex')}.crt`)
-  await writeNew(draft, pem, 0o644, random)
-  await rename(draft, path)
 }

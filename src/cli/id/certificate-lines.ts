@@ -33,6 +33,6 @@ export function day(date: number): string {
 }
 
 /** What a certificate says cannot forge a second line, nor speak to the terminal. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replaceAll('\n', ', ').replace(/\p{C}/gu, ' ')
 }

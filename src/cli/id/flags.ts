@@ -33,6 +33,12 @@ export const ID_FLAGS: readonly Flag[] = [
     help: 'import: instead of asking, take only this certificate (SHA-256); repeatable',
   },
   {
+    name: 'replace',
+    arity: 'switch',
+    group: 'Pairing',
+    help: 'import: after a theft, revoke the certificates that are there instead of keeping them beside it',
+  },
+  {
     name: 'with-key',
     arity: 'switch',
     group: 'Pairing',

@@ -7,14 +7,15 @@ import {
   type Handout,
   type IdentityName,
   type ImportPlan,
+  parseFingerprint,
   parseHandout,
   planImport,
   Repository,
   storeCertificates,
 } from '../../identity/index.js'
-import { systemRandom } from '../clock.js'
+import { systemClock, systemRandom } from '../clock.js'
 import type { Values } from '../flags/values.js'
-import { certificateLines, indented } from './certificate-lines.js'
+import { certificateLines, day, indented, printable } from './certificate-lines.js'
 import { confirm } from './confirm.js'
 import { repositoryPath } from './repository.js'
 
@@ -23,14 +24,15 @@ const MAX_INPUT = 64 * 1024
 
 /** `plexus id import <file|->`: lets a peer in, once its fingerprint has been looked at. */
 export async function importIdentity(file: string, values: Values): Promise<number> {
-  const expected = values.many('fingerprint').map(parseFingerprint)
+  const expected = values.many('fingerprint').map(fingerprintFlag)
+  const replace = values.switch('replace')
   const as = values.identity('as')
   const handout = parseHandout(await read(file), file === '-' ? 'Standard input' : file)
   const name = whose(handout, as)
   const repository = await openOrMake(repositoryPath(values))
-  const { plan, unreadable } = await planFor(repository, name, handout.certificates)
+  const { plan, unreadable } = await planFor(repository, name, handout.certificates, replace)
   const full = formatIdentity(name)
-  if (plan.added.length === 0) {
+  if (plan.added.length === 0 && plan.dropped.length === 0) {
     process.stdout.write(`${full} is in the repository already, with the same certificate.\n`)
     return 0
   }
@@ -40,25 +42,42 @@ export async function importIdentity(file: string, values: Values): Promise<numb
         'To replace its key use plexus id renew; a certificate from an authority is put in its place by hand.',
     })
   }
-  process.stderr.write(describe(full, plan, unreadable))
-  if (expected.length > 0) checkFingerprints(plan.added, expected)
+  await refuseRevoked(repository, name, plan.added)
+  process.stderr.write(describe(full, { plan, unreadable, replace, handout }))
+  if (expected.length > 0) checkFingerprints(replace ? plan.certificates : plan.added, expected)
   else await confirm('Is this the fingerprint that the owner tells you? Let it in?', INSTEAD)
+  // the old key first: it is in somebody else's hands
+  if (replace) await repository.revoke(plan.dropped, `${full}, replaced on ${day(systemClock.date())}`)
   await storeCertificates(repository, name, plan.certificates, systemRandom)
-  process.stdout.write(`${full} may pair from now on.\n`)
+  process.stdout.write(`${full} may pair from now on${replace ? ', with this certificate alone' : ''}.\n`)
   return 0
 }
 
 const INSTEAD =
   'Give --fingerprint with what the owner of the identity tells you, as plexus id show prints it there.'
 
-/** A SHA-256 fingerprint in hex, with colons or without; what openssl writes before it is left out. */
-function parseFingerprint(text: string): string {
-  const digits = text.replace(/^.*=/, '').replaceAll(':', '').toLowerCase()
-  if (/^[0-9a-f]{64}$/.test(digits)) return digits
+function fingerprintFlag(text: string): string {
+  const fingerprint = parseFingerprint(text)
+  if (fingerprint !== undefined) return fingerprint
   throw new PlexusError(
     'BAD_FLAG',
     `--fingerprint is '${text}', but should be a SHA-256 fingerprint: 32 bytes in hex.`,
   )
+}
+
+async function refuseRevoked(
+  repository: Repository,
+  name: IdentityName,
+  added: readonly Certificate[],
+): Promise<void> {
+  const revoked = await repository.revoked()
+  for (const { fingerprint, x509 } of added) {
+    if (!revoked.has(fingerprint.toString('hex'))) continue
+    const sentence = `The certificate ${x509.fingerprint256} of ${formatIdentity(name)} is revoked here.`
+    throw new PlexusError('CERTIFICATE_REVOKED', sentence, {
+      advice: `Ask its owner for the new one; to take it all the same, take its line out of ${repository.revokedPath}.`,
+    })
+  }
 }
 
 function checkFingerprints(added: readonly Certificate[], expected: readonly string[]): void {
@@ -92,8 +111,9 @@ async function planFor(
   repository: Repository,
   name: IdentityName,
   coming: readonly Certificate[],
+  replace: boolean,
 ): Promise<{ plan: ImportPlan; unreadable: boolean }> {
-  if (!(await repository.has(name))) return { plan: planImport([], coming), unreadable: false }
+  if (!(await repository.has(name))) return { plan: planImport([], coming, replace), unreadable: false }
   const { current, next } = await repository.record(name)
   const known: Certificate[] = []
   let unreadable = false
@@ -101,16 +121,27 @@ async function planFor(
     if (!(there instanceof PlexusError)) known.push(there)
     else if (there.code !== 'IDENTITY_MISSING') unreadable = true
   }
-  return { plan: planImport(known, coming), unreadable }
+  return { plan: planImport(known, coming, replace), unreadable }
 }
 
-function describe(full: string, { certificates, added, dropped }: ImportPlan, unreadable: boolean): string {
-  const kept = certificates.length > added.length
-  const parts = added.map((certificate) => indented(certificateLines(certificate)))
+function describe(
+  full: string,
+  about: { plan: ImportPlan; unreadable: boolean; replace: boolean; handout: Handout },
+): string {
+  const { plan, unreadable, replace, handout } = about
+  const { certificates, added, dropped } = plan
+  const kept = !replace && certificates.length > added.length
+  const parts = (replace ? certificates : added).map((certificate) => indented(certificateLines(certificate)))
   const notes = [
+    ...handout.authorities.map(
+      (subject) =>
+        `Left out: the certificate of the authority ${printable(subject)}, which speaks for nobody.`,
+    ),
     ...(kept ? ['It has another certificate already: both are accepted from now on.'] : []),
-    ...dropped.map(({ x509 }) => `No longer accepted is ${x509.fingerprint256}.`),
-    ...(unreadable ? ['A certificate that lies there and cannot be read is replaced.'] : []),
+    ...dropped.map(
+      ({ x509 }) => `No longer accepted${replace ? ', and revoked' : ''}: ${x509.fingerprint256}.`,
+    ),
+    ...(unreadable ? ['A certificate that is there and cannot be read is replaced.'] : []),
   ]
   return `${full}\n${parts.join('and\n')}${notes.map((note) => `${note}\n`).join('')}`
 }

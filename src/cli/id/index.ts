@@ -22,7 +22,7 @@ const FLAGS: Readonly<Record<Action, readonly string[]>> = {
   list: [],
   show: [],
   export: ['out'],
-  import: ['as', 'fingerprint'],
+  import: ['as', 'fingerprint', 'replace'],
   remove: ['yes', 'with-key'],
   renew: ['key', 'finish', 'yes'],
 }
