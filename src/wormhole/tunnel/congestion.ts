@@ -1,3 +1,6 @@
+import { MAX_LATENESS, Pacer } from './pacer.js'
+import { Restraint } from './restraint.js'
+
 /**
  * How fast to send: a model of the path as BBR has it (draft-ietf-ccwg-bbr), made smaller. The bottleneck's rate is the
  * highest delivery rate of late, its delay the lowest round-trip time; sending is paced at that rate and what is under
@@ -32,8 +35,6 @@ const STILL_MORE = 1.1
 
 /** Datagrams under way before anything is known: what a TCP of today begins with, and a little more for its pacing. */
 const INITIAL_WINDOW = 32
-/** Never fewer: below, acknowledgements that come in batches would stop the flow. */
-const MIN_WINDOW = 16
 /** Processes on both ends wake up and acknowledge in batches: so long the path is to be kept full meanwhile, in ms. */
 const HOST_ALLOWANCE = 4
 /** No path of today holds more, in bytes, and a receiver's kernel buffers less. */
@@ -47,19 +48,12 @@ const MIN_BUCKET = 20
 const MIN_RTT_LIFE = 10_000
 const PROBE_RTT_TIME = 100
 
-/** Loss beyond this share, over at least so many packets and two round trips, is taken for a full queue. */
-const LOSS_LIMIT = 0.04
-const LOSS_SAMPLE = 200
+/** Round trips longer than the path's by so many ms, and by this factor, tell of a queue. */
+const QUEUE_LEAST = 4
+const QUEUE_FACTOR = 1.25
 
-/**
- * Bursts of at most this long at the present rate, in ms: timers wake us each millisecond, or a little later. On a busy
- * machine they wake us much later: a burst is then as long as that, or what was not sent meanwhile never would be.
- */
-const BURST = 3
+/** Datagrams that may always go in one burst. */
 const MIN_BURST = 10
-const MAX_LATENESS = 50
-/** How fast lateness is forgotten: half of it in this many ms. */
-const LATENESS_HALF_LIFE = 500
 
 /** What batches of acknowledgements bring beyond the rate counts for this many round trips, at least 200 ms. */
 const AGGREGATION_ROUNDS = 5
@@ -81,7 +75,6 @@ export class Congestion {
   #buckets: number[] = new Array(BUCKETS).fill(0)
   #bucketEnd = 0
   #rate = 0
-  #ceiling = Number.POSITIVE_INFINITY
   #minRtt = Number.POSITIVE_INFINITY
   #minRttAt = 0
   #recentRtt = 0
@@ -93,16 +86,8 @@ export class Congestion {
   #cycleAt = 0
   #cycleRate = 0
   #probeRttUntil = 0
-  #sampleAt = 0
-  #sampleAcked = 0
-  #sampleLost = 0
-  #sampleDelivered = 0
-  #tokens: number
-  #tokensAt = 0
-  /** When the pacing will let the next datagram go, and how late we were of late when it had. */
-  #dueAt = Number.POSITIVE_INFINITY
-  #lateness = 0
-  #latenessAt = 0
+  readonly #restraint = new Restraint()
+  readonly #pacer: Pacer
   /** The present run of acknowledgements faster than the rate, and the most that one brought: now and before. */
   #runAt = 0
   #runAcked = 0
@@ -112,7 +97,7 @@ export class Congestion {
 
   constructor(datagram: number) {
     this.datagram = datagram
-    this.#tokens = INITIAL_WINDOW * datagram
+    this.#pacer = new Pacer(INITIAL_WINDOW * datagram)
   }
 
   /** The lowest round-trip time of late; Infinity before the first. */
@@ -122,17 +107,18 @@ export class Congestion {
 
   /** The rate of the path as far as it is known, 0 before. */
   get rate(): number {
-    return Math.min(this.#rate, this.#ceiling)
+    return Math.min(this.#rate, this.#restraint.ceiling)
   }
 
   /** How many bytes may be under way. */
   get window(): number {
-    const least = MIN_WINDOW * this.datagram
+    const { floor } = this.#restraint
+    const least = floor * this.datagram
     if (this.rate === 0) return INITIAL_WINDOW * this.datagram
     // in startup the rate is not yet known to which batches could be compared
     const product = this.rate * this.#minRtt
     const aggregated = this.state === 'startup' ? 0 : Math.max(...this.#aggregation)
-    const spare = this.rate * HOST_ALLOWANCE + aggregated + 3 * this.datagram
+    const spare = this.rate * HOST_ALLOWANCE + aggregated + Math.min(3, floor) * this.datagram
     if (this.state === 'probe-rtt') return Math.max(least, 0.5 * product + spare)
     const gain = this.state === 'startup' ? STARTUP_GAIN : WINDOW_GAIN
     const started = this.state === 'startup' ? INITIAL_WINDOW * this.datagram : least
@@ -149,24 +135,26 @@ export class Congestion {
           : this.state === 'probe-rtt'
             ? 1
             : (CYCLE[this.#cycle] as number)
+    return gain * Math.max(this.rate, this.#floorRate)
+  }
+
+  /** The rate that is never undercut: in startup that of a fresh tunnel. */
+  get #floorRate(): number {
+    const datagrams = this.state === 'startup' ? INITIAL_WINDOW : this.#restraint.floor / 2
     const rtt = Number.isFinite(this.#minRtt) ? Math.max(this.#minRtt, 1) : 100
-    return gain * Math.max(this.rate, (MIN_WINDOW * this.datagram) / rtt / 2)
+    return (datagrams * this.datagram) / rtt
   }
 
   /** A datagram of `size` bytes may go now. */
   admits(now: number, size: number): boolean {
     if (this.inflight + size > this.window) return false
-    this.#refill(now)
-    if (this.#tokens >= 0) return true
-    this.#dueAt = now - this.#tokens / this.pace
-    return false
+    return this.#pacer.admits(now, this.pace, this.#burst)
   }
 
   /** When the pacing lets the next datagram go, in ms; Infinity while the window is full. */
   nextAt(now: number, size: number): number {
     if (this.inflight + size > this.window) return Number.POSITIVE_INFINITY
-    this.#refill(now)
-    return this.#tokens >= 0 ? now : now - this.#tokens / this.pace
+    return this.#pacer.nextAt(now, this.pace, this.#burst)
   }
 
   /** A datagram goes out. Returns what its acknowledgement is to be judged by. */
@@ -175,8 +163,7 @@ export class Congestion {
       this.#firstSentAt = now
       this.#deliveredAt = now
     }
-    this.#refill(now)
-    this.#tokens -= size
+    this.#pacer.spend(now, size, this.pace, this.#burst)
     this.inflight += size
     return {
       delivered: this.#delivered,
@@ -204,7 +191,7 @@ export class Congestion {
     this.inflight -= sent.size
     this.#delivered += sent.size
     this.#deliveredAt = now
-    this.#sampleAcked++
+    if (!sent.state.appLimited) this.#restraint.acknowledged()
     this.#batch += sent.size
     if (!this.#newest || sent.state.delivered >= this.#newest.state.delivered) this.#newest = sent
     if (this.#appLimitedUntil > 0 && this.#delivered > this.#appLimitedUntil) this.#appLimitedUntil = 0
@@ -212,7 +199,7 @@ export class Congestion {
 
   lost(sent: Counted): void {
     this.inflight -= sent.size
-    if (!sent.probe) this.#sampleLost++
+    if (!sent.probe && !sent.state.appLimited) this.#restraint.lost()
   }
 
   /** After a batch of acknowledgements or losses: brings the model up to date. */
@@ -238,32 +225,18 @@ export class Congestion {
     this.state = 'startup'
     this.#buckets.fill(0)
     this.#rate = 0
-    this.#ceiling = Number.POSITIVE_INFINITY
+    this.#restraint.reset(now)
     this.#minRtt = Number.POSITIVE_INFINITY
     this.#minRttAt = now
     this.#recentRtt = 0
     this.#fullRate = 0
     this.#fullRounds = 0
-    this.#tokens = INITIAL_WINDOW * this.datagram
-    this.#tokensAt = now
+    this.#pacer.reset(now, INITIAL_WINDOW * this.datagram)
   }
 
-  #refill(now: number): void {
-    if (now <= this.#tokensAt) return
-    if (now > this.#dueAt) this.#late(now, now - this.#dueAt)
-    this.#dueAt = Number.POSITIVE_INFINITY
-    const burst = BURST + this.#lateness * 0.5 ** ((now - this.#latenessAt) / LATENESS_HALF_LIFE)
-    const least = (this.#rate === 0 ? INITIAL_WINDOW : MIN_BURST) * this.datagram
-    this.#tokens += (now - this.#tokensAt) * this.pace
-    this.#tokens = Math.min(Math.max(least, this.pace * burst), this.#tokens)
-    this.#tokensAt = now
-  }
-
-  /** We were woken this late although something waited for the pacing. */
-  #late(now: number, ms: number): void {
-    const left = this.#lateness * 0.5 ** ((now - this.#latenessAt) / LATENESS_HALF_LIFE)
-    this.#lateness = Math.min(MAX_LATENESS, Math.max(ms, left))
-    this.#latenessAt = now
+  /** Bytes that may always go at once: in startup as many as a fresh tunnel sends. */
+  get #burst(): number {
+    return (this.state === 'startup' ? INITIAL_WINDOW : MIN_BURST) * this.datagram
   }
 
   /**
@@ -312,19 +285,9 @@ export class Congestion {
   }
 
   #checkLoss(now: number): void {
-    const total = this.#sampleAcked + this.#sampleLost
-    if (total < LOSS_SAMPLE || now - this.#sampleAt < 2 * this.#minRtt) return
-    const loss = this.#sampleLost / total
-    if (loss > LOSS_LIMIT) {
-      const goodput = (this.#delivered - this.#sampleDelivered) / Math.max(now - this.#sampleAt, 1)
-      // what arrived is what the path takes; never less than three quarters of before, as a burst may be an accident
-      this.#ceiling = Math.max(goodput, 0.75 * this.rate)
-      if (this.state === 'startup') this.state = 'drain'
-    } else this.#ceiling *= 1.1
-    this.#sampleAt = now
-    this.#sampleAcked = 0
-    this.#sampleLost = 0
-    this.#sampleDelivered = this.#delivered
+    const queued = this.#recentRtt > Math.max(this.#minRtt + QUEUE_LEAST, this.#minRtt * QUEUE_FACTOR)
+    const full = this.#restraint.judge(now, this.#minRtt, this.rate, this.#floorRate, queued)
+    if (full && this.state === 'startup') this.state = 'drain'
   }
 
   #advance(now: number): void {

@@ -133,10 +133,8 @@ export class Outbound {
     const { mtu, congestion } = this.#governors
     const pending = this.#pending
     const admitted = pending && (this.#probes > 0 || congestion.admits(now, mtu.size))
-    if (!admitted && !received.due(now)) {
-      if (!pending) congestion.starved()
-      return undefined
-    }
+    if (!pending) congestion.starved()
+    if (!admitted && !received.due(now)) return undefined
     const writer = this.#writer(mtu.size)
     const deliveries: Delivery[] = []
     const alone = admitted && this.#turn === 'flows'

@@ -8,7 +8,7 @@ export const MAX_WINDOW = 6 * 2 ** 20
 export const WINDOW_BUDGET = 32 * 2 ** 20
 
 /** A window whose half was read within so many round trips, at least 10 ms, was too small. */
-const FAST_ROUNDS = 2
+const FAST_ROUNDS = 4
 const FAST_LEAST = 10
 
 /** Pieces behind gaps that all streams together may hold: each costs some hundred bytes, however short it is. */
