@@ -1,3 +1,4 @@
+export { addressBytes, addressText } from './address-bytes.js'
 export { type Clock, deadline, type Random, sleep } from './clock.js'
 export {
   canonicalAddress,

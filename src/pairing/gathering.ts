@@ -18,6 +18,7 @@ import type { PairingContext } from './context.js'
 import { EVERY_KIND, isOffered, isTranslated, offeredCandidates } from './offered.js'
 import { openFurther, ownHint, roomForSockets } from './prospects.js'
 import { freshPorts, QuickNat } from './quick-nat.js'
+import { together } from './together.js'
 
 /**
  * How long STUN may keep an offer waiting, in ms: three transmissions of RFC 8489's schedule. After it the offer
@@ -99,7 +100,8 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
       )
     }
     // without an answer nobody knows whether there is a NAT, and the router may know an address that nobody else tells
-    if (answers.length === 0 || isTranslated(answers)) portMapping = mapPort(context, port)
+    const mapping = answers.length === 0 || isTranslated(answers) ? mapPort(context, port) : undefined
+    portMapping = together(mapping, openPinhole(context, port))
     if (portMapping && isSymmetric(quick.hint)) {
       await Promise.race([portMapping.asked, sleep(clock, MAPPING_PATIENCE, signal)])
     }
@@ -170,6 +172,14 @@ function mapPort({ portMapper, kinds = EVERY_KIND, bind, log }: PairingContext, 
   if (!portMapper || !local || !kinds.has('mapped')) return undefined
   const { address } = bind
   return portMapper.map(local.port, { log, ...(address === undefined ? {} : { address }) })
+}
+
+/** Asks the router to let packets in to the public IPv6 address of this machine, if it has one. */
+function openPinhole({ portMapper, kinds = EVERY_KIND, bind, log }: PairingContext, port: UdpPort) {
+  const local = port.local(6)
+  if (!portMapper || !local || !kinds.has('mapped')) return undefined
+  const { address } = bind
+  return portMapper.open(local.port, { log, ...(address === undefined ? {} : { address }) })
 }
 
 /** Calls back when what is known of the NAT is worth telling and was not offered, from now on until the signal aborts. */

@@ -1,55 +1,59 @@
 import { urlOn } from './ssdp.js'
+import { elementsOf, parseXml, textOf } from './xml.js'
 
-/** The services that map ports, the best first: over Ethernet or cable, and over a line with a login. */
-const SERVICES: readonly string[] = [
-  'urn:schemas-upnp-org:service:WANIPConnection:2',
-  'urn:schemas-upnp-org:service:WANIPConnection:1',
-  'urn:schemas-upnp-org:service:WANPPPConnection:1',
+/** What a service of a router is for. */
+export type Purpose = 'mappings' | 'pinholes'
+
+/**
+ * The kinds of services, the best first: mappings over Ethernet or cable, and over a line with a login; pinholes of a
+ * firewall for IPv6. Every version is taken, and every spelling.
+ */
+const KINDS: readonly (readonly [RegExp, Purpose])[] = [
+  [/^urn:schemas-upnp-org:service:WANIPConnection:[2-9]$/i, 'mappings'],
+  [/^urn:schemas-upnp-org:service:WANIPConnection:1$/i, 'mappings'],
+  [/^urn:schemas-upnp-org:service:WANPPPConnection:\d$/i, 'mappings'],
+  [/^urn:schemas-upnp-org:service:WANIPv6FirewallControl:\d$/i, 'pinholes'],
 ]
 
-/** A router has one for each of its connections to the outside. */
-const MAX_SERVICES = 4
+/** A router has one for each of its connections to the outside, and perhaps two readings of where it is controlled. */
+const MAX_SERVICES = 6
 
-/** A service of a router that maps ports, and where it is controlled. */
+/** A service of a router, and where it is controlled. */
 export interface Service {
   readonly type: string
+  readonly purpose: Purpose
   readonly control: URL
 }
 
 /**
- * The services in a device description that map ports (UPnP Device Architecture 1.1, section 2.3). No more of XML is
- * read than a router writes, in one pass: without entities, and whatever the text claims to be.
+ * The services in a device description that map ports (UPnP Device Architecture 1.1, section 2.3).
  * @param location where the description came from
  */
 export function parseDescription(xml: string, location: URL): Service[] {
+  const document = parseXml(xml)
   const gateway = location.hostname
-  const base = urlOn(gateway, elementOf(xml, 'URLBase') ?? '') ?? location
-  const found = elements(xml, 'service').flatMap((service) => {
-    const type = elementOf(service, 'serviceType')
-    const control = urlOn(gateway, elementOf(service, 'controlURL') ?? '', base)
-    return type !== undefined && SERVICES.includes(type) && control ? [{ type, control }] : []
+  const base = urlOn(gateway, textOf(document, 'URLBase') ?? '') ?? location
+  const ranked = elementsOf(document, 'service').flatMap((service) => {
+    const type = textOf(service, 'serviceType') ?? ''
+    const rank = KINDS.findIndex(([kind]) => kind.test(type))
+    const purpose = KINDS[rank]?.[1]
+    if (!purpose) return []
+    const controls = controlsOf(gateway, textOf(service, 'controlURL') ?? '', base, location)
+    return controls.map((control) => ({ rank, service: { type, purpose, control } }))
   })
-  const rank = ({ type }: Service) => SERVICES.indexOf(type)
-  return found.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_SERVICES)
+  return ranked
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ service }) => service)
+    .slice(0, MAX_SERVICES)
 }
 
-/** The text of the first element of a name, without the white space around it. */
-export function elementOf(xml: string, name: string): string | undefined {
-  return elements(xml, name, 1)[0]?.trim()
-}
-
-/** What stands in the elements of a name, whatever their prefix and attributes; none of them inside another. */
-function elements(xml: string, name: string, most = Number.POSITIVE_INFINITY): string[] {
-  const found: string[] = []
-  const tag = new RegExp(`<(/?)(?:[\\w.-]{1,32}:)?${name}(?:\\s[^<>]{0,256})?>`, 'g')
-  let begin: number | undefined
-  for (const match of xml.matchAll(tag)) {
-    if (match[1] === '') begin = match.index + match[0].length
-    else if (begin !== undefined) {
-      found.push(xml.slice(begin, match.index))
-      begin = undefined
-      if (found.length >= most) break
-    }
-  }
-  return found
+/**
+ * A relative URL counts from the base, as the standard has it; many routers mean the root of their web server, or wrote a base
+ * that is another one's.
+ */
+function controlsOf(gateway: string, text: string, base: URL, location: URL): URL[] {
+  const readings = [base, new URL('/', base), location, new URL('/', location)]
+  const urls = readings.flatMap((reading) => urlOn(gateway, text, reading) ?? [])
+  const hrefs = [...new Set(urls.map(({ href }) => href))]
+  return hrefs.map((href) => new URL(href))
 }

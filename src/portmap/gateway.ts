@@ -1,18 +1,20 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import { isIPv4 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import { endianness, platform } from 'node:os'
-import { type Endpoint, scopeOf, sourceAddress } from '../net/index.js'
+import { addressText, type Endpoint, scopeOf, sourceAddress } from '../net/index.js'
 
 /** The router that this machine sends everything else to, and the own address by which it knows this machine. */
 export interface Gateway {
-  /** IPv4 */
+  /** IPv4, or IPv6 with a zone */
   readonly address: string
   readonly own: string
 }
 
 /** Linux: a line for each route, in hexadecimal and the byte order of the machine. */
 const ROUTES = '/proc/net/route'
+/** Linux: destination, its prefix length, source, its prefix length, next hop, metric, two counts, flags, interface; in hexadecimal. */
+const ROUTES_6 = '/proc/net/ipv6_route'
 /** RTF_UP and RTF_GATEWAY of route(7): a route that is usable, and leads over a router. */
 const UP = 1
 const OVER_A_ROUTER = 2
@@ -24,6 +26,7 @@ const PRINTING = 1000
  * Some address of the internet, a root server of the DNS, to ask the routing table for the way there: nothing is sent.
  */
 const ANYWHERE: Endpoint = { address: '198.41.0.4', port: 9 }
+const ANYWHERE_6: Endpoint = { address: '2001:503:ba3e::2:30', port: 9 }
 
 /**
  * The default gateway for IPv4, whose port mappings can help: undefined where there is none, where this machine has a
@@ -40,6 +43,36 @@ export async function defaultGateway(bound?: string): Promise<Gateway | undefine
   if (bound === undefined && (await sourceAddress(ANYWHERE)) !== own) return undefined
   const scope = scopeOf(own)
   return scope === 'private' || scope === 'shared' ? { address, own } : undefined
+}
+
+/**
+ * The default gateway for IPv6, if this machine has a public address behind it that a firewall may keep packets from.
+ * @param bound the own address that the port is bound to, if it is not bound to all of them
+ */
+export async function defaultGateway6(bound?: string): Promise<Gateway | undefined> {
+  if ((bound !== undefined && !isIPv6(bound)) || platform() !== 'linux') return undefined
+  const own = bound ?? (await sourceAddress(ANYWHERE_6))
+  if (own === undefined || scopeOf(own) !== 'global') return undefined
+  const address = await readFile(ROUTES_6, 'latin1').then(parseRoutes6, () => undefined)
+  return address === undefined ? undefined : { address, own }
+}
+
+/** The gateway of the default route with the smallest metric in the text of /proc/net/ipv6_route, with its zone. */
+export function parseRoutes6(table: string): string | undefined {
+  let best: { address: string; metric: number } | undefined
+  for (const line of table.split('\n')) {
+    const [destination, length, , , hop = '', metricText = '', , , flags = '', name] = line
+      .trim()
+      .split(/\s+/)
+    if (!/^0{32}$/.test(destination ?? '') || length !== '00' || !/^[0-9a-f]{32}$/.test(hop)) continue
+    const up = Number.parseInt(flags, 16)
+    if ((up & UP) === 0 || (up & OVER_A_ROUTER) === 0 || name === undefined) continue
+    const metric = Number.parseInt(metricText, 16)
+    const text = addressText(Buffer.from(hop, 'hex'))
+    const address = scopeOf(text) === 'link-local' ? `${text}%${name}` : text
+    if (best === undefined || metric < best.metric) best = { address, metric }
+  }
+  return best?.address
 }
 
 async function gatewayAddress(): Promise<string | undefined> {

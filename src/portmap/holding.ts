@@ -8,7 +8,7 @@ import {
   sameEndpoint,
   sleep,
 } from '../net/index.js'
-import type { Lease, Mapper } from './protocol.js'
+import { type Lease, type Mapper, PERMANENT } from './protocol.js'
 
 /**
  * How long a mapping is asked for, in seconds: RFC 6886 recommends two hours, but one that was left behind by a program
@@ -49,6 +49,7 @@ export class Holding {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #acquire: (signal: AbortSignal) => Promise<Granted>
+  readonly #noun: 'port mapping' | 'pinhole'
   readonly #over = new AbortController()
   readonly #listeners = new Set<(external: Endpoint) => void>()
   readonly #running: Promise<void>
@@ -59,8 +60,10 @@ export class Holding {
   constructor(
     port: number,
     acquire: (signal: AbortSignal) => Promise<Granted>,
-    { clock, log }: { readonly clock: Clock; readonly log: Logger },
+    options: { readonly clock: Clock; readonly log: Logger; readonly noun: 'port mapping' | 'pinhole' },
   ) {
+    const { clock, log, noun } = options
+    this.#noun = noun
     this.port = port
     this.#clock = clock
     this.#log = log
@@ -97,10 +100,7 @@ export class Holding {
     this.#over.abort()
     if (granted) {
       const { external, lifetime } = granted.lease
-      this.#log.info(
-        {},
-        `the port mapping ${formatEndpoint(external)} is left to end by itself within ${lifetime} s`,
-      )
+      this.#log.info({}, `${this.#noun} ${formatEndpoint(external)} stays open: ${ending(lifetime)}`)
     }
     this.#releasing ??= this.#running
     await this.#releasing
@@ -119,12 +119,12 @@ export class Holding {
     const where = formatEndpoint(lease.external)
     try {
       await mapper.unmap(this.port, lease.external.port, limit.signal)
-      this.#log.info({}, `port mapping ${where} given back`)
+      this.#log.info({}, `${this.#noun} ${where} given back`)
     } catch (thrown) {
       const { code, message } = asPlexusError(thrown)
       this.#log.warn(
         { code },
-        `the port mapping ${where} ends by itself within ${lease.lifetime} s: ${message}`,
+        `${this.#noun} ${where} could not be given back: ${ending(lease.lifetime)}. ${message}`,
       )
     } finally {
       limit.dispose()
@@ -159,7 +159,7 @@ export class Holding {
     const { signal } = this.#over
     let granted = first
     let since = this.#clock.now()
-    let wait = (granted.lease.lifetime * 1000) / 2
+    let wait = renewal(granted.lease)
     for (;;) {
       await sleep(this.#clock, wait, signal)
       const { mapper, lease } = granted
@@ -167,7 +167,7 @@ export class Holding {
         const renewed = await mapper.map(this.port, lease.external.port, LIFETIME, signal)
         granted = { mapper, lease: renewed }
         since = this.#clock.now()
-        wait = (renewed.lifetime * 1000) / 2
+        wait = renewal(renewed)
         // it may have been given up while the router answered
         if (signal.aborted) return
         this.#hold(granted)
@@ -175,12 +175,12 @@ export class Holding {
         signal.throwIfAborted()
         const { code, message } = asPlexusError(thrown)
         const left = since + lease.lifetime * 1000 - this.#clock.now()
-        this.#log.debug({ code }, `the port mapping could not be renewed: ${message}`)
+        this.#log.debug({ code }, `the ${this.#noun} could not be renewed: ${message}`)
         if (left <= 0) {
-          this.#log.warn({ code }, `the port mapping ${formatEndpoint(lease.external)} has ended: ${message}`)
+          this.#log.warn({ code }, `${this.#noun} ${formatEndpoint(lease.external)} has ended: ${message}`)
           return
         }
-        wait = Math.min(Math.max((lease.lifetime * 1000) / 8, RETRY_MIN), left)
+        wait = Math.min(Math.max(renewal(lease) / 4, RETRY_MIN), left)
       }
     }
   }
@@ -191,7 +191,19 @@ export class Holding {
     this.#state = { is: 'held', granted }
     if (before && sameEndpoint(before, external)) return
     const where = formatEndpoint(external)
-    this.#log.info({}, `port mapping ${where} by ${granted.mapper.protocol}, held in steps of ${lifetime} s`)
+    const held = lifetime === PERMANENT ? 'until it is given back' : `renewed every ${lifetime / 2} s`
+    this.#log.info({}, `${this.#noun} ${where} by ${granted.mapper.protocol}, ${held}`)
     for (const listener of this.#listeners) listener(external)
   }
+}
+
+/** When it is renewed, in ms: in the middle of its life. One for ever is looked at as often as any other. */
+function renewal({ lifetime }: Lease): number {
+  return (Math.min(lifetime, LIFETIME) * 1000) / 2
+}
+
+function ending(lifetime: number): string {
+  return lifetime === PERMANENT
+    ? 'this router has no leases, so it ends when plexus next maps a port, or with a restart of the router'
+    : `it ends by itself within ${lifetime} s`
 }

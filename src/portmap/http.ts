@@ -1,6 +1,7 @@
-import { request } from 'node:http'
+import { connect } from 'node:net'
 import { PlexusError } from '../errors/index.js'
 import { deadline } from '../net/index.js'
+import { type HttpAnswer, readAnswer } from './answer.js'
 import type { MapperContext } from './protocol.js'
 
 /** The longest answer that is read, in bytes: descriptions of routers are some 10 kB. */
@@ -9,13 +10,15 @@ const MAX_ANSWER = 131_072
 /** How long a router may take to answer, in ms: small ones write to their flash memory meanwhile. */
 const PATIENCE = 3000
 
-export interface HttpAnswer {
-  readonly status: number
-  readonly text: string
-}
+/** What may be all of an answer is taken for all of it when nothing more comes for so long, in ms. */
+const QUIET = 200
+/** And what looks unfinished, when a router neither goes on nor closes. */
+const STUCK = 1500
 
 /**
- * One request to the router, over a connection of its own; redirections are not followed.
+ * One request to the router, over a connection of its own; redirections are not followed. It is written by hand, in one
+ * piece, because web servers in routers know the names of headers in one spelling only, and answer in forms that no strict
+ * parser takes.
  * @throws PlexusError PORT_MAPPING, or the signal's reason
  */
 export async function ask(
@@ -26,51 +29,65 @@ export async function ask(
 ): Promise<HttpAnswer> {
   const silent = () => new PlexusError('PORT_MAPPING', 'The router does not answer over HTTP.')
   const limit = deadline(clock, PATIENCE, signal, silent)
-  const body = post && Buffer.from(post.body)
   try {
     limit.signal.throwIfAborted()
     return await new Promise<HttpAnswer>((resolve, reject) => {
-      const sent = request(url, {
-        method: post ? 'POST' : 'GET',
-        agent: false,
+      const socket = connect({
+        host: url.hostname,
+        port: url.port === '' ? 80 : Number(url.port),
         localAddress: gateway.own,
         family: 4,
-        signal: limit.signal,
-        headers: {
-          connection: 'close',
-          ...(post && body
-            ? {
-                soapaction: `"${post.action}"`,
-                'content-type': 'text/xml; charset="utf-8"',
-                'content-length': body.length,
-              }
-            : {}),
-        },
       })
-      const fail = (cause: unknown) => {
-        sent.destroy()
-        reject(limit.signal.aborted ? limit.signal.reason : wrong('it broke off', cause))
+      let data = Buffer.alloc(0)
+      let cancel = () => {}
+      const over = (finish: () => void) => {
+        cancel()
+        limit.signal.removeEventListener('abort', onabort)
+        socket.destroy()
+        finish()
       }
-      sent.once('error', fail)
-      sent.once('response', (response) => {
-        const parts: Buffer[] = []
-        let length = 0
-        response.on('data', (part: Buffer) => {
-          length += part.length
-          if (length > MAX_ANSWER) fail(wrong('it is too long'))
-          else parts.push(part)
-        })
-        response.once('error', fail)
-        response.once('end', () =>
-          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(parts).toString('utf8') }),
-        )
-        response.once('close', () => fail(wrong('it broke off')))
+      const fail = (error: unknown) => over(() => reject(error))
+      const onabort = () => fail(limit.signal.reason)
+      limit.signal.addEventListener('abort', onabort, { once: true })
+      const finish = (cause?: unknown) => {
+        const { answer } = readAnswer(data)
+        if (answer && answer.status > 0) over(() => resolve(answer))
+        else fail(wrong(data.length === 0 ? 'it broke off' : 'it is no HTTP', cause))
+      }
+      socket.on('data', (part: Buffer) => {
+        if (data.length + part.length > MAX_ANSWER) return fail(wrong('it is too long'))
+        data = Buffer.concat([data, part])
+        const { is, answer } = readAnswer(data)
+        if (is === 'complete') return finish()
+        cancel()
+        cancel = answer ? clock.timer(is === 'perhaps' ? QUIET : STUCK, () => finish()) : () => {}
       })
-      sent.end(body)
+      // a router that resets the connection after its answer has answered
+      socket.once('error', finish)
+      socket.once('close', () => finish())
+      socket.write(requestOf(url, post))
     })
   } finally {
     limit.dispose()
   }
+}
+
+/** Header names in the spelling of the UPnP Device Architecture: some routers know no other. */
+function requestOf(url: URL, post: { readonly action: string; readonly body: string } | undefined): string {
+  const lines = [
+    `${post ? 'POST' : 'GET'} ${url.pathname}${url.search} HTTP/1.1`,
+    `Host: ${url.host}`,
+    'User-Agent: UPnP/1.1 plexus',
+    'Connection: close',
+    ...(post
+      ? [
+          'Content-Type: text/xml; charset="utf-8"',
+          `Content-Length: ${Buffer.byteLength(post.body)}`,
+          `SOAPAction: "${post.action}"`,
+        ]
+      : []),
+  ]
+  return `${lines.join('\r\n')}\r\n\r\n${post?.body ?? ''}`
 }
 
 function wrong(why: string, cause?: unknown): PlexusError {

@@ -1,21 +1,7 @@
-import { PlexusError } from '../errors/index.js'
-import { type Clock, deadline, type Endpoint, type Logger, type Random, sleep } from '../net/index.js'
-import { defaultGateway, type Gateway } from './gateway.js'
-import { type Granted, Holding, LIFETIME } from './holding.js'
-import { NatPmp } from './nat-pmp.js'
-import type { Mapper, MapperContext } from './protocol.js'
-
-/**
- * How long NAT-PMP is given before UPnP is tried beside it, in ms: a router that speaks it answers in a few, and then the
- * slower protocol, with its search by multicast, is left alone.
- */
-const HEAD_START = 60
-
-/** How long all of it may take for a new mapping, in ms. What comes after the offer goes out as an update. */
-const PATIENCE = 8000
-
-/** A router that mapped nothing is asked again after so long, in ms: daemons pair often, and routers stay what they are. */
-const DEAF_FOR = 600_000
+import type { Clock, Endpoint, Logger, Random } from '../net/index.js'
+import { defaultGateway, defaultGateway6, type Gateway } from './gateway.js'
+import { Holding } from './holding.js'
+import { askForMapping, askForPinhole, Router } from './router.js'
 
 /** The mapping of one port, for one that wants it. */
 export interface PortMapping {
@@ -37,10 +23,19 @@ export interface PortMapperOptions {
   readonly log: Logger
   /** The router to ask; the default gateway. @param bound the own address that the port is bound to, if to one */
   readonly gateway?: (bound: string | undefined) => Promise<Gateway | undefined>
+  /** The same for IPv6. */
+  readonly gateway6?: (bound: string | undefined) => Promise<Gateway | undefined>
+}
+
+export interface MapOptions {
+  /** The own address that the port is bound to; without it all of them. */
+  readonly address?: string
+  readonly log?: Logger
 }
 
 /**
- * Mappings of UDP ports on the router of this network, by NAT-PMP (RFC 6886) or UPnP: asked for, renewed, and given back.
+ * Mappings of UDP ports on the router of this network, by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP, and pinholes in its
+ * firewall for IPv6 (RFC 6970): asked for, renewed, and given back.
  * What has been learned of the router is kept, so that one which maps nothing is not asked at each pairing.
  */
 export class PortMapper {
@@ -48,20 +43,32 @@ export class PortMapper {
   readonly #holdings = new Map<string, Holding>()
   /** Those being given back; a port that is wanted again waits for the end of that. */
   readonly #releasing = new Map<string, Promise<void>>()
-  #known: { readonly gateway: Gateway; readonly mapper: Mapper } | undefined
-  #deaf: { readonly gateway: Gateway; readonly until: number } | undefined
+  readonly #mapping: Router
+  readonly #pinhole: Router
 
   constructor(options: PortMapperOptions) {
     this.#options = options
+    const { gateway = defaultGateway, gateway6 = defaultGateway6 } = options
+    this.#mapping = new Router(options, gateway, askForMapping)
+    this.#pinhole = new Router(options, gateway6, askForPinhole(gateway))
+  }
+
+  /** Asks for a mapping of a UDP port of this machine, and holds it until everyone who wanted it has let go. */
+  map(port: number, options: MapOptions = {}): PortMapping {
+    return this.#hold('port mapping', this.#mapping, port, options)
   }
 
   /**
-   * Asks for a mapping of a UDP port of this machine, and holds it until everyone who wanted it has let go.
-   * @param options.address the own address that the port is bound to; without it all of them
+   * Asks the router to let packets in to a UDP port of this machine's public IPv6 address, and holds that as `map` does. What
+   * it names as the outside is this machine's own endpoint.
    */
-  map(port: number, options: { readonly address?: string; readonly log?: Logger } = {}): PortMapping {
+  open(port: number, options: MapOptions = {}): PortMapping {
+    return this.#hold('pinhole', this.#pinhole, port, options)
+  }
+
+  #hold(noun: 'port mapping' | 'pinhole', router: Router, port: number, options: MapOptions): PortMapping {
     const { address, log = this.#options.log } = options
-    const key = `${address ?? ''} ${port}`
+    const key = `${noun} ${address ?? ''} ${port}`
     let holding = this.#holdings.get(key)
     if (holding) holding.holders++
     else {
@@ -69,9 +76,9 @@ export class PortMapper {
       const free = this.#releasing.get(key)
       const acquire = async (signal: AbortSignal) => {
         await free
-        return await this.#acquire(port, address, signal)
+        return await router.acquire(port, address, signal)
       }
-      holding = new Holding(port, acquire, { clock, log })
+      holding = new Holding(port, acquire, { clock, log, noun })
       this.#holdings.set(key, holding)
     }
     return this.#handle(key, holding)
@@ -123,78 +130,4 @@ export class PortMapper {
     })
     this.#releasing.set(key, ended)
   }
-
-  /** @throws PlexusError PORT_MAPPING if nobody maps it, or the signal's reason */
-  async #acquire(port: number, address: string | undefined, parent: AbortSignal): Promise<Granted> {
-    const { clock, random, log, gateway: find = defaultGateway } = this.#options
-    const limit = deadline(clock, PATIENCE, parent)
-    const { signal } = limit
-    try {
-      const gateway = await find(address)
-      signal.throwIfAborted()
-      if (!gateway) throw none('There is no router of a private network to map a port on.')
-      const known = this.#known && same(this.#known.gateway, gateway) ? this.#known.mapper : undefined
-      if (known) {
-        const lease = await known.map(port, port, LIFETIME, signal).catch(() => undefined)
-        if (lease) return { mapper: known, lease }
-        this.#known = undefined
-        signal.throwIfAborted()
-      }
-      if (this.#deaf && same(this.#deaf.gateway, gateway) && clock.now() < this.#deaf.until) {
-        throw none(`The router ${gateway.address} maps no ports, as it was a while ago.`)
-      }
-      try {
-        const granted = await race({ clock, random, log, gateway }, port, signal)
-        this.#known = { gateway, mapper: granted.mapper }
-        this.#deaf = undefined
-        return granted
-      } catch (thrown) {
-        if (!parent.aborted) this.#deaf = { gateway, until: clock.now() + DEAF_FOR }
-        throw thrown
-      }
-    } finally {
-      limit.dispose()
-    }
-  }
-}
-
-/** Asks by every protocol, NAT-PMP a little before UPnP; the first that grants the mapping wins. */
-async function race(context: MapperContext, port: number, parent: AbortSignal): Promise<Granted> {
-  const { clock } = context
-  const won = new AbortController()
-  const onabort = () => won.abort(parent.reason)
-  parent.addEventListener('abort', onabort, { once: true })
-  if (parent.aborted) onabort()
-  const deaf = new AbortController()
-  const natPmp = new NatPmp(context)
-  const first = natPmp.map(port, port, LIFETIME, won.signal).then((lease) => ({ mapper: natPmp, lease }))
-  first.catch(() => deaf.abort())
-  const second = sleep(clock, HEAD_START, deaf.signal)
-    .catch(() => {})
-    .then(async () => {
-      // HTTP is loaded when a router is to be spoken to, and not before
-      const { Upnp } = await import('./upnp.js')
-      const upnp = new Upnp(context)
-      return { mapper: upnp, lease: await upnp.map(port, port, LIFETIME, won.signal) }
-    })
-  try {
-    return await Promise.any<Granted>([first, second])
-  } catch (thrown) {
-    parent.throwIfAborted()
-    const errors = thrown instanceof AggregateError ? thrown.errors : [thrown]
-    const sentences = errors.map((error: unknown) => (error instanceof Error ? error.message : String(error)))
-    throw none(sentences.join(' '))
-  } finally {
-    parent.removeEventListener('abort', onabort)
-    won.abort(new PlexusError('CANCELLED', 'The port is mapped by another protocol.'))
-    deaf.abort()
-  }
-}
-
-function none(sentence: string): PlexusError {
-  return new PlexusError('PORT_MAPPING', sentence)
-}
-
-function same(a: Gateway, b: Gateway): boolean {
-  return a.address === b.address && a.own === b.own
 }

@@ -1,10 +1,8 @@
-import { createSocket, type Socket } from 'node:dgram'
 import { PlexusError } from '../errors/index.js'
-import { type Endpoint, scopeOf, sleep } from '../net/index.js'
+import { type Endpoint, scopeOf } from '../net/index.js'
+import { exchange, type Questions } from './exchange.js'
 import type { Lease, Mapper, MapperContext } from './protocol.js'
 
-/** Where a router listens (RFC 6886, section 3.1). */
-const PORT = 5351
 const VERSION = 0
 const EXTERNAL_ADDRESS = 0
 const MAP_UDP = 1
@@ -20,12 +18,6 @@ const RESULTS: Readonly<Record<number, string>> = {
   5: 'it does not know the operation',
 }
 
-/**
- * Waits for an answer, in ms: RFC 6886 section 3.1 begins with 250 and doubles, nine times. A router in the same
- * room answers at once or never, so four have to do.
- */
-const WAITS: readonly number[] = [250, 500, 1000, 2000]
-
 /** An answer of the router, as far as it was what it should be. */
 export type NatPmpAnswer =
   | { readonly operation: 'address'; readonly address: string }
@@ -38,7 +30,7 @@ export type NatPmpAnswer =
   | { readonly operation: 'refused'; readonly request: number; readonly why: string }
 
 /** The longest lifetime that is believed, in s: a day. Timers know no more than 24 of them. */
-const LONGEST = 86_400
+export const LONGEST = 86_400
 
 /** The request for the address on the outside. */
 export function encodeAddressRequest(): Buffer {
@@ -106,66 +98,19 @@ export class NatPmp implements Mapper {
 
   /** Sends the requests until each has its answer, and gives the answers. */
   async #ask(requests: readonly Buffer[], port: number, signal: AbortSignal): Promise<NatPmpAnswer[]> {
-    const { clock } = this.#context
-    signal.throwIfAborted()
-    const socket = await this.#connected()
-    const enough = new AbortController()
-    const onabort = () => enough.abort(signal.reason)
-    signal.addEventListener('abort', onabort, { once: true })
     const answers = new Map<number, NatPmpAnswer>()
-    let failure: PlexusError | undefined
-    const over = (error?: PlexusError) => {
-      failure ??= error
-      enough.abort()
+    const questions: Questions = {
+      open: () => requests.filter((request) => !answers.has(request.readUInt8(1))),
+      take(data) {
+        const answer = decodeAnswer(data)
+        if (answer?.operation === 'refused') throw declined(answer.why)
+        if (answer?.operation === 'address') answers.set(EXTERNAL_ADDRESS, answer)
+        else if (answer?.operation === 'map' && answer.internal === port) answers.set(MAP_UDP, answer)
+      },
+      unanswered,
     }
-    socket.on('error', () => over(unanswered()))
-    socket.on('message', (data) => {
-      const answer = decodeAnswer(data)
-      if (answer?.operation === 'refused') over(declined(answer.why))
-      else if (answer?.operation === 'address') answers.set(EXTERNAL_ADDRESS, answer)
-      else if (answer?.operation === 'map' && answer.internal === port) answers.set(MAP_UDP, answer)
-      if (answers.size === requests.length) over()
-    })
-    try {
-      for (const wait of WAITS) {
-        for (const request of requests) {
-          // that the port is closed is told to whichever call comes next
-          if (!answers.has(request.readUInt8(1))) socket.send(request, (error) => error && over(unanswered()))
-        }
-        await sleep(clock, wait, enough.signal).catch(() => {})
-        if (enough.signal.aborted) break
-      }
-      signal.throwIfAborted()
-      if (failure) throw failure
-      if (answers.size < requests.length) throw unanswered()
-      return [...answers.values()]
-    } finally {
-      signal.removeEventListener('abort', onabort)
-      socket.removeAllListeners('message')
-      // an ICMP error may still be on the way to a socket that is being closed
-      socket.on('error', () => {})
-      socket.close()
-    }
-  }
-
-  /** A socket to which the system delivers what the router sends from this port, and nothing else. */
-  #connected(): Promise<Socket> {
-    const { gateway } = this.#context
-    const socket = createSocket('udp4')
-    return new Promise((resolve, reject) => {
-      const fail = () => {
-        socket.close()
-        reject(unanswered())
-      }
-      socket.once('error', fail)
-      socket.bind(0, gateway.own, () => {
-        socket.connect(PORT, gateway.address, (error?: Error) => {
-          socket.off('error', fail)
-          if (error) fail()
-          else resolve(socket)
-        })
-      })
-    })
+    await exchange(this.#context, questions, signal)
+    return [...answers.values()]
   }
 }
 

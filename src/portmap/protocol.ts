@@ -2,13 +2,16 @@ import type { Clock, Endpoint, Logger, Random } from '../net/index.js'
 import type { Gateway } from './gateway.js'
 
 /** How port mappings are asked for. */
-export type ProtocolName = 'NAT-PMP' | 'UPnP'
+export type ProtocolName = 'PCP' | 'NAT-PMP' | 'UPnP'
+
+/** The lifetime of a mapping that a router holds until it is told otherwise. */
+export const PERMANENT = Number.POSITIVE_INFINITY
 
 /** What a router has granted. */
 export interface Lease {
   /** Where the router takes packets for the internal port. */
   readonly external: Endpoint
-  /** How long it stands without renewal, in seconds. */
+  /** How long it stands without renewal, in seconds; or `PERMANENT`. */
   readonly lifetime: number
 }
 

@@ -7,36 +7,51 @@ import type { MapperContext } from './protocol.js'
 const GROUP = '239.255.255.250'
 const PORT = 1900
 
-/** What is looked for: a router of version 1, which those of version 2 answer to as well, or of version 2 alone. */
-const TARGETS: readonly string[] = [
-  'urn:schemas-upnp-org:device:InternetGatewayDevice:1',
-  'urn:schemas-upnp-org:device:InternetGatewayDevice:2',
+/**
+ * What is searched for in each round, and the wait after it, in ms. A router takes up to MX seconds, which cannot be less
+ * than one, to answer what was sent to all, and answers at once what was sent to it alone. First a router of version 1, which
+ * those of version 2 answer to as well, or of version 2 alone; then by the service, and by what every device answers to,
+ * because some routers know no other name of themselves.
+ */
+const ROUNDS: readonly { readonly targets: readonly string[]; readonly wait: number }[] = [
+  { targets: ['device:InternetGatewayDevice:1', 'device:InternetGatewayDevice:2'], wait: 300 },
+  {
+    targets: [
+      'device:InternetGatewayDevice:1',
+      'device:InternetGatewayDevice:2',
+      'service:WANIPConnection:1',
+      'service:WANIPConnection:2',
+      'service:WANPPPConnection:1',
+      'upnp:rootdevice',
+    ],
+    wait: 1200,
+  },
+  { targets: ['device:InternetGatewayDevice:1', 'upnp:rootdevice', 'ssdp:all'], wait: 2000 },
 ]
 
-/**
- * Waits for an answer, in ms. A router takes up to MX seconds, which cannot be less than one, to answer what was sent
- * to all, and answers at once what was sent to it alone. UDP gets lost, so each is said three times.
- */
-const WAITS: readonly number[] = [300, 1200, 2000]
+/** A router may be a media server and a printer too, each with a description of its own. */
+const MAX_LOCATIONS = 8
 
 /**
- * Asks the default gateway where its description is (SSDP).
+ * Asks the default gateway where its descriptions are (SSDP), and gives each as its answer comes.
  * What anybody else answers is not looked at, nor a description anywhere but on the gateway itself: whoever is in the LAN
  * could send this machine to any address inside it.
  * @throws PlexusError PORT_MAPPING if it names none in time, or the signal's reason
  */
-export async function locate(context: MapperContext, signal: AbortSignal): Promise<URL> {
+export async function* locations(context: MapperContext, signal: AbortSignal): AsyncGenerator<URL, void> {
   const { clock, gateway } = context
   signal.throwIfAborted()
   const socket = createSocket('udp4')
-  let location: URL | undefined
-  const enough = new AbortController()
-  const onabort = () => enough.abort()
-  signal.addEventListener('abort', onabort, { once: true })
+  const found: URL[] = []
+  let news = new AbortController()
+  const wake = () => news.abort()
+  signal.addEventListener('abort', wake, { once: true })
+  let state: 'open' | 'failed' = 'open'
   try {
     await new Promise<void>((resolve) => {
       const onerror = () => {
-        enough.abort()
+        state = 'failed'
+        wake()
         resolve()
       }
       socket.on('error', onerror)
@@ -51,25 +66,34 @@ export async function locate(context: MapperContext, signal: AbortSignal): Promi
       })
     })
     socket.on('message', (data, { address }) => {
-      if (address !== gateway.address) return
-      location ??= parseLocation(data, gateway.address)
-      if (location) enough.abort()
+      if (address !== gateway.address || found.length >= MAX_LOCATIONS) return
+      const location = parseLocation(data, gateway.address)
+      if (!location || found.some(({ href }) => href === location.href)) return
+      found.push(location)
+      wake()
     })
-    for (const wait of WAITS) {
-      if (enough.signal.aborted) break
-      for (const target of TARGETS) {
+    let given = 0
+    for (const { targets, wait } of ROUNDS) {
+      if (signal.aborted || (state as string) === 'failed') break
+      for (const target of targets) {
         for (const host of [gateway.address, GROUP]) socket.send(search(target), PORT, host, () => {})
       }
-      await sleep(clock, wait, enough.signal).catch(() => {})
+      const until = clock.now() + wait
+      while (clock.now() < until && !signal.aborted && (state as string) === 'open') {
+        if (given === found.length) {
+          if (news.signal.aborted) news = new AbortController()
+          await sleep(clock, until - clock.now(), news.signal).catch(() => {})
+        }
+        while (given < found.length) yield found[given++] as URL
+      }
     }
+    signal.throwIfAborted()
+    if (given === 0) throw new PlexusError('PORT_MAPPING', 'The router does not answer UPnP.')
   } finally {
-    signal.removeEventListener('abort', onabort)
+    signal.removeEventListener('abort', wake)
     socket.removeAllListeners('message')
     socket.close()
   }
-  signal.throwIfAborted()
-  if (!location) throw new PlexusError('PORT_MAPPING', 'The router does not answer UPnP.')
-  return location
 }
 
 /** A search request (UPnP Device Architecture 1.1, section 1.3.2). */
@@ -79,7 +103,7 @@ function search(target: string): Buffer {
     `HOST: ${GROUP}:${PORT}`,
     'MAN: "ssdp:discover"',
     'MX: 1',
-    `ST: ${target}`,
+    `ST: ${/^(?:device|service):/.test(target) ? `urn:schemas-upnp-org:${target}` : target}`,
     '',
     '',
   ]
@@ -89,9 +113,9 @@ function search(target: string): Buffer {
 /** The URL of the description in an answer to a search; undefined unless it lies on the gateway. */
 export function parseLocation(data: Uint8Array, gateway: string): URL | undefined {
   const [status = '', ...lines] = Buffer.from(data).toString('latin1').split(/\r?\n/)
-  if (!/^HTTP\/1\.[01] 200\b/.test(status)) return undefined
+  if (!/^HTTP\/1(?:\.\d)?[ \t]+200(?!\d)/i.test(status)) return undefined
   for (const line of lines) {
-    const [, value] = /^location:[ \t]*(\S{1,512})[ \t]*$/i.exec(line) ?? []
+    const [, value] = /^location[ \t]*:[ \t]*(\S{1,512})[\s\0]*$/i.exec(line) ?? []
     if (value !== undefined) return urlOn(gateway, value)
   }
   return undefined

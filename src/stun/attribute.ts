@@ -1,6 +1,5 @@
 import { PlexusError } from '../errors/index.js'
-import { type Endpoint, familyOf } from '../net/index.js'
-import { addressBytes, addressText } from './address.js'
+import { addressBytes, addressText, type Endpoint, familyOf } from '../net/index.js'
 
 /** The magic cookie of every STUN message since RFC 5389 (RFC 8489 section 5). */
 export const MAGIC_COOKIE = 0x2112a442

@@ -17,6 +17,14 @@ nft('table ip pmp {\nchain inbound { type nat hook prerouting priority dstnat - 
 
 const socket = createSocket('udp4')
 socket.on('message', (request, from) => {
+  if (request.readUInt8(0) !== 0) {
+    // RFC 6886 section 3.5: what speaks a later version, as PCP does, is told that this is another
+    const refusal = Buffer.alloc(8)
+    refusal.writeUInt8(128 + request.readUInt8(1), 1)
+    refusal.writeUInt16BE(1, 2)
+    socket.send(refusal, from.port, from.address)
+    return
+  }
   const operation = request.readUInt8(1)
   const answer = Buffer.alloc(operation === 0 ? 12 : 16)
   answer.writeUInt8(128 + operation, 1)

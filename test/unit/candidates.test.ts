@@ -220,8 +220,11 @@ test('of a description only services that map ports are read, whatever else it h
   const type = 'urn:schemas-upnp-org:service:WANPPPConnection:1'
   const found = (xml: string) => parseDescription(xml, location).map(({ control }) => control.href)
   assert.deepEqual(found(description(type, '/ctl')), ['http://192.168.1.1:5000/ctl'])
+  // as the standard has it, and as routers mean it
   assert.deepEqual(found(description(type, 'ctl', '<URLBase>http://192.168.1.1:80/x/</URLBase>')), [
     'http://192.168.1.1/x/ctl',
+    'http://192.168.1.1/ctl',
+    'http://192.168.1.1:5000/ctl',
   ])
   assert.deepEqual(found(description(type, 'ctl', '<URLBase>http://10.0.0.1/</URLBase>')), [
     'http://192.168.1.1:5000/ctl',

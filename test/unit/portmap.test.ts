@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { platform } from 'node:os'
 import { type TestContext, test } from 'node:test'
 import { systemClock, systemRandom } from '../../src/cli/clock.js'
+import type { Clock } from '../../src/net/index.js'
 import { PortMapper, type PortMapping } from '../../src/portmap/index.js'
 import {
   description,
@@ -9,6 +10,8 @@ import {
   FakeRouter,
   type FakeRouterOptions,
   grant,
+  hurried,
+  Mappings,
   natPmpAnswer,
   OWN,
   ROUTER,
@@ -24,12 +27,12 @@ const IP_CONNECTION = 'urn:schemas-upnp-org:service:WANIPConnection:1'
 const skip = platform() === 'linux' ? false : 'only Linux has all of 127.0.0.0/8 on loopback'
 
 /** A router, and a mapper that takes it for its gateway. */
-async function network(t: TestContext, options: FakeRouterOptions) {
+async function network(t: TestContext, options: FakeRouterOptions, clock: Clock = systemClock) {
   const router = await FakeRouter.start(options)
   const log = new MemoryLog()
   const gateway = { address: ROUTER, own: OWN }
   const mapper = new PortMapper({
-    clock: systemClock,
+    clock,
     random: systemRandom,
     log,
     gateway: async () => gateway,
@@ -52,6 +55,7 @@ function upnp(
     Record<string, (request: FakeRequest) => { status?: number; body: string } | undefined>
   > = {},
 ): FakeRouterOptions {
+  const mappings = new Mappings()
   return {
     location: (url) => `${url}/description.xml`,
     http: (request) => {
@@ -60,11 +64,8 @@ function upnp(
       switch (request.action) {
         case 'GetExternalIPAddress':
           return { body: soap(request.action, { NewExternalIPAddress: OUTSIDE }) }
-        case 'AddPortMapping':
-        case 'DeletePortMapping':
-          return { body: soap(request.action, {}) }
         default:
-          return { body: description(IP_CONNECTION, '/control') }
+          return mappings.answer(request) ?? { body: description(IP_CONNECTION, '/control') }
       }
     },
   }
@@ -75,7 +76,7 @@ test('NAT-PMP: a port is mapped for minutes, and given back', { skip }, async (t
   const mapping = await asked(mapper.map(PORT))
   assert.deepEqual(mapping.external, { address: OUTSIDE, port: PORT })
   await mapping.release()
-  assert.deepEqual(router.heard, ['nat-pmp 0', 'nat-pmp 1 600', 'nat-pmp 1 0'])
+  assert.deepEqual(router.heard, ['pcp 1 600', 'nat-pmp 0', 'nat-pmp 1 600', 'nat-pmp 1 0'])
   assert.equal(mapping.external, undefined)
 })
 
@@ -115,7 +116,7 @@ test('two that want one port share its mapping, and the last one gives it back',
   await one.release()
   assert.deepEqual(other.external, { address: OUTSIDE, port: PORT })
   await other.release()
-  assert.deepEqual(router.heard, ['nat-pmp 0', 'nat-pmp 1 600', 'nat-pmp 1 0'])
+  assert.deepEqual(router.heard, ['pcp 1 600', 'nat-pmp 0', 'nat-pmp 1 600', 'nat-pmp 1 0'])
 })
 
 test('a port that is wanted again is asked for when it has been given back', { skip }, async (t) => {
@@ -203,6 +204,7 @@ test('UPnP: a router of version 1 maps a port with a lease, and takes it back', 
     '/description.xml',
     'GetExternalIPAddress',
     'AddPortMapping',
+    'GetSpecificPortMappingEntry',
     'DeletePortMapping',
   ])
 })
@@ -218,15 +220,6 @@ test('UPnP: a port that is taken outside is mapped to another one', { skip }, as
   const { external } = await asked(mapper.map(PORT))
   assert.equal(external?.address, OUTSIDE)
   assert.notEqual(external?.port, PORT)
-})
-
-test('UPnP: a router that maps for ever or not at all is not asked to', { skip }, async (t) => {
-  const { mapper, log } = await network(
-    t,
-    upnp({ AddPortMapping: () => ({ status: 500, body: soapFault(725) }) }),
-  )
-  assert.equal((await asked(mapper.map(PORT))).external, undefined)
-  assert.equal(log.count(/maps for ever or not at all/), 1)
 })
 
 for (const [what, options] of Object.entries({
@@ -253,6 +246,7 @@ test('UPnP: a service that is controlled elsewhere is not used', { skip }, async
   const { router, mapper } = await network(
     t,
     upnp({ '/description.xml': () => ({ body: description(IP_CONNECTION, 'http://127.0.0.1:9/control') }) }),
+    hurried(8),
   )
   assert.equal((await asked(mapper.map(PORT))).external, undefined)
   assert.deepEqual(router.heard, ['/description.xml'])
@@ -261,24 +255,36 @@ test('UPnP: a service that is controlled elsewhere is not used', { skip }, async
 test('UPnP: a description of many megabytes is given up, and a redirection is not followed', {
   skip,
 }, async (t) => {
-  const huge = await network(t, upnp({ '/description.xml': () => ({ body: '<service>'.repeat(3_000_000) }) }))
+  const huge = await network(
+    t,
+    upnp({ '/description.xml': () => ({ body: '<service>'.repeat(3_000_000) }) }),
+    hurried(8),
+  )
   assert.equal((await asked(huge.mapper.map(PORT))).external, undefined)
   await huge.router.stop()
-  const away = await network(t, {
-    ...upnp(),
-    http: () => ({ status: 302, headers: { location: 'http://127.0.0.1:9/' }, body: '' }),
-  })
+  const away = await network(
+    t,
+    {
+      ...upnp(),
+      http: () => ({ status: 302, headers: { location: 'http://127.0.0.1:9/' }, body: '' }),
+    },
+    hurried(8),
+  )
   assert.equal((await asked(away.mapper.map(PORT))).external, undefined)
   assert.deepEqual(away.router.heard, ['/description.xml'])
 })
 
 test('a router that maps nothing is not asked at each pairing', { skip }, async (t) => {
   const refuse = (request: Buffer) => [natPmpAnswer(request.readUInt8(1), { result: 2 })]
-  const { router, mapper, log } = await network(t, {
-    natPmp: refuse,
-    location: (url) => `${url}/`,
-    http: () => ({ body: '<root></root>' }),
-  })
+  const { router, mapper, log } = await network(
+    t,
+    {
+      natPmp: refuse,
+      location: (url) => `${url}/`,
+      http: () => ({ body: '<root></root>' }),
+    },
+    hurried(8),
+  )
   await asked(mapper.map(PORT))
   const heard = router.heard.length
   await asked(mapper.map(PORT + 1))

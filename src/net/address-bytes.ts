@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net'
-import { canonicalAddress } from '../net/index.js'
+import { canonicalAddress } from './endpoint.js'
 
 /**
  * The bytes of an IP address in network order: 4 or 16.

@@ -1,0 +1,83 @@
+import { PlexusError } from '../errors/index.js'
+import type { Service } from './description.js'
+import type { Lease, Mapper, MapperContext } from './protocol.js'
+import { call, Refusal } from './soap.js'
+import { findServices } from './upnp.js'
+import { textOf } from './xml.js'
+
+const UDP = 17
+/** NoSuchEntry (WANIPv6FirewallControl 1, table 2-8): the router was started anew. */
+const GONE = 704
+
+/**
+ * Pinholes in a router's firewall for IPv6 by UPnP (WANIPv6FirewallControl 1), for an address of this machine. The router is
+ * found and spoken to over IPv4.
+ */
+export class UpnpPinholes implements Mapper {
+  readonly protocol = 'UPnP'
+  readonly #context: MapperContext
+  readonly #address: string
+  /** What the router calls each pinhole, by port. */
+  readonly #numbers = new Map<number, number>()
+  #service: Service | undefined
+
+  /**
+   * @param context its gateway is the one of IPv4
+   * @param address the IPv6 address of this machine that packets are to reach
+   */
+  constructor(context: MapperContext, address: string) {
+    this.#context = context
+    this.#address = address
+  }
+
+  async map(port: number, _wanted: number, lifetime: number, signal: AbortSignal): Promise<Lease> {
+    const lease: Lease = { external: { address: this.#address, port }, lifetime }
+    const service = await this.#found(signal)
+    const known = this.#numbers.get(port)
+    if (known !== undefined) {
+      try {
+        const words = { UniqueID: known, NewLeaseTime: lifetime }
+        await call(this.#context, service, 'UpdatePinhole', words, signal)
+        return lease
+      } catch (thrown) {
+        if (!(thrown instanceof Refusal) || thrown.number !== GONE) throw thrown
+      }
+    }
+    const status = await call(this.#context, service, 'GetFirewallStatus', {}, signal)
+    if (no(textOf(status, 'InboundPinholeAllowed'))) throw declined('it allows none')
+    const words = {
+      RemoteHost: '',
+      RemotePort: 0,
+      InternalClient: this.#address,
+      InternalPort: port,
+      Protocol: UDP,
+      LeaseTime: lifetime,
+    }
+    const answer = await call(this.#context, service, 'AddPinhole', words, signal)
+    const number = Number(textOf(answer, 'UniqueID') ?? Number.NaN)
+    if (!Number.isInteger(number)) throw declined('it does not say which it opened')
+    this.#numbers.set(port, number)
+    return lease
+  }
+
+  async unmap(port: number, _external: number, signal: AbortSignal): Promise<void> {
+    const number = this.#numbers.get(port)
+    if (number === undefined) return
+    this.#numbers.delete(port)
+    await call(this.#context, await this.#found(signal), 'DeletePinhole', { UniqueID: number }, signal)
+  }
+
+  async #found(signal: AbortSignal): Promise<Service> {
+    this.#service ??= (await findServices(this.#context, 'pinholes', signal))[0]
+    if (!this.#service) throw declined('it names no service that does')
+    return this.#service
+  }
+}
+
+function no(text: string | undefined): boolean {
+  return /^(?:0|false|no)$/i.test(text ?? '')
+}
+
+function declined(why: string): PlexusError {
+  return new PlexusError('PORT_MAPPING', `The router opens no pinhole by UPnP: ${why}.`)
+}
