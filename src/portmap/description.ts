@@ -1,3 +1,4 @@
+import type { Gateway } from './gateway.js'
 import { urlOn } from './ssdp.js'
 import { elementsOf, parseXml, textOf } from './xml.js'
 
@@ -29,9 +30,8 @@ export interface Service {
  * The services in a device description that map ports (UPnP Device Architecture 1.1, section 2.3).
  * @param location where the description came from
  */
-export function parseDescription(xml: string, location: URL): Service[] {
+export function parseDescription(xml: string, location: URL, gateway: Gateway): Service[] {
   const document = parseXml(xml)
-  const gateway = location.hostname
   const base = urlOn(gateway, textOf(document, 'URLBase') ?? '') ?? location
   const ranked = elementsOf(document, 'service').flatMap((service) => {
     const type = textOf(service, 'serviceType') ?? ''
@@ -51,7 +51,7 @@ export function parseDescription(xml: string, location: URL): Service[] {
  * A relative URL counts from the base, as the standard has it; many routers mean the root of their web server, or wrote a base
  * that is another one's.
  */
-function controlsOf(gateway: string, text: string, base: URL, location: URL): URL[] {
+function controlsOf(gateway: Gateway, text: string, base: URL, location: URL): URL[] {
   const readings = [base, new URL('/', base), location, new URL('/', location)]
   const urls = readings.flatMap((reading) => urlOn(gateway, text, reading) ?? [])
   const hrefs = [...new Set(urls.map(({ href }) => href))]

@@ -9,6 +9,8 @@ export interface Gateway {
   /** IPv4, or IPv6 with a zone */
   readonly address: string
   readonly own: string
+  /** For IPv6: the interface that the router is reached by. */
+  readonly interface?: string
 }
 
 /** Linux: a line for each route, in hexadecimal and the byte order of the machine. */
@@ -53,13 +55,13 @@ export async function defaultGateway6(bound?: string): Promise<Gateway | undefin
   if ((bound !== undefined && !isIPv6(bound)) || platform() !== 'linux') return undefined
   const own = bound ?? (await sourceAddress(ANYWHERE_6))
   if (own === undefined || scopeOf(own) !== 'global') return undefined
-  const address = await readFile(ROUTES_6, 'latin1').then(parseRoutes6, () => undefined)
-  return address === undefined ? undefined : { address, own }
+  const found = await readFile(ROUTES_6, 'latin1').then(parseRoutes6, () => undefined)
+  return found ? { ...found, own } : undefined
 }
 
 /** The gateway of the default route with the smallest metric in the text of /proc/net/ipv6_route, with its zone. */
-export function parseRoutes6(table: string): string | undefined {
-  let best: { address: string; metric: number } | undefined
+export function parseRoutes6(table: string): { address: string; interface: string } | undefined {
+  let best: { address: string; interface: string; metric: number } | undefined
   for (const line of table.split('\n')) {
     const [destination, length, , , hop = '', metricText = '', , , flags = '', name] = line
       .trim()
@@ -70,9 +72,9 @@ export function parseRoutes6(table: string): string | undefined {
     const metric = Number.parseInt(metricText, 16)
     const text = addressText(Buffer.from(hop, 'hex'))
     const address = scopeOf(text) === 'link-local' ? `${text}%${name}` : text
-    if (best === undefined || metric < best.metric) best = { address, metric }
+    if (best === undefined || metric < best.metric) best = { address, interface: name, metric }
   }
-  return best?.address
+  return best && { address: best.address, interface: best.interface }
 }
 
 async function gatewayAddress(): Promise<string | undefined> {

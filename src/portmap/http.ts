@@ -1,7 +1,8 @@
 import { connect } from 'node:net'
 import { PlexusError } from '../errors/index.js'
-import { deadline } from '../net/index.js'
+import { deadline, scopeOf } from '../net/index.js'
 import { type HttpAnswer, readAnswer } from './answer.js'
+import type { Gateway } from './gateway.js'
 import type { MapperContext } from './protocol.js'
 
 /** The longest answer that is read, in bytes: descriptions of routers are some 10 kB. */
@@ -33,10 +34,9 @@ export async function ask(
     limit.signal.throwIfAborted()
     return await new Promise<HttpAnswer>((resolve, reject) => {
       const socket = connect({
-        host: url.hostname,
+        host: hostOf(url, gateway),
         port: url.port === '' ? 80 : Number(url.port),
         localAddress: gateway.own,
-        family: 4,
       })
       let data = Buffer.alloc(0)
       let cancel = () => {}
@@ -70,6 +70,14 @@ export async function ask(
   } finally {
     limit.dispose()
   }
+}
+
+/** What to connect to: a link-local address needs the interface that it is behind. */
+function hostOf({ hostname }: URL, gateway: Gateway): string {
+  const host = hostname.replace(/^\[|\]$/g, '')
+  return scopeOf(host) === 'link-local' && gateway.interface !== undefined
+    ? `${host}%${gateway.interface}`
+    : host
 }
 
 /** Header names in the spelling of the UPnP Device Architecture: some routers know no other. */

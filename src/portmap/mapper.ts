@@ -50,7 +50,7 @@ export class PortMapper {
     this.#options = options
     const { gateway = defaultGateway, gateway6 = defaultGateway6 } = options
     this.#mapping = new Router(options, gateway, askForMapping)
-    this.#pinhole = new Router(options, gateway6, askForPinhole(gateway))
+    this.#pinhole = new Router(options, gateway6, askForPinhole)
   }
 
   /** Asks for a mapping of a UDP port of this machine, and holds it until everyone who wanted it has let go. */

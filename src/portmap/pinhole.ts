@@ -11,27 +11,21 @@ const GONE = 704
 
 /**
  * Pinholes in a router's firewall for IPv6 by UPnP (WANIPv6FirewallControl 1), for an address of this machine. The router is
- * found and spoken to over IPv4.
+ * spoken to over IPv6 and from that address: it lets nobody ask for another.
  */
 export class UpnpPinholes implements Mapper {
   readonly protocol = 'UPnP'
   readonly #context: MapperContext
-  readonly #address: string
   /** What the router calls each pinhole, by port. */
   readonly #numbers = new Map<number, number>()
   #service: Service | undefined
 
-  /**
-   * @param context its gateway is the one of IPv4
-   * @param address the IPv6 address of this machine that packets are to reach
-   */
-  constructor(context: MapperContext, address: string) {
+  constructor(context: MapperContext) {
     this.#context = context
-    this.#address = address
   }
 
   async map(port: number, _wanted: number, lifetime: number, signal: AbortSignal): Promise<Lease> {
-    const lease: Lease = { external: { address: this.#address, port }, lifetime }
+    const lease: Lease = { external: { address: this.#context.gateway.own, port }, lifetime }
     const service = await this.#found(signal)
     const known = this.#numbers.get(port)
     if (known !== undefined) {
@@ -48,7 +42,7 @@ export class UpnpPinholes implements Mapper {
     const words = {
       RemoteHost: '',
       RemotePort: 0,
-      InternalClient: this.#address,
+      InternalClient: this.#context.gateway.own,
       InternalPort: port,
       Protocol: UDP,
       LeaseTime: lifetime,

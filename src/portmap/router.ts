@@ -90,22 +90,15 @@ export const askForMapping: Asking = (context, port, signal) =>
     },
   ])
 
-/** A pinhole for IPv6: by PCP, and by UPnP over IPv4. */
-export function askForPinhole(gateway: (bound: undefined) => Promise<Gateway | undefined>): Asking {
-  return (context, port, signal) =>
-    race(context, port, signal, [
-      { after: 0, mapper: async () => new Pcp(context) },
-      {
-        after: BEFORE_UPNP,
-        async mapper() {
-          const over = await gateway(undefined)
-          if (!over) throw none('There is no router to ask for a pinhole over IPv4.')
-          const { UpnpPinholes } = await import('./pinhole.js')
-          return new UpnpPinholes({ ...context, gateway: over }, context.gateway.own)
-        },
-      },
-    ])
-}
+/** A pinhole for IPv6: by PCP and UPnP. */
+export const askForPinhole: Asking = (context, port, signal) =>
+  race(context, port, signal, [
+    { after: 0, mapper: async () => new Pcp(context) },
+    {
+      after: BEFORE_UPNP,
+      mapper: async () => new (await import('./pinhole.js')).UpnpPinholes(context),
+    },
+  ])
 
 interface Entrant {
   /** It begins so long after the first, in ms, or as soon as all before it have failed. */

@@ -1,10 +1,13 @@
 import { createSocket } from 'node:dgram'
+import { isIPv6 } from 'node:net'
 import { PlexusError } from '../errors/index.js'
-import { sleep } from '../net/index.js'
+import { addressBytes, sleep } from '../net/index.js'
+import type { Gateway } from './gateway.js'
 import type { MapperContext } from './protocol.js'
 
-/** Where devices listen (UPnP Device Architecture 1.1, section 1.3.2). */
+/** Where devices listen (UPnP Device Architecture 1.1, section 1.3.2 and annex A.4.2). */
 const GROUP = '239.255.255.250'
+const GROUP_6 = 'ff02::c'
 const PORT = 1900
 
 /**
@@ -41,7 +44,8 @@ const MAX_LOCATIONS = 8
 export async function* locations(context: MapperContext, signal: AbortSignal): AsyncGenerator<URL, void> {
   const { clock, gateway } = context
   signal.throwIfAborted()
-  const socket = createSocket('udp4')
+  const socket = createSocket(isIPv6(gateway.own) ? 'udp6' : 'udp4')
+  const group = isIPv6(gateway.own) ? `${GROUP_6}%${gateway.interface ?? ''}` : GROUP
   const found: URL[] = []
   let news = new AbortController()
   const wake = () => news.abort()
@@ -58,7 +62,9 @@ export async function* locations(context: MapperContext, signal: AbortSignal): A
       socket.bind(0, gateway.own, () => {
         try {
           // else the system sends by the default route whatever the address
-          socket.setMulticastInterface(gateway.own)
+          socket.setMulticastInterface(
+            gateway.interface === undefined ? gateway.own : `::%${gateway.interface}`,
+          )
         } catch {
           // the address has gone: then the gateway alone is asked
         }
@@ -67,7 +73,7 @@ export async function* locations(context: MapperContext, signal: AbortSignal): A
     })
     socket.on('message', (data, { address }) => {
       if (address !== gateway.address || found.length >= MAX_LOCATIONS) return
-      const location = parseLocation(data, gateway.address)
+      const location = parseLocation(data, gateway)
       if (!location || found.some(({ href }) => href === location.href)) return
       found.push(location)
       wake()
@@ -76,7 +82,7 @@ export async function* locations(context: MapperContext, signal: AbortSignal): A
     for (const { targets, wait } of ROUNDS) {
       if (signal.aborted || (state as string) === 'failed') break
       for (const target of targets) {
-        for (const host of [gateway.address, GROUP]) socket.send(search(target), PORT, host, () => {})
+        for (const host of [gateway.address, group]) socket.send(search(target), PORT, host, () => {})
       }
       const until = clock.now() + wait
       while (clock.now() < until && !signal.aborted && (state as string) === 'open') {
@@ -111,7 +117,7 @@ function search(target: string): Buffer {
 }
 
 /** The URL of the description in an answer to a search; undefined unless it lies on the gateway. */
-export function parseLocation(data: Uint8Array, gateway: string): URL | undefined {
+export function parseLocation(data: Uint8Array, gateway: Gateway): URL | undefined {
   const [status = '', ...lines] = Buffer.from(data).toString('latin1').split(/\r?\n/)
   if (!/^HTTP\/1(?:\.\d)?[ \t]+200(?!\d)/i.test(status)) return undefined
   for (const line of lines) {
@@ -121,10 +127,19 @@ export function parseLocation(data: Uint8Array, gateway: string): URL | undefine
   return undefined
 }
 
-/** A URL, if it is plain HTTP on the gateway itself: by its number, for a name could lead anywhere. */
-export function urlOn(gateway: string, text: string, base?: URL): URL | undefined {
+/**
+ * A URL, if it is plain HTTP on the gateway itself: by its number, for a name could lead anywhere. A router has several IPv6
+ * addresses, and is known by the one that packets are sent over; it may name another one that is in this machine's own /64.
+ */
+export function urlOn(gateway: Gateway, text: string, base?: URL): URL | undefined {
   if (text === '' || !URL.canParse(text, base?.href)) return undefined
   const url = new URL(text, base)
   const plain = url.protocol === 'http:' && url.username === '' && url.password === ''
-  return plain && url.hostname === gateway ? url : undefined
+  return plain && isOn(gateway, url.hostname.replace(/^\[|\]$/g, '')) ? url : undefined
+}
+
+function isOn({ address, own }: Gateway, host: string): boolean {
+  if (!isIPv6(own) || !isIPv6(host)) return host === address
+  const prefix = (of: string) => addressBytes(of).subarray(0, 8).toString('hex')
+  return host === address.replace(/%.*/, '') || (host !== own && prefix(host) === prefix(own))
 }

@@ -38,7 +38,7 @@ export async function findServices(
     const answer = await ask(context, location, undefined, signal).catch(() => undefined)
     signal.throwIfAborted()
     if (answer?.status !== 200) continue
-    const services = parseDescription(answer.text, location)
+    const services = parseDescription(answer.text, location, context.gateway)
     const fitting = services.filter((service) => service.purpose === purpose)
     if (fitting.length > 0) return fitting
     // another device of the router may do it; a router that describes itself as one does not

@@ -154,7 +154,7 @@ function planNat(
     const carrier6 = addresses.carrier6(index)
     network.address(namespace, 'lan', `${innermost ? lan6.gateway : carrier6.upper}/64`)
     if (!innermost) network.route(namespace, lan6.prefix, carrier6.lower)
-    if (innermost && firewall) network.rules(namespace, FIREWALL_6)
+    if (innermost && firewall && options.portMapper === undefined) network.rules(namespace, FIREWALL_6)
   }
   if (options.hairpin && level === 0) {
     for (const address of publicAddresses) network.turnBack(namespace, 'lan', address, cable.upper)
@@ -167,7 +167,8 @@ function planNat(
   const turned = turnedBits(index, level)
   const settings = { publicAddresses, turned, mappingTimeout, banTime, spared, step, portMapper }
   network.rules(namespace, natRules(nat.type, settings))
-  if (portMapper) network.rules(namespace, portMapperRules())
+  if (portMapper && options.portMapper)
+    network.rules(namespace, portMapperRules(options.portMapper, v6 && firewall))
 }
 
 /** What a home router does with IPv6 (RFC 6092): what is inside may speak first, and be answered. */

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { addressText } from '../../src/net/index.js'
 import type { Nat, Side } from './side.js'
 
 /** Where Debian's package miniupnpd-nftables puts it. */
@@ -16,8 +17,19 @@ export function portMapperUnavailable(): string | undefined {
 const TABLE = 'upnp'
 const CHAINS = { forward: 'mapped_through', nat: 'mapped_in', postrouting: 'mapped_out' } as const
 
-/** The chains that miniupnpd fills; they come before those of the NAT. */
-export function portMapperRules(): string {
+/**
+ * The chains that miniupnpd fills; they come before those of the NAT.
+ * @param speaks with UPnP alone the port of the others is shut: miniupnpd answers there over IPv6 all the same
+ * @param firewall6 nothing unasked comes in over IPv6 but through its pinholes (RFC 6092)
+ */
+export function portMapperRules(speaks: 'upnp' | 'nat-pmp' | 'both', firewall6: boolean): string {
+  const through = `chain through { type filter hook forward priority filter
+iifname "wan" meta nfproto ipv6 ct state established,related accept
+jump ${CHAINS.forward}
+iifname "wan" meta nfproto ipv6 drop
+}
+`
+  const deaf = 'chain deaf { type filter hook input priority filter\nudp dport 5351 drop\n}\n'
   return `table inet ${TABLE} {
 chain ${CHAINS.forward} { }
 chain ${CHAINS.nat} { }
@@ -28,7 +40,7 @@ jump ${CHAINS.nat}
 chain outbound { type nat hook postrouting priority srcnat - 1
 jump ${CHAINS.postrouting}
 }
-}
+${firewall6 ? through : ''}${speaks === 'upnp' ? deaf : ''}}
 `
 }
 
@@ -63,7 +75,7 @@ export class PortMapper {
         `enable_upnp=${speaks === 'nat-pmp' ? 'no' : 'yes'}`,
         // PCP comes with NAT-PMP
         `enable_natpmp=${speaks === 'upnp' ? 'no' : 'yes'}`,
-        'ipv6_disable=yes',
+        `ipv6_disable=${side.address6 === undefined ? 'yes' : 'no'}`,
         'secure_mode=yes',
         'system_uptime=yes',
         // of a mapping without a wish; a short one may be wished for
@@ -114,6 +126,16 @@ export class PortMapper {
         internal: { address, port: Number(port) },
       }),
     )
+  }
+
+  /** The ports that packets from outside may reach over IPv6, as the router's rules have it. */
+  async pinholes(): Promise<{ readonly address: string; readonly port: number }[]> {
+    const { stdout } = await this.#nat.exec('nft', ['-n', 'list', 'chain', 'inet', TABLE, CHAINS.forward])
+    // miniupnpd compares raw bits: 128 of them at 192 are the destination of an IPv6 packet
+    return [...stdout.matchAll(/dport (\d+) @nh,192,128 0x([0-9a-f]+)/g)].map(([, port, bits = '']) => ({
+      address: addressText(Buffer.from(bits.padStart(32, '0'), 'hex')),
+      port: Number(port),
+    }))
   }
 
   /** Ends it, as when the router starts anew; what it held is gone from the rules. */

@@ -19,7 +19,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
     rig = await PairingRig.open(lab, [ALICE, BOB])
     plain = await lab.side('plain', 'symmetric')
     routers.UPnP = await lab.side('upnp', 'symmetric', { portMapper: 'upnp' })
-    routers['NAT-PMP'] = await lab.side('pmp', 'symmetric', { portMapper: 'nat-pmp' })
+    routers.PCP = await lab.side('pcp', 'symmetric', { portMapper: 'nat-pmp' })
   })
   after(async () => {
     await rig?.close()
@@ -33,7 +33,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
     return { side, mappings, given: () => until(async () => (await mappings()).length === 0) }
   }
 
-  for (const protocol of ['UPnP', 'NAT-PMP']) {
+  for (const protocol of ['UPnP', 'PCP']) {
     test(`by ${protocol} on the inviter's side two random symmetric NATs pair, and it is given back`, async () => {
       const { side, given } = router(protocol)
       const accepter = await rig.accepter(plain, BOB)
@@ -56,7 +56,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
   }
 
   test('the mapping is held as long as the command runs, and given back when a signal ends it', async () => {
-    const { side, mappings, given } = router('NAT-PMP')
+    const { side, mappings, given } = router('PCP')
     const accepter = await rig.accepter(plain, BOB)
     const long = ['--exec-command=/bin/sleep', '--exec-args=600']
     const inviter = rig.inviter(side, ALICE, BOB, long)
@@ -84,4 +84,24 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
     assert.doesNotMatch(other.story(), /port mapping/)
     await accepter.stop()
   })
+
+  for (const [protocol, speaks] of [
+    ['PCP', 'nat-pmp'],
+    ['UPnP', 'upnp'],
+  ] as const) {
+    test(`by ${protocol} the router's firewall for IPv6 is open while the peer is waited for, and no longer`, async () => {
+      const options = { ipv6: 'firewall', portMapper: speaks } as const
+      const side = await lab.side(`six${protocol.toLowerCase()}`, 'port-restricted', options)
+      const near = await lab.side(`near${protocol.toLowerCase()}`, 'public', { ipv6: true })
+      const pinholes = async () => (await lab.portMapper(side).pinholes()).map(({ address }) => address)
+      const inviter = rig.inviter(side, ALICE, BOB, [])
+      await inviter.said(new RegExp(`pinhole \\S+ by ${protocol}`))
+      // nobody answers yet: the firewall is open for whoever does
+      assert.deepEqual(await pinholes(), [side.address6])
+      const accepter = await rig.accepter(near, BOB)
+      assert.equal(await inviter.ended, 0, inviter.story())
+      await until(async () => (await pinholes()).length === 0)
+      await accepter.stop()
+    })
+  }
 })

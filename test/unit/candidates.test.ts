@@ -8,7 +8,7 @@ import { mediumOf, parseAddresses6 } from '../../src/net/interfaces.js'
 import { isOffered, OFFER_KINDS, type OfferKind } from '../../src/pairing/offered.js'
 import { CandidateStory } from '../../src/pairing/story.js'
 import { parseDescription } from '../../src/portmap/description.js'
-import { parseNetstat, parseRoutes } from '../../src/portmap/gateway.js'
+import { parseNetstat, parseRoutes, parseRoutes6 } from '../../src/portmap/gateway.js'
 import { parseLocation } from '../../src/portmap/ssdp.js'
 import { type Candidate, type CandidateKind, formatCandidate, inTurns } from '../../src/punch/candidate.js'
 import { plexus } from '../support/cli.js'
@@ -193,9 +193,11 @@ test('the default gateway is that of the default route with the smallest metric'
   assert.equal(parseNetstat(bsd), '192.168.1.1')
 })
 
+const GATEWAY = { address: '192.168.1.1', own: '192.168.1.2' }
+
 test('a description is looked for on the gateway alone', () => {
   const answer = (location: string) => Buffer.from(`HTTP/1.1 200 OK\r\nlocation: ${location}\r\n\r\n`)
-  const at = (location: string) => parseLocation(answer(location), '192.168.1.1')?.href
+  const at = (location: string) => parseLocation(answer(location), GATEWAY)?.href
   assert.equal(at('http://192.168.1.1:5000/root.xml'), 'http://192.168.1.1:5000/root.xml')
   for (const bad of [
     'http://192.168.1.2/root.xml',
@@ -210,15 +212,52 @@ test('a description is looked for on the gateway alone', () => {
     assert.equal(at(bad), undefined, bad)
   }
   assert.equal(
-    parseLocation(Buffer.from('NOTIFY * HTTP/1.1\r\nLOCATION: http://192.168.1.1/\r\n'), '192.168.1.1'),
+    parseLocation(Buffer.from('NOTIFY * HTTP/1.1\r\nLOCATION: http://192.168.1.1/\r\n'), GATEWAY),
     undefined,
   )
+})
+
+test('over IPv6 a description may lie at another address of the router in the own network, and nowhere else', () => {
+  const gateway = { address: 'fe80::1%eth0', own: '2001:db8:1::5', interface: 'eth0' }
+  const at = (url: string) =>
+    parseLocation(Buffer.from(`HTTP/1.1 200 OK\r\nLocation:${url}\r\n\r\n`), gateway)?.href
+  for (const good of ['http://[fe80::1]:5000/root.xml', 'http://[2001:db8:1::1]/'])
+    assert.equal(at(good), good)
+  for (const bad of [
+    'http://[2001:db8:1::5]/',
+    'http://[2001:db8:2::1]/',
+    'http://[fe80::2]/',
+    'http://[::1]/',
+    'http://192.168.1.1/',
+  ]) {
+    assert.equal(at(bad), undefined, bad)
+  }
+})
+
+test('the default gateway for IPv6 is that of the default route with the smallest metric', () => {
+  const line = (
+    hop: string,
+    metric: string,
+    name: string,
+    destination = '0'.repeat(32),
+    flags = '00000003',
+  ) => `${destination} 00 ${'0'.repeat(32)} 00 ${hop} ${metric} 00000001 00000000 ${flags}     ${name}`
+  const local = `fe80${'0'.repeat(27)}1`
+  const table = [
+    line('0'.repeat(32), '00000001', 'lo', undefined, '00200200'),
+    line(local, '00000400', 'wlan0'),
+    line(local, '00000064', 'eth0'),
+    line(`20010db8${'0'.repeat(23)}7`, '00000100', 'eth1'),
+  ]
+  assert.deepEqual(parseRoutes6(table.join('\n')), { address: 'fe80::1%eth0', interface: 'eth0' })
+  assert.deepEqual(parseRoutes6(table.at(-1) ?? ''), { address: '2001:db8::7', interface: 'eth1' })
+  assert.equal(parseRoutes6(''), undefined)
 })
 
 test('of a description only services that map ports are read, whatever else it holds', () => {
   const location = new URL('http://192.168.1.1:5000/root.xml')
   const type = 'urn:schemas-upnp-org:service:WANPPPConnection:1'
-  const found = (xml: string) => parseDescription(xml, location).map(({ control }) => control.href)
+  const found = (xml: string) => parseDescription(xml, location, GATEWAY).map(({ control }) => control.href)
   assert.deepEqual(found(description(type, '/ctl')), ['http://192.168.1.1:5000/ctl'])
   // as the standard has it, and as routers mean it
   assert.deepEqual(found(description(type, 'ctl', '<URLBase>http://192.168.1.1:80/x/</URLBase>')), [
