@@ -1,9 +1,9 @@
-import { scopeOf } from '../net/index.js'
+import { isPublic, scopeOf } from '../net/index.js'
 import type { FamilyReport, NatReport, PortMappingFinding } from './report.js'
 
 /**
  * Whether there is another NAT beyond the own router: one that a port mapping on the router does not pass (RFC 6888). Only
- * what can be seen from inside tells: addresses of 100.64.0.0/10 are for between a carrier's NAT and its customers (RFC 6598), a
+ * what can be seen from inside tells: addresses of 100.64.0.0/10 and 192.0.0.0/29 are for between a carrier and its customers (RFC 6598, RFC 7335), a
  * router that does not have the address which the internet sees is behind somebody who has, and a filter that opens only
  * to a packet which lives longer than to the next router is not in that one.
  */
@@ -16,8 +16,8 @@ export function carrierOf(
   const [seen = ''] = ipv4.publicAddresses
   const { own } = ipv4
   if (own !== undefined && scopeOf(own) === 'shared')
-    return { verdict: 'yes', why: `the own address ${own} is of the range of carriers, 100.64.0.0/10` }
-  if (scopeOf(seen) !== 'global')
+    return { verdict: 'yes', why: `your address ${own} is of a range that only carriers use` }
+  if (!isPublic(seen))
     return { verdict: 'yes', why: `even a STUN server sees an address that is not public, ${seen}` }
   if (portMapping.is === 'available') {
     const { address } = portMapping.external

@@ -86,17 +86,48 @@ export function parseEndpoint(text: string, defaultPort?: number): Endpoint {
 }
 
 /**
- * What kind of address it is, for ordering candidates and for refusing nonsense (RFC 6890).
- * `shared` is the carrier-grade NAT range 100.64.0.0/10 (RFC 6598).
+ * What kind of address it is, for ordering candidates and for refusing nonsense (the registries of RFC 6890).
+ * - `private`: of a network of its own (RFC 1918, RFC 4193)
+ * - `shared`: between a carrier and its customers: 100.64.0.0/10 (RFC 6598), and what DS-Lite and 464XLAT use (RFC 7335)
+ * - `documentation`: an example (RFC 5737, RFC 3849, RFC 9637); where somebody uses it, it stands for a public address
+ * - `reserved`: nobody has it on the internet: benchmarks (RFC 2544, and the TUN interfaces of some proxies), identifiers
+ * - `translated`: it stands for an IPv4 address behind a translator or a relay: NAT64, 6to4, Teredo
+ * - `unusable`: nothing can be sent there, or it leads back to where no peer can be
  */
-export type Scope = 'loopback' | 'link-local' | 'private' | 'shared' | 'global' | 'unusable'
+export type Scope =
+  | 'loopback'
+  | 'link-local'
+  | 'private'
+  | 'shared'
+  | 'documentation'
+  | 'reserved'
+  | 'translated'
+  | 'global'
+  | 'unusable'
 
+/** The first list that an address is in counts. */
 const SCOPES: readonly (readonly [Scope, BlockList])[] = [
   ['loopback', blocks('127.0.0.0/8', '::1/128')],
   ['link-local', blocks('169.254.0.0/16', 'fe80::/10')],
-  ['private', blocks('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7')],
-  ['shared', blocks('100.64.0.0/10')],
-  ['unusable', blocks('0.0.0.0/8', '224.0.0.0/4', '240.0.0.0/4', '::/128', 'ff00::/8')],
+  // site-local addresses (RFC 3879) are what ULA has replaced
+  ['private', blocks('10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7', 'fec0::/10')],
+  ['shared', blocks('100.64.0.0/10', '192.0.0.0/29')],
+  // anycast services within 192.0.0.0/24 and 2001::/23 that the internet does route (RFC 7723, 8155, 7450, 7535, 9374)
+  ['global', blocks('192.0.0.9/32', '192.0.0.10/32', '2001:1::1/128', '2001:1::2/128', '2001:1::3/128')],
+  ['global', blocks('2001:3::/32', '2001:4:112::/48', '2001:30::/28')],
+  [
+    'unusable',
+    // "this network", dummy, NAT64 discovery, multicast, reserved and broadcast; discard-only, IPv4-compatible and -mapped
+    blocks(
+      ...['0.0.0.0/8', '192.0.0.8/32', '192.0.0.170/31', '224.0.0.0/4', '240.0.0.0/4'],
+      ...['::/96', '::ffff:0:0:0/96', '100::/64', '100:0:0:1::/64', 'ff00::/8'],
+    ),
+  ],
+  ['documentation', blocks('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24')],
+  ['documentation', blocks('2001:db8::/32', '3fff::/20')],
+  ['reserved', blocks('198.18.0.0/15', '2001:2::/48', '192.0.0.0/24', '5f00::/16')],
+  ['translated', blocks('64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', '2001::/32')],
+  ['reserved', blocks('2001::/23')],
 ]
 
 function blocks(...prefixes: string[]): BlockList {
@@ -108,9 +139,57 @@ function blocks(...prefixes: string[]): BlockList {
   return list
 }
 
-/** The scope of an IP address. Anything that is no IP address is `unusable`. */
+/**
+ * The scope of an IP address. Anything that is no IP address is `unusable`, and so is an IPv6 address that stands for an
+ * IPv4 address which is not of the internet: it would lead into the network of whoever translates.
+ */
 export function scopeOf(address: string): Scope {
   if (isIP(address) === 0) return 'unusable'
   const family = isIPv4(address) ? 'ipv4' : 'ipv6'
-  return SCOPES.find(([, list]) => list.check(address, family))?.[0] ?? 'global'
+  const scope = SCOPES.find(([, list]) => list.check(address, family))?.[0] ?? 'global'
+  if (scope !== 'translated') return scope
+  const inner = translatedAddress(address)
+  return inner === undefined || isPublic(inner) ? scope : 'unusable'
+}
+
+/** Whether an address is one of the internet, which everybody can send to unless something filters. */
+export function isPublic(address: string): boolean {
+  const scope = scopeOf(address)
+  return scope === 'global' || scope === 'documentation'
+}
+
+/** The IPv4 address that one of NAT64's well-known prefix (RFC 6052) or of 6to4 (RFC 3056) stands for. */
+function translatedAddress(address: string): string | undefined {
+  const groups = groupsOf(address)
+  if (groups[0] === 0x64 && groups[1] === 0xff9b && groups[2] === 0) return dotted(groups[6], groups[7])
+  return groups[0] === 0x2002 ? dotted(groups[1], groups[2]) : undefined
+}
+
+function dotted(high = 0, low = 0): string {
+  return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.')
+}
+
+/** The eight groups of an IPv6 address. */
+function groupsOf(address: string): number[] {
+  const canonical = new SocketAddress({ address, family: 'ipv6' }).address
+  const [head = '', tail] = canonical.split('::')
+  const before = groupsIn(head)
+  const after = groupsIn(tail ?? '')
+  return [...before, ...new Array<number>(Math.max(0, 8 - before.length - after.length)).fill(0), ...after]
+}
+
+function groupsIn(text: string): number[] {
+  if (text === '') return []
+  return text.split(':').flatMap((group) => {
+    if (!group.includes('.')) return [Number.parseInt(group, 16)]
+    const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number)
+    return [a * 256 + b, c * 256 + d]
+  })
+}
+
+/** What one customer has, as far as limits are concerned: an IPv4 address, or the /64 that an IPv6 address is of. */
+export function prefixOf(address: string): string {
+  if (!isIPv6(address)) return address
+  const groups = groupsOf(address).slice(0, 4)
+  return `${groups.map((group) => group.toString(16)).join(':')}::/64`
 }

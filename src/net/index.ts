@@ -7,12 +7,20 @@ export {
   familyOf,
   formatEndpoint,
   type HostPort,
+  isPublic,
   parseEndpoint,
   parseHostPort,
+  prefixOf,
   type Scope,
   sameEndpoint,
   scopeOf,
 } from './endpoint.js'
+export {
+  type Allowance,
+  GOVERNOR_LIMITS,
+  Governor,
+  type PacketPurpose,
+} from './governor.js'
 export { type OwnAddress, ownAddresses } from './interfaces.js'
 export { type Logger, silent } from './log.js'
 export {
@@ -25,3 +33,4 @@ export {
 export { type Datagram, type DatagramListener, MAX_DATAGRAM, UdpPort } from './port.js'
 export { PortRange } from './port-range.js'
 export { sourceAddress } from './source.js'
+export { type Limit, TokenBucket } from './token-bucket.js'

@@ -1,4 +1,4 @@
-import { type Endpoint, familyOf, ownAddresses, sameEndpoint, scopeOf, type UdpPort } from '../net/index.js'
+import { type Endpoint, familyOf, isPublic, ownAddresses, sameEndpoint, type UdpPort } from '../net/index.js'
 import type { Candidate } from '../punch/index.js'
 import type { Reflexive } from '../stun/index.js'
 
@@ -48,7 +48,7 @@ export function isOffered({ kind, endpoint }: Candidate, kinds: ReadonlySet<Offe
   const named = OFFER_KINDS.some((each) => each === kind && kinds.has(each))
   if (familyOf(endpoint) === 4) return named
   if (!kinds.has('ipv6')) return false
-  return named || (kind !== 'virtual' && scopeOf(endpoint.address) === 'global')
+  return named || (kind !== 'virtual' && isPublic(endpoint.address))
 }
 
 /** True if one of the servers sees another address than the own ones: then a NAT stands in between. */

@@ -1,5 +1,5 @@
 import { PlexusError } from '../errors/index.js'
-import { familyOf, scopeOf } from '../net/index.js'
+import { familyOf, isPublic } from '../net/index.js'
 import { isOpen, isSymmetric, type NatHint, type Prospect, stepOf } from '../punch/index.js'
 
 const ADVICE = 'A relay or a port mapping on either one would do.'
@@ -95,5 +95,5 @@ function sameAddress(own: Prospect, peer: Prospect): boolean {
 }
 
 function routable6({ candidates }: Prospect): boolean {
-  return candidates.some(({ endpoint }) => familyOf(endpoint) === 6 && scopeOf(endpoint.address) === 'global')
+  return candidates.some(({ endpoint }) => familyOf(endpoint) === 6 && isPublic(endpoint.address))
 }

@@ -1,5 +1,5 @@
 import { PlexusError } from '../errors/index.js'
-import { type Endpoint, scopeOf } from '../net/index.js'
+import { type Endpoint, isPublic, scopeOf } from '../net/index.js'
 import { exchange, type Questions } from './exchange.js'
 import type { Lease, Mapper, MapperContext } from './protocol.js'
 
@@ -120,7 +120,7 @@ export class NatPmp implements Mapper {
  */
 export function believable({ address, port }: Endpoint): boolean {
   const scope = scopeOf(address)
-  return port > 0 && (scope === 'global' || scope === 'private' || scope === 'shared')
+  return port > 0 && (isPublic(address) || scope === 'private' || scope === 'shared')
 }
 
 function unanswered(): PlexusError {

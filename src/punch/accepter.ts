@@ -100,7 +100,7 @@ export class Accepter implements Role {
     const until = now + Math.min(probe.remaining, NOMINATION_LIFETIME) + CONFIRM_MARGIN
     this.#pending = { pair, nomination: probe.nomination, until }
     if (pair.progress === 'proven') this.#confirm(now, this.#pending)
-    else punch.check(now, pair)
+    else punch.trigger(now, pair, probe)
   }
 
   #outwait(now: number, confirmed: Confirmed): void {

@@ -89,12 +89,16 @@ export class Checklist {
     return count
   }
 
-  /** The pair whose check is due, fewest checks first; undefined if none is, or the pace forbids it. */
+  /**
+   * The pair whose check is due: one that the peer has asked for, else, when the pace allows it, the one with the fewest
+   * checks.
+   */
   due(now: number): Pair | undefined {
-    if (now < this.#slot) return undefined
     let best: Pair | undefined
     for (const pair of this.#pairs.values()) {
-      if (pair.nextCheck <= now && (best === undefined || pair.checks < best.checks)) best = pair
+      if (pair.nextCheck > now) continue
+      if (pair.triggered) return pair
+      if (now >= this.#slot && (best === undefined || pair.checks < best.checks)) best = pair
     }
     return best
   }
@@ -107,8 +111,10 @@ export class Checklist {
   /** When `due` has something next. */
   get nextDue(): number {
     let next = Number.POSITIVE_INFINITY
-    for (const pair of this.#pairs.values()) if (pair.nextCheck < next) next = pair.nextCheck
-    return Math.max(next, this.#slot)
+    for (const { nextCheck, triggered } of this.#pairs.values()) {
+      next = Math.min(next, triggered ? nextCheck : Math.max(nextCheck, this.#slot))
+    }
+    return next
   }
 
   /** The retransmissions of every pair that was not heard begin anew. */

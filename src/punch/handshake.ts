@@ -1,4 +1,4 @@
-import type { Endpoint } from '../net/index.js'
+import { type Allowance, type Endpoint, Governor } from '../net/index.js'
 import { Accepter } from './accepter.js'
 import type { Candidate } from './candidate.js'
 import { Checklist } from './checklist.js'
@@ -20,7 +20,7 @@ import { ReplayWindow } from './replay.js'
 import type { Role, RoleContext } from './role.js'
 import { Search } from './search.js'
 import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
-import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, OPENING_PACE, PACE } from './timing.js'
+import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, OPENING_PACE, PACE, PROMPT } from './timing.js'
 import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
 
 const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
@@ -47,6 +47,7 @@ export class Punch {
   /** The TTL of opening packets; 0 is full TTL. */
   #hops: number
   readonly #search: Search
+  readonly #allowance: Allowance
   /** Until then nothing goes out at full TTL to an endpoint that nothing was heard from. */
   #meekUntil = Number.NEGATIVE_INFINITY
   readonly #cipher: ProbeCipher
@@ -67,6 +68,7 @@ export class Punch {
     const peer = role === 'inviter' ? 'accepter' : 'inviter'
     this.#options = options
     this.#hops = options.hops
+    this.#allowance = options.allowance ?? new Governor().allowance('')
     this.#search = new Search(options.random, now, now + (options.prospects?.base ?? 0))
     this.#cipher = new ProbeCipher(keys[role], keys[peer], options.random)
     this.#checklist = new Checklist(options.random)
@@ -130,6 +132,7 @@ export class Punch {
     const pair = this.#checklist.from(now, from, socket)
     const became = pair?.received(now, probe)
     if (pair && became) this.#event(became, pair)
+    if (became === 'proven') this.#allowance.answered(now, from.address)
     this.#role.receive(now, probe)
     if (pair && became === 'proven') this.#role.proven(now, pair)
     if (pair && probe.type === 'check' && this.#checking()) this.#answer(now, pair, probe)
@@ -140,9 +143,10 @@ export class Punch {
   tick(now: number): void {
     if (this.#live()) this.#role.expire(now)
     if (this.#live()) this.#role.tick(now)
-    if (this.#checking()) {
+    while (this.#checking()) {
       const pair = this.#checklist.due(now)
-      if (pair) this.#check(now, pair)
+      if (!pair) break
+      this.#check(now, pair)
     }
     if (this.#searching()) this.#shoot(now)
     this.#abortTick(now)
@@ -219,7 +223,8 @@ export class Punch {
 
   /** Sends what the attempts beyond the direct one have due. */
   #shoot(now: number): void {
-    for (let shot = this.#search.next(now); shot; shot = this.#search.next(now)) {
+    const ask = (to: Endpoint) => this.#allowance.take(now, to, 'search')
+    for (let shot = this.#search.next(now, ask); shot; shot = this.#search.next(now, ask)) {
       const { socket, to, ttl } = shot
       const challenge = this.#checklist.scatter(socket, to)
       const unheard = { challenge, echo: NOTHING, echoCounter: NO_COUNTER, observed: NOWHERE }
@@ -243,15 +248,28 @@ export class Punch {
     this.#transmits.push({ socket, data, to, type, ...(ttl > 0 ? { ttl } : {}) })
   }
 
+  /** Sends the check of a pair that is due, unless it has to wait. */
   #check(now: number, pair: Pair): void {
+    if (pair.progress !== 'proven') {
+      const wait = this.#allowance.take(now, pair.candidate.endpoint, 'check')
+      if (wait > 0) {
+        pair.postpone(now + wait)
+        return
+      }
+    }
+    const { triggered } = pair
     if (pair.checks === 0) this.#event('checked', pair)
     const limited = this.#limited(now, pair)
     // at full TTL from the start: the peer is to hear it as soon as it listens
     pair.checked(now, this.#hops === 0 && this.#state.name === 'opening')
-    this.#checklist.paced(now, limited && pair.checks === 1 ? OPENING_PACE : PACE)
+    if (!triggered) this.#checklist.paced(now, limited && pair.checks === 1 ? OPENING_PACE : PACE)
     // the packet that follows the inviter's one limited packet need not wait for an interval
     if (limited && !this.#limited(now, pair)) pair.nextCheck = now + PACE
-    this.#send(now, 'check', pair, limited ? { ttl: this.#hops } : {})
+    const prompt = triggered && now - triggered.at <= PROMPT
+    this.#send(now, 'check', pair, {
+      ...(limited ? { ttl: this.#hops } : {}),
+      ...(prompt ? { echoCounter: triggered.counter } : {}),
+    })
   }
 
   /** True if a check to this pair goes out with the small TTL. */
@@ -260,14 +278,10 @@ export class Punch {
     return this.#role.limited(now, pair) || (pair.progress === 'unheard' && now < this.#meekUntil)
   }
 
-  /** Answers go out at once, as in ICE: there is one for each authentic check. */
+  /** A check from where the own challenge came back is answered at once; from elsewhere it asks for a check. */
   #answer(now: number, pair: Pair, probe: Probe): void {
-    const type = pair.progress === 'proven' ? 'check-ack' : 'check'
-    if (type === 'check') {
-      if (pair.checks === 0) this.#event('checked', pair)
-      pair.checked(now)
-    }
-    this.#send(now, type, pair, { echoCounter: probe.counter })
+    if (pair.progress !== 'proven') pair.trigger(now, probe.counter)
+    else this.#send(now, 'check-ack', pair, { echoCounter: probe.counter })
   }
 
   #send(
@@ -331,7 +345,9 @@ export class Punch {
     const paths = this.#checklist.reachable(ABORT_PATHS)
     const remaining = Array.from({ length: ABORT_COUNT }, () => paths).flat()
     const gap = Math.max(ACK_GAP, ABORT_GAP / Math.max(paths.length, 1))
-    this.#enter({ name: 'aborting', failure, remaining, gap, next: now })
+    // what the peer says over the rendezvous may have brought this about: nothing unproven is told at once
+    const proven = paths[0]?.progress === 'proven'
+    this.#enter({ name: 'aborting', failure, remaining, gap, next: proven ? now : now + gap })
     this.#abortTick(now)
   }
 
@@ -339,9 +355,14 @@ export class Punch {
     const state = this.#state
     if (state.name !== 'aborting' || now < state.next) return
     const [pair, ...remaining] = state.remaining
-    if (pair) this.#send(now, 'abort', pair, { reason: state.failure.reason })
+    if (pair && this.#mayTell(now, pair)) this.#send(now, 'abort', pair, { reason: state.failure.reason })
     if (remaining.length > 0) this.#enter({ ...state, remaining, next: now + state.gap })
     else this.#enter({ name: 'failed', failure: state.failure })
+  }
+
+  /** Whether a word that nobody waits for may go there. */
+  #mayTell(now: number, { progress, candidate }: Pair): boolean {
+    return progress === 'proven' || this.#allowance.take(now, candidate.endpoint, 'check') === 0
   }
 
   #context(): RoleContext {
@@ -353,7 +374,7 @@ export class Punch {
       timeout: this.#timeout,
       enter: (state) => this.#enter(state),
       send: (now, type, pair, fields = {}) => this.#send(now, type, pair, fields),
-      check: (now, pair) => this.#check(now, pair),
+      trigger: (now, pair, probe) => pair.trigger(now, probe.counter),
       succeed: (pair, acknowledged) => this.#succeed(pair, acknowledged),
       giveUp: (now, code, reason) => this.#giveUp(now, code, reason),
       nominated: (pair) => this.#event('nominated', pair),

@@ -1,4 +1,4 @@
-import type { Random } from '../net/index.js'
+import type { Allowance, Random } from '../net/index.js'
 import type { Candidate } from './candidate.js'
 import type { Strategy } from './plan.js'
 import type { Prospect } from './prospect.js'
@@ -17,6 +17,8 @@ export interface PunchOptions {
   /** When this side gives up, in ms from the start. An accepter that confirmed may need some 4 s more. */
   readonly timeout: number
   readonly random: Random
+  /** What may be sent to endpoints that have not answered, over all sessions; without it this punch has one of its own. */
+  readonly allowance?: Allowance
   /** What is known for choosing strategies; without it the candidates are checked and nothing else is tried. */
   readonly prospects?: Prospects
 }

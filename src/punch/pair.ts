@@ -1,6 +1,6 @@
 import type { Candidate } from './candidate.js'
 import type { Probe } from './probe.js'
-import { BACKOFF, CHECK_INTERVAL, CHECK_INTERVAL_MAX, HEARD_INTERVAL } from './timing.js'
+import { BACKOFF, CHECK_INTERVAL, CHECK_INTERVAL_MAX, EAGER_CHECKS, HEARD_INTERVAL } from './timing.js'
 import { encodeTransportAddress } from './transport-address.js'
 
 /** Counters of the latest datagrams to a pair that are kept to measure the round-trip time by. */
@@ -35,6 +35,10 @@ export class Pair {
   nominations = 0
   /** When the next check is due. */
   nextCheck: number
+  /** The peer has asked for the next check, at `at` by the datagram of this counter: it is due beside the pace of the others. */
+  triggered: { readonly at: number; readonly counter: number } | undefined
+  #triggers = 0
+  #lastCheck = Number.NEGATIVE_INFINITY
   #interval = CHECK_INTERVAL
   readonly #sent = new Map<number, number>()
 
@@ -62,9 +66,29 @@ export class Pair {
    */
   checked(now: number, steady = false): void {
     this.checks++
+    this.triggered = undefined
+    this.#lastCheck = now
     this.nextCheck = now + this.#interval
     if (steady) return
     this.#interval = Math.min(this.#interval * BACKOFF, CHECK_INTERVAL_MAX)
+  }
+
+  /**
+   * The peer wants this endpoint checked (a triggered check, RFC 8445 section 7.3.1.4). Nothing has answered from there
+   * yet, so it is no reason to send at once, nor more often than anyhow when it is asked for again and again.
+   */
+  trigger(now: number, counter: number): void {
+    this.#triggers++
+    const eager = this.#triggers <= EAGER_CHECKS
+    if (!eager && this.progress === 'unheard') return
+    const at = eager ? now : Math.max(now, this.#lastCheck + CHECK_INTERVAL)
+    this.nextCheck = Math.min(this.nextCheck, at)
+    this.triggered = { at: now, counter }
+  }
+
+  /** The check may not go out yet: it is due again at `at`. */
+  postpone(at: number): void {
+    this.nextCheck = at
   }
 
   /** Begins the retransmissions anew, with a check that is due at once. */

@@ -1,4 +1,4 @@
-import { type Endpoint, familyOf, type NatBehaviour, scopeOf, UNKNOWN_NAT } from '../net/index.js'
+import { type Endpoint, familyOf, isPublic, type NatBehaviour, UNKNOWN_NAT } from '../net/index.js'
 import type { Candidate } from './candidate.js'
 
 /** What one side says of its NAT: a hint for the strategy, never a gate. */
@@ -42,18 +42,14 @@ export function isOpen({ nat, candidates }: Pick<Prospect, 'nat' | 'candidates'>
       ({ kind, endpoint }) =>
         kind === 'relayed' ||
         // a mapping at an address that is not public is one behind yet another NAT
-        ((kind === 'mapped' || kind === 'host') &&
-          familyOf(endpoint) === 4 &&
-          scopeOf(endpoint.address) === 'global'),
+        ((kind === 'mapped' || kind === 'host') && familyOf(endpoint) === 4 && isPublic(endpoint.address)),
     )
   )
 }
 
 /** The one endpoint that a NAT with an endpoint-independent mapping shows to everybody; IPv4, as only there it matters. */
 export function stableEndpoint(candidates: readonly Candidate[]): Endpoint | undefined {
-  const outside = candidates.filter(
-    ({ endpoint }) => familyOf(endpoint) === 4 && scopeOf(endpoint.address) === 'global',
-  )
+  const outside = candidates.filter(({ endpoint }) => familyOf(endpoint) === 4 && isPublic(endpoint.address))
   // a mapping that was lost and made anew comes as an update
   const best = outside.findLast(({ kind }) => kind === 'reflexive') ?? outside[0]
   return best?.endpoint

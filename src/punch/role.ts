@@ -15,8 +15,8 @@ export interface RoleContext {
     pair: Pair,
     fields?: Partial<Pick<Probe, 'nomination' | 'remaining' | 'path' | 'echo'>>,
   ): void
-  /** Sends a check at once, outside the schedule. */
-  check(now: number, pair: Pair): void
+  /** The peer asks for a check of this pair: it is due, and goes out with the next tick that may send it. */
+  trigger(now: number, pair: Pair, probe: Probe): void
   succeed(pair: Pair, acknowledged: boolean): void
   /** Says ABORT, then fails. */
   giveUp(now: number, code: PunchFailure['code'], reason: string): void

@@ -35,7 +35,14 @@ interface Course {
   shots: number
   /** The ports that it has probed. */
   readonly probed: Set<number>
+  /** The port that is probed next, once it was chosen. */
+  port: number | undefined
+  /** Its next packet may not go out before. */
+  heldUntil: number
 }
+
+/** Asks for one packet there: 0 if it may be sent now, else how long to wait, in ms. */
+export type Ask = (to: Endpoint) => number
 
 /**
  * Carries out the attempts of a plan beyond the direct one, without sockets or timers: which packet is due when. Those
@@ -111,11 +118,11 @@ export class Search {
   }
 
   /** The packet that is due; to be called until there is none. */
-  next(now: number): Shot | undefined {
+  next(now: number, ask: Ask): Shot | undefined {
     if (now < this.#quietUntil || this.packets >= MAX_SEARCH_PACKETS) return undefined
     for (const course of this.#courses) {
       if (this.#due(course) > now) continue
-      const shot = this.#shoot(course, now)
+      const shot = this.#shoot(course, now, ask)
       if (shot) {
         this.packets++
         return shot
@@ -142,6 +149,10 @@ export class Search {
   }
 
   #due(course: Course): number {
+    return Math.max(this.#scheduled(course), course.heldUntil)
+  }
+
+  #scheduled(course: Course): number {
     const { attempt, started, shots, sockets } = course
     if (started === undefined) {
       const asked = isSearch(attempt) && this.#permission === 'asked'
@@ -154,7 +165,7 @@ export class Search {
     return round ? started + round.after + (shots % sockets) * SPREAD_PACE : Number.POSITIVE_INFINITY
   }
 
-  #shoot(course: Course, now: number): Shot | undefined {
+  #shoot(course: Course, now: number, ask: Ask): Shot | undefined {
     const { attempt } = course
     if (course.started === undefined) {
       if (isSearch(attempt) && this.#permission !== 'given') return undefined
@@ -170,10 +181,14 @@ export class Search {
     if (attempt.kind === 'seek') {
       const late = now - (course.started + course.shots * SEEK_PACE)
       if (late > LATE) course.started += late
-      const port = this.#port(attempt.ports, course)
+      course.port ??= this.#port(attempt.ports, course)
+      const to = { address: attempt.address, port: course.port }
+      if (held(course, now, ask(to))) return undefined
+      course.port = undefined
       course.shots++
-      return { socket: 0, to: { address: attempt.address, port }, ttl: 0 }
+      return { socket: 0, to, ttl: 0 }
     }
+    if (held(course, now, ask(attempt.to))) return undefined
     const nth = course.shots % course.sockets
     const round = attempt.rounds[Math.floor(course.shots / course.sockets)]
     course.shots++
@@ -194,6 +209,13 @@ export class Search {
   }
 }
 
+/** Whether it has to wait. */
+function held(course: Course, now: number, wait: number): boolean {
+  if (wait > 0) course.heldUntil = now + wait
+  return wait > 0
+}
+
 function begun(attempt: Active): Course {
-  return { attempt, started: undefined, first: 0, sockets: 0, shots: 0, probed: new Set() }
+  const none = { started: undefined, first: 0, sockets: 0, shots: 0 }
+  return { attempt, ...none, probed: new Set(), port: undefined, heldUntil: Number.NEGATIVE_INFINITY }
 }

@@ -14,6 +14,10 @@ export const CHECK_INTERVAL = 100
 export const CHECK_INTERVAL_MAX = 500
 /** Gentle: a lost packet must not cost seconds. */
 export const BACKOFF = 1.3
+/** So many checks that the peer asks for go out ahead of the others: more than one pairing needs, with half of them lost. */
+export const EAGER_CHECKS = 4
+/** A check that answers a datagram of the peer measures the round trip if it goes out within so many ms. */
+export const PROMPT = 5
 /** A pair that was heard, but not proven yet, is worth asking twice as often. */
 export const HEARD_INTERVAL = 50
 

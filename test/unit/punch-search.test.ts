@@ -41,7 +41,8 @@ function run(search: Search, from: number, until: number): (Shot & { at: number 
   let now = from
   while (now <= until) {
     search.wants(now)
-    for (let shot = search.next(now); shot; shot = search.next(now)) shots.push({ ...shot, at: now })
+    for (let shot = search.next(now, () => 0); shot; shot = search.next(now, () => 0))
+      shots.push({ ...shot, at: now })
     if (search.deadline > until) break
     now = Math.max(search.deadline, now + 1)
   }
@@ -120,7 +121,10 @@ test('it keeps still for a while when something was heard, and does not make up 
   const search = started([seek()])
   const before = run(search, 0, 1000)
   search.hold(1000)
-  assert.equal(search.next(2499), undefined)
+  assert.equal(
+    search.next(2499, () => 0),
+    undefined,
+  )
   const after = run(search, 2500, 3000)
   assert.ok(before.length > 90)
   assert.ok(after.length < 60, `${after.length}`)
