@@ -1,10 +1,12 @@
-import type { Clock, Logger, Random } from '../net/index.js'
+import type { Clock, Governor, Logger, Random } from '../net/index.js'
 
-/** What a program is given that is no setting: time, randomness, the log, the environment of the process. */
+/** What a program is given that is no setting: time, randomness, the log, the governor and the environment of the process. */
 export interface Outside {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
+  /** One for all that runs in the process: what goes to endpoints that have not answered. */
+  readonly governor: Governor
   /** For a rendezvous and a command that may look at it; a library has none. */
   readonly environment?: Readonly<Record<string, string | undefined>>
 }

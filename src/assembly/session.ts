@@ -58,7 +58,7 @@ export async function assemble(
     ...options
   }: SessionOptions = {},
 ): Promise<Assembled> {
-  const { clock, random, log } = outside
+  const { clock, random, log, governor } = outside
   const rendezvous = given ?? (await openMeeting(meeting, directory, outside, options))
   const closing = async () => {
     if (given) return
@@ -86,6 +86,7 @@ export async function assemble(
       ...(portMapper ? { portMapper } : {}),
       ...(nat ? { nat: nat.current } : {}),
       ...(search ? { search } : {}),
+      governor,
       hops: network.hops,
       timeout,
     }

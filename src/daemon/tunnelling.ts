@@ -32,6 +32,7 @@ export function runTunnel(
     clock,
     random,
     log,
+    ...(context.governor ? { allowance: context.governor.allowance(formatIdentity(peer)) } : {}),
     signal: end.signal,
   })
   const exited = carrier.carry(formatIdentity(peer), tunnel, log).then(async ({ kind }): Promise<Exit> => {

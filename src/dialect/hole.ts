@@ -98,6 +98,7 @@ export async function dig(context: PairingContext, options: DiggingOptions): Pro
     random,
     clock,
     log,
+    ...(context.governor ? { allowance: context.governor.allowance(formatIdentity(peer)) } : {}),
     signal,
   })
     .catch((thrown: unknown) => {

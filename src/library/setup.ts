@@ -3,7 +3,7 @@ import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import { silent } from '../net/index.js'
 import type { PairingContext } from '../pairing/index.js'
-import { systemClock, systemRandom } from '../system/index.js'
+import { systemClock, systemGovernor, systemRandom } from '../system/index.js'
 import { badOption, checkOptions, type PairingOptions } from './options.js'
 import { isRendezvous, urlsOf } from './rendezvous.js'
 import { openState } from './state.js'
@@ -34,7 +34,7 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
     const session = await assemble(
       { ...plain, meeting },
       { repository, host, directory: state.path },
-      { clock, random, log },
+      { clock, random, log, governor: systemGovernor },
       // a passage keeps its port mapping for as long as it is open
       { ...(own ? { rendezvous: given } : {}), passagesOutlive: true },
     )

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { silent } from '../net/index.js'
-import { systemClock, systemRandom } from '../system/index.js'
+import { systemClock, systemGovernor, systemRandom } from '../system/index.js'
 import {
   formatService,
   Link,
@@ -78,6 +78,7 @@ export async function openTunnel(passage: Passage, options: TunnelOptions = {}):
     clock,
     random,
     log,
+    allowance: systemGovernor.allowance(peer),
     signal,
   })
   const link = new Link(tunnel, peer, routerOf(onStream), { clock, log })

@@ -90,7 +90,8 @@ export function parseEndpoint(text: string, defaultPort?: number): Endpoint {
  * - `private`: of a network of its own (RFC 1918, RFC 4193)
  * - `shared`: between a carrier and its customers: 100.64.0.0/10 (RFC 6598), and what DS-Lite and 464XLAT use (RFC 7335)
  * - `documentation`: an example (RFC 5737, RFC 3849, RFC 9637); where somebody uses it, it stands for a public address
- * - `reserved`: nobody has it on the internet: benchmarks (RFC 2544, and the TUN interfaces of some proxies), identifiers
+ * - `reserved`: nobody has it on the internet: IPv4 benchmarks (RFC 2544), which TUN proxies give to their interfaces, and
+ *   identifiers
  * - `translated`: it stands for an IPv4 address behind a translator or a relay: NAT64, 6to4, Teredo
  * - `unusable`: nothing can be sent there, or it leads back to where no peer can be
  */
@@ -124,8 +125,9 @@ const SCOPES: readonly (readonly [Scope, BlockList])[] = [
     ),
   ],
   ['documentation', blocks('192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24')],
-  ['documentation', blocks('2001:db8::/32', '3fff::/20')],
-  ['reserved', blocks('198.18.0.0/15', '2001:2::/48', '192.0.0.0/24', '5f00::/16')],
+  // and the benchmarks of IPv6 (RFC 5180), used like them: in a laboratory
+  ['documentation', blocks('2001:db8::/32', '3fff::/20', '2001:2::/48')],
+  ['reserved', blocks('198.18.0.0/15', '192.0.0.0/24', '5f00::/16')],
   ['translated', blocks('64:ff9b::/96', '64:ff9b:1::/48', '2002::/16', '2001::/32')],
   ['reserved', blocks('2001::/23')],
 ]

@@ -1,6 +1,6 @@
 import type { Rendezvous } from '../../rendezvous/interface.js'
 import type { Host, IdentityName, Repository } from '../identity/index.js'
-import type { Clock, Logger, NatBehaviour, PortRange, Random } from '../net/index.js'
+import type { Clock, Governor, Logger, NatBehaviour, PortRange, Random } from '../net/index.js'
 import type { PortMapper } from '../portmap/index.js'
 import type { OfferKind } from './offered.js'
 import type { Searching } from './searching.js'
@@ -26,6 +26,8 @@ export interface PairingContext {
   readonly nat?: () => NatBehaviour | undefined
   /** What searches share; without it ports are never searched for. */
   readonly search?: Searching
+  /** What all sessions of the process may send to endpoints that have not answered; without it each punch has its own limits. */
+  readonly governor?: Governor
   /** TTL of the opening packets, in hops. */
   readonly hops: number
   /** How long one pairing may take, in ms. */

@@ -2,7 +2,7 @@ import { asPlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { deadline, type Endpoint, familyOf, formatEndpoint, sameEndpoint, sleep } from '../net/index.js'
 import type { PortMapping } from '../portmap/index.js'
-import { isSearch, isSymmetric, type NatHint, type Punched, punch } from '../punch/index.js'
+import { addressOf, isSearch, isSymmetric, type NatHint, type Punched, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
@@ -63,7 +63,8 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   if (search?.allows(name) === false) log.info({}, 'no search: too many of late found nothing')
   const started = clock.now()
   const story = new CandidateStory()
-  let searched = false
+  /** Where ports were searched for. */
+  const searched = new Set<string>()
   // the punch ends by itself: this only lets a reason end it sooner
   const limit = deadline(clock, timeout + 2 * base + 60_000, options.signal)
   const { signal } = limit
@@ -78,12 +79,13 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     clock,
     log,
     signal,
+    ...(context.governor ? { allowance: context.governor.allowance(name) } : {}),
     prospects: { ...prospects(), base, failures: 0, ...search?.memory?.recall(name, network) },
     openSocket: () => openFurther(bind),
     ...(search ? { enterSearch: (over: AbortSignal) => search.gate.enter(over) } : {}),
     onEvent: (event, ms) => {
       story.note(event, ms)
-      if (event.name === 'attempt' && isSearch(event.attempt)) searched = true
+      if (event.name === 'attempt' && isSearch(event.attempt)) searched.add(addressOf(event.attempt))
     },
   })
   let { filtering: told } = options.told
@@ -118,7 +120,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     for (const record of candidates) log.debug({}, `candidate ${formatRecord(record)}`)
     const { own, peer } = prospects()
     tell?.({ name: 'punched', candidates, mapping: { own: own.nat.mapping, peer: peer.nat.mapping } })
-    if (searched) search?.ended(name, story.heard)
+    if (searched.size > 0) search?.ended(name, story.found(searched))
   }
   const result = await attempt.result.catch((thrown: unknown) => {
     settled()

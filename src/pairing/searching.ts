@@ -26,10 +26,12 @@ export class Searching {
     return this.#recent(peer).length < MAX_FRUITLESS
   }
 
-  /** A search towards this peer found nothing, or did. */
+  /**
+   * A search towards this peer found nothing, or did: `found` when the very address that was searched has answered. What
+   * was in vain before stays so, or a peer could have one address searched for the sake of another.
+   */
   ended(peer: string, found: boolean): void {
-    if (found) this.#fruitless.delete(peer)
-    else this.#fruitless.set(peer, [...this.#recent(peer), this.#clock.now()])
+    if (!found) this.#fruitless.set(peer, [...this.#recent(peer), this.#clock.now()])
   }
 
   #recent(peer: string): number[] {

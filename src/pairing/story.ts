@@ -51,6 +51,13 @@ export class CandidateStory {
     return this.records().some(({ heard, proven }) => heard !== undefined || proven !== undefined)
   }
 
+  /** Whether one of these addresses gave back what was sent to it: to be heard from elsewhere proves nothing about them. */
+  found(addresses: ReadonlySet<string>): boolean {
+    return this.records().some(
+      ({ candidate, proven }) => proven !== undefined && addresses.has(candidate.endpoint.address),
+    )
+  }
+
   records(): CandidateRecord[] {
     return [...this.#records.values()]
   }

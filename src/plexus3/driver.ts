@@ -1,10 +1,23 @@
 import { PlexusError } from '../errors/index.js'
-import { type Clock, type Datagram, formatEndpoint, type Logger, type UdpPort } from '../net/index.js'
+import {
+  type Allowance,
+  type Clock,
+  type Datagram,
+  formatEndpoint,
+  Governor,
+  type Logger,
+  type UdpPort,
+} from '../net/index.js'
 import { Handshake, type HandshakeOptions } from './handshake.js'
 
 export interface HandshakeDriverOptions extends HandshakeOptions {
   readonly clock: Clock
   readonly log: Logger
+  /**
+   * What may be sent to endpoints that have not answered: no peer of this dialect can prove that it is where it says.
+   * Without it this handshake has limits of its own.
+   */
+  readonly allowance?: Allowance
   /** Aborting rejects with the signal's reason; the dialect has no word to tell the peer. */
   readonly signal: AbortSignal
   /** Gets every datagram at the port that is none of the peer's handshake: STUN of another listener, or noise. */
@@ -20,7 +33,7 @@ export function handshake(
   port: UdpPort,
   options: HandshakeDriverOptions,
 ): Promise<{ readonly acknowledged: boolean }> {
-  const { clock, log, signal, onUnclaimed, peer } = options
+  const { clock, log, allowance = new Governor().allowance(''), signal, onUnclaimed, peer } = options
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason)
@@ -48,6 +61,8 @@ export function handshake(
     function pump(): void {
       stopTimer()
       for (const { data, to, ttl, flag } of core.transmits()) {
+        // it is said again anyhow
+        if (allowance.take(clock.now(), to, 'check') > 0) continue
         log.trace({ to: formatEndpoint(to), flag, ...(ttl === undefined ? {} : { ttl }) }, 'handshake: sent')
         port.send(data, to, ttl)
       }

@@ -13,6 +13,8 @@ const LAST_COUNT = 8
 const LAST_GAP = 30
 /** How long the inviter still answers a peer that says its own last flag again, in ms. */
 const LINGER = 400
+/** The least time between two answers, in ms: whoever calls more often shall not have more sent to where it says it is. */
+const ANSWER_GAP = 100
 /** How often the accepter says its answer again, in ms, while it waits for the inviter's last flag. */
 const ANSWER_INTERVAL = 500
 /**
@@ -84,6 +86,8 @@ export class Handshake {
   readonly #timeout: number
   #state: HandshakeState
   #heard: 'nothing' | 'peer' = 'nothing'
+  /** When flag 1 was last said as an accepter. */
+  #answered = Number.NEGATIVE_INFINITY
   #transmits: HandshakeTransmit[] = []
   #events: HandshakeState['name'][] = []
 
@@ -120,6 +124,7 @@ export class Handshake {
       this.#enter({ name: 'failed', heard: this.#heard === 'peer' })
     } else if (state.name === 'answering' && now >= state.next) {
       this.#send(1)
+      this.#answered = now
       this.#enter({ ...state, next: now + ANSWER_INTERVAL })
     } else if (state.name === 'calling' && now >= state.next) {
       this.#send(0)
@@ -164,20 +169,19 @@ export class Handshake {
   #inviterHears(now: number, flag: Flag): void {
     if (flag === 0) return
     if (this.#state.name === 'calling') {
-      this.#send(1)
-      this.#enter({ name: 'finishing', left: LAST_COUNT - 1, next: now + LAST_GAP, end: now + LINGER })
-    } else if (this.#state.name === 'finishing') {
-      this.#send(1)
+      this.#enter({ name: 'finishing', left: LAST_COUNT, next: now, end: now + LINGER })
+    } else if (this.#state.name === 'finishing' && this.#state.left === 0) {
+      this.#enter({ ...this.#state, left: 1 })
     }
   }
 
-  /** Every flag 0 is answered with flag 1; on flag 1 it is done. */
+  /** Flag 0 is answered with flag 1, by the next tick; on flag 1 it is done. */
   #accepterHears(now: number, flag: Flag): void {
     const { name } = this.#state
     if (flag === 0 && (name === 'opening' || name === 'answering')) {
-      this.#send(1)
-      this.#enter({ name: 'answering', next: now + ANSWER_INTERVAL, silent: now + SILENCE })
-    } else if (name === 'answering') {
+      const next = Math.max(now, this.#answered + ANSWER_GAP)
+      this.#enter({ name: 'answering', next, silent: now + SILENCE })
+    } else if (name === 'answering' && this.#answered > Number.NEGATIVE_INFINITY) {
       // no inviter can have heard a flag 1 before one was sent: without that it is noise, or a forgery
       this.#enter({ name: 'succeeded', acknowledged: true })
     }

@@ -350,6 +350,11 @@ export function isSearch(attempt: Attempt): boolean {
   return attempt.kind !== 'direct' && attempt.strategy !== 'fresh'
 }
 
+/** The address of the peer that it is about. */
+export function addressOf(attempt: Exclude<Attempt, { kind: 'direct' }>): string {
+  return attempt.kind === 'spread' ? attempt.to.address : attempt.address
+}
+
 /** For the log: what begins, and how much of it. */
 export function formatAttempt(attempt: Exclude<Attempt, { kind: 'direct' }>): string {
   const what = attempt.strategy === 'fresh' ? 'trying' : 'searching'

@@ -1,1 +1,2 @@
 export { systemClock, systemRandom } from './clock.js'
+export { systemGovernor } from './governor.js'

@@ -10,12 +10,12 @@ export const SERVER_ADDRESSES: readonly string[] = Array.from(
 )
 export const SERVER_ADDRESSES_6: readonly string[] = Array.from(
   { length: 12 },
-  (_, i) => `2001:3:0:ffff::${10 + i}`,
+  (_, i) => `2001:2:0:ffff::${10 + i}`,
 )
 export const SERVER_PREFIX = '192.52.193.0/24'
 export const SERVER_GATEWAY = '192.52.193.1'
-export const SERVER_PREFIX_6 = '2001:3:0:ffff::/64'
-export const SERVER_GATEWAY_6 = '2001:3:0:ffff::1'
+export const SERVER_PREFIX_6 = '2001:2:0:ffff::/64'
+export const SERVER_GATEWAY_6 = '2001:2:0:ffff::1'
 
 /** As many sides as there are blocks of eight addresses in 192.88.99.0/24. */
 export const MAX_SIDES = 32
@@ -39,7 +39,7 @@ function cable(block: string, first: number, length: number): Cable {
 }
 
 function cable6(subnet: number): Cable {
-  const prefix = `2001:3:0:${subnet.toString(16)}::`
+  const prefix = `2001:2:0:${subnet.toString(16)}::`
   return { upper: `${prefix}1`, lower: `${prefix}2`, length: 64, prefix: `${prefix}/64` }
 }
 
@@ -83,9 +83,9 @@ export const addresses = {
     host: (n: number) => `192.31.196.${8 * side + 2 + n}`,
   }),
   lan6: (side: number) => ({
-    gateway: `2001:3:0:${(0x400 + side).toString(16)}::1`,
+    gateway: `2001:2:0:${(0x400 + side).toString(16)}::1`,
     length: 64,
-    prefix: `2001:3:0:${(0x400 + side).toString(16)}::/64`,
-    host: (n: number) => `2001:3:0:${(0x400 + side).toString(16)}::${2 + n}`,
+    prefix: `2001:2:0:${(0x400 + side).toString(16)}::/64`,
+    host: (n: number) => `2001:2:0:${(0x400 + side).toString(16)}::${2 + n}`,
   }),
 } as const

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { type AccepterSettings, runAccepter, runInviter } from '../../src/daemon/index.js'
 import { DialectChoice, NativePeers } from '../../src/dialect/index.js'
 import { createIdentity, type Dialect, parseIdentity, Repository } from '../../src/identity/index.js'
-import { type Clock, type Endpoint, formatEndpoint, UdpPort } from '../../src/net/index.js'
+import { type Clock, type Endpoint, formatEndpoint, Governor, UdpPort } from '../../src/net/index.js'
 import type { PairingContext } from '../../src/pairing/index.js'
 import {
   handshake,
@@ -95,6 +95,7 @@ export class DialectWorld {
       rendezvous,
       stunServers: server ? [formatEndpoint(server)] : [],
       bind: { address: '127.0.0.1' },
+      governor: new Governor(),
       hops: 7,
       timeout: 20_000,
       ...side.context,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { createIdentity, parseIdentity, Repository } from '../../src/identity/index.js'
-import { type Clock, formatEndpoint } from '../../src/net/index.js'
+import { type Clock, formatEndpoint, Governor } from '../../src/net/index.js'
 import {
   Accepter,
   type AccepterOptions,
@@ -75,6 +75,7 @@ export class World {
       rendezvous: this.place.rendezvous(),
       stunServers: server ? [formatEndpoint(server)] : [],
       bind: {},
+      governor: new Governor(),
       hops: 7,
       timeout: 10_000,
       ...others,

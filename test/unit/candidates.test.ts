@@ -83,6 +83,19 @@ test('an endpoint that echoes the challenge at once was heard, so that a search 
   assert.equal(story.heard, false)
   story.note({ name: 'proven', candidate: hit, rtt: 20 }, 20)
   assert.equal(story.heard, true)
+  assert.ok(story.found(new Set([hit.endpoint.address])))
+})
+
+test('a search was in vain unless the address that was searched has answered, whatever was heard from elsewhere', () => {
+  for (const name of ['heard', 'proven'] as const) {
+    const story = new CandidateStory()
+    story.note({ name: 'checked', candidate: candidate('reflexive 203.0.113.1:1') }, 0)
+    const elsewhere = candidate('peer-reflexive 198.51.100.1:1')
+    story.note(name === 'heard' ? { name, candidate: elsewhere } : { name, candidate: elsewhere, rtt: 2 }, 20)
+    assert.ok(!story.found(new Set(['203.0.113.1'])))
+    story.note({ name: 'heard', candidate: candidate('peer-reflexive 203.0.113.1:2') }, 30)
+    assert.ok(!story.found(new Set(['203.0.113.1'])), 'anybody may have sent that on from there')
+  }
 })
 
 const OFFERED: readonly (readonly [string, string, readonly OfferKind[]])[] = [

@@ -247,3 +247,24 @@ test('an accepter does not take flag 1 for good before it has said any', () => {
   accepter.receive(3, writeDatagram(1, secret, systemRandom), PEER)
   assert.deepEqual(accepter.state, { name: 'succeeded', acknowledged: true })
 })
+
+for (const role of ['inviter', 'accepter'] as const) {
+  test(`20,000 flags in 5 s have a side of the handshake (${role}) send no more than its own schedule`, () => {
+    const secret = 9n
+    const side = new Handshake(
+      { role, secret, peer: PEER, hops: 7, timeout: 60_000, random: systemRandom },
+      0,
+    )
+    let sent = 0
+    for (let now = 0; now < 5000; now++) {
+      if (side.deadline <= now) side.tick(now)
+      sent += side.transmits().length
+      for (let n = 0; n < 4; n++) {
+        const flag = role === 'accepter' || now < 3000 ? 0 : 1
+        side.receive(now, writeDatagram(flag, secret, systemRandom), PEER)
+      }
+    }
+    // one in 100 ms in answer, and what it says by itself
+    assert.ok(sent <= 5000 / 100 + 20, `${sent}`)
+  })
+}

@@ -1,4 +1,4 @@
-import type { Endpoint, Random } from '../../net/index.js'
+import type { Allowance, Endpoint, Random } from '../../net/index.js'
 import type { Opener } from './cipher.js'
 import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
@@ -40,4 +40,6 @@ export interface ConnectionOptions {
   /** Where the peer is at first. */
   readonly remote: Endpoint
   readonly random: Random
+  /** What may be sent to addresses that have not answered, over all tunnels. */
+  readonly allowance?: Allowance
 }

@@ -76,7 +76,7 @@ export class Connection {
   readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
 
   constructor(options: ConnectionOptions, now: number) {
-    this.#path = new Path(options.remote, options.random)
+    this.#path = new Path(options.remote, options.random, options.allowance)
     this.#lastTickAt = now
     this.#keepAlive = options.initiator ? KEEP_ALIVE : KEEP_ALIVE + KEEP_ALIVE_APART
     this.#greeter = new Greeter(options.initiator, options.key, options.random)
@@ -341,7 +341,7 @@ export class Connection {
 
   #answered(now: number, outbound: Outbound, value: Buffer, from: Endpoint): void {
     const before = this.#path.remote
-    if (!this.#path.answered(value, from)) return
+    if (!this.#path.answered(now, value, from)) return
     this.#ledger.abandon(now)
     this.#rtt.reset()
     this.#mtu.reset()

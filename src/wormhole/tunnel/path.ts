@@ -1,29 +1,37 @@
 import { timingSafeEqual } from 'node:crypto'
-import { type Endpoint, type Random, sameEndpoint } from '../../net/index.js'
+import { type Allowance, type Endpoint, type Random, sameEndpoint } from '../../net/index.js'
 import { CHALLENGE_LENGTH } from './frame.js'
 
-/** The least time between two challenges to one address, in ms. */
+/** The least time between two challenges, to whatever addresses, in ms. */
 const CHALLENGE_INTERVAL = 50
 
+/** So many addresses may still give back their challenge: copies from others do not make the peer's own be forgotten. */
+const MOST_CANDIDATES = 4
+
+/** An address that was challenged. */
 interface Candidate {
   readonly endpoint: Endpoint
   readonly value: Buffer
-  challengedAt: number
 }
 
 /**
  * Where the peer is. An authentic datagram from elsewhere is a reason to ask, not to follow: it may be a copy that
  * somebody else sent on, so the other address must first give back a value that nobody could guess (RFC 9000 section 8.2).
- * At most one challenge goes there for each authentic datagram that came from there, never longer than that.
+ * At most one challenge goes there for each authentic datagram that came from there, never longer than that, and whatever
+ * the number of addresses and tunnels, no more than the governor of the process lets through.
  */
 export class Path {
   readonly #random: Random
   #remote: Endpoint
-  #candidate: Candidate | undefined
+  readonly #allowance: Allowance | undefined
+  /** The latest last. */
+  #candidates: readonly Candidate[] = []
+  #challengedAt = Number.NEGATIVE_INFINITY
 
-  constructor(remote: Endpoint, random: Random) {
+  constructor(remote: Endpoint, random: Random, allowance?: Allowance) {
     this.#remote = remote
     this.#random = random
+    this.#allowance = allowance
   }
 
   /** Where everything is sent. */
@@ -37,26 +45,26 @@ export class Path {
    */
   heard(now: number, from: Endpoint): { readonly to: Endpoint; readonly value: Buffer } | undefined {
     if (sameEndpoint(from, this.#remote)) {
-      this.#candidate = undefined // the known path lives: whatever came from elsewhere was a copy, or a way that ended
+      this.#candidates = [] // the known path lives: whatever came from elsewhere was a copy, or a way that ended
       return undefined
     }
-    if (!this.#candidate || !sameEndpoint(this.#candidate.endpoint, from)) {
-      const value = Buffer.from(this.#random(CHALLENGE_LENGTH))
-      this.#candidate = { endpoint: from, value, challengedAt: Number.NEGATIVE_INFINITY }
-    }
-    const candidate = this.#candidate
-    if (now - candidate.challengedAt < CHALLENGE_INTERVAL) return undefined
-    candidate.challengedAt = now
+    if (now - this.#challengedAt < CHALLENGE_INTERVAL) return undefined
+    if (this.#allowance !== undefined && this.#allowance.take(now, from, 'check') > 0) return undefined
+    this.#challengedAt = now
+    const known = this.#candidates.find(({ endpoint }) => sameEndpoint(endpoint, from))
+    const candidate = known ?? { endpoint: from, value: Buffer.from(this.#random(CHALLENGE_LENGTH)) }
+    const others = this.#candidates.filter((one) => one !== known)
+    this.#candidates = [...others, candidate].slice(-MOST_CANDIDATES)
     return { to: from, value: candidate.value }
   }
 
   /** A value came back. Returns true if the peer is somewhere else from now on. */
-  answered(value: Buffer, from: Endpoint): boolean {
-    const candidate = this.#candidate
-    if (!candidate || !sameEndpoint(candidate.endpoint, from) || !timingSafeEqual(candidate.value, value))
-      return false
+  answered(now: number, value: Buffer, from: Endpoint): boolean {
+    const candidate = this.#candidates.find(({ endpoint }) => sameEndpoint(endpoint, from))
+    if (!candidate || !timingSafeEqual(candidate.value, value)) return false
+    this.#allowance?.answered(now, from.address)
     this.#remote = candidate.endpoint
-    this.#candidate = undefined
+    this.#candidates = []
     return true
   }
 }

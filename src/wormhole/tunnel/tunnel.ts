@@ -1,5 +1,6 @@
 import { PlexusError } from '../../errors/index.js'
 import {
+  type Allowance,
   type Clock,
   type Endpoint,
   formatEndpoint,
@@ -29,6 +30,8 @@ export interface TunnelOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
+  /** What may be sent to addresses that the peer seems to have moved to, over all tunnels; without it one challenge in 50 ms. */
+  readonly allowance?: Allowance
   /** Aborting it closes the tunnel. */
   readonly signal: AbortSignal
 }
