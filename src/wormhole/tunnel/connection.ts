@@ -1,4 +1,4 @@
-import type { Endpoint } from '../../net/index.js'
+import type { Endpoint, Random } from '../../net/index.js'
 import { Opener } from './cipher.js'
 import { Congestion } from './congestion.js'
 import type { ConnectionEvent, ConnectionOptions, ConnectionState, Ending } from './connection-state.js'
@@ -53,6 +53,7 @@ const MAX_RESPONSES = 8
  */
 export class Connection {
   readonly #path: Path
+  readonly #random: Random
   readonly #rtt = new RoundTrip()
   readonly #mtu = new PathMtu()
   readonly #congestion = new Congestion(BASE_DATAGRAM)
@@ -76,6 +77,7 @@ export class Connection {
   readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
 
   constructor(options: ConnectionOptions, now: number) {
+    this.#random = options.random
     this.#path = new Path(options.remote, options.random, options.allowance)
     this.#lastTickAt = now
     this.#keepAlive = options.initiator ? KEEP_ALIVE : KEEP_ALIVE + KEEP_ALIVE_APART
@@ -219,7 +221,7 @@ export class Connection {
     const sources = { received: this.#received, controls: this.#controls, flows, streams }
     const governors = { rtt: this.#rtt, mtu: this.#mtu, congestion: this.#congestion, ledger: this.#ledger }
     const { sealer, opener } = outcome.keys
-    const outbound = new Outbound(sources, governors, sealer, now)
+    const outbound = new Outbound(sources, governors, sealer, this.#random, now)
     this.#state = { name: 'open', opener, outbound }
     if (outcome.rtt !== undefined) {
       this.#rtt.add(outcome.rtt)
@@ -319,8 +321,8 @@ export class Connection {
     ranges: readonly (readonly [number, number])[],
     delay: number,
   ): void {
-    const acked = this.#ledger.acknowledge(now, ranges, delay, outbound.nextPacket - 1)
-    if (!acked) throw new StreamViolation('an acknowledgement of what was never sent')
+    if (outbound.numbers.lied(ranges)) throw new StreamViolation('an acknowledgement of what was never sent')
+    const acked = this.#ledger.acknowledge(now, ranges, delay)
     for (const { acknowledges } of acked) if (acknowledges >= 0) this.#received.forget(acknowledges)
   }
 

@@ -64,17 +64,10 @@ export class Ledger {
   /**
    * Takes an acknowledgement.
    * @param ranges in descending order, both ends included
-   * @param highestSent the highest packet number used: an acknowledgement of more is a lie
-   * @returns the packets that it was the first to acknowledge; undefined if it is a lie
+   * @returns the packets that it was the first to acknowledge
    */
-  acknowledge(
-    now: number,
-    ranges: readonly (readonly [number, number])[],
-    delay: number,
-    highestSent: number,
-  ): SentPacket[] | undefined {
+  acknowledge(now: number, ranges: readonly (readonly [number, number])[], delay: number): SentPacket[] {
     const largest = (ranges[0] as readonly [number, number])[0]
-    if (largest > highestSent) return undefined
     const acked: SentPacket[] = []
     let place = ranges.length - 1
     let next = this.#first

@@ -1,18 +1,16 @@
-import type { Endpoint } from '../../net/index.js'
-import { GENERATION, HEADER_LENGTH, LAST_PACKET, type Sealer, TAG_LENGTH } from './cipher.js'
+import type { Endpoint, Random } from '../../net/index.js'
+import { HEADER_LENGTH, type Sealer, TAG_LENGTH } from './cipher.js'
 import type { Congestion } from './congestion.js'
 import type { ControlQueue } from './control.js'
 import type { Flows } from './flows.js'
 import { FrameWriter } from './frame.js'
 import type { Delivery, Ledger } from './ledger.js'
+import { PacketNumbers } from './packet-numbers.js'
 import { BASE_DATAGRAM, type PathMtu } from './path-mtu.js'
 import type { Received } from './received.js'
 import type { RoundTrip } from './round-trip.js'
 import { Slab } from './slab.js'
 import type { Streams } from './streams.js'
-
-/** Keys change at least this often, in ms; a forger has no more tries with one than ChaCha20-Poly1305 bears (2^36). */
-const GENERATION_TIME = 3_600_000
 
 /** No datagram with frames is shorter, in bytes, so that a challenge is never longer than what it answers. */
 const LEAST_DATAGRAM = 48
@@ -59,13 +57,11 @@ export class Outbound {
   readonly #governors: Governors
   readonly #sealer: Sealer
   readonly #slab = new Slab()
-  #generationAt: number
   #probes = 0
   #acksAlone = 0
   /** Whether a datagram of a flow goes first next time: it may need a datagram for itself. */
   #turn: 'streams' | 'flows' = 'streams'
-  /** The packet number that comes next; none above it was used. */
-  nextPacket = 0
+  readonly numbers: PacketNumbers
   /** The next datagram is to ask for an acknowledgement, even if it holds nothing else. */
   pingWanted = false
   lastSentAt: number
@@ -73,16 +69,17 @@ export class Outbound {
   waitingSince = Number.POSITIVE_INFINITY
   readonly counted = { packetsOut: 0, bytesOut: 0 }
 
-  constructor(sources: Sources, governors: Governors, sealer: Sealer, now: number) {
+  constructor(sources: Sources, governors: Governors, sealer: Sealer, random: Random, now: number) {
     this.#sources = sources
     this.#governors = governors
     this.#sealer = sealer
-    this.#generationAt = this.lastSentAt = now
+    this.numbers = new PacketNumbers(random, now)
+    this.lastSentAt = now
   }
 
   /** False once every packet number was used. */
   get usable(): boolean {
-    return this.nextPacket < LAST_PACKET
+    return this.numbers.usable
   }
 
   /** When something can be sent, in ms. */
@@ -185,7 +182,7 @@ export class Outbound {
     }
     const size = writer.at + TAG_LENGTH
     const datagram = this.#slab.take(size)
-    const packet = this.#takePacket(now)
+    const packet = this.numbers.take(now)
     this.#sealer.seal(datagram, packet)
     this.counted.packetsOut++
     this.counted.bytesOut += size
@@ -231,13 +228,5 @@ export class Outbound {
       eliciting: true,
       probe: true,
     })
-  }
-
-  #takePacket(now: number): number {
-    if (now - this.#generationAt > GENERATION_TIME) {
-      this.#generationAt = now
-      this.nextPacket = (Math.floor(this.nextPacket / GENERATION) + 1) * GENERATION
-    } else if (this.nextPacket % GENERATION === 0) this.#generationAt = now
-    return this.nextPacket++
   }
 }
