@@ -11,6 +11,8 @@ import {
   type Outcome,
   pairedOutcome,
   type RefusalCode,
+  ROOM,
+  type Room,
   shortSession,
   type Underway,
 } from '../pairing/index.js'
@@ -55,7 +57,8 @@ export async function runAccepter(
     seen,
     supersede: onRepeat === 'replace',
     admit: (peer, underway, purpose) =>
-      purpose === 'ping' ? accepting.admitPing(underway) : accepting.admit(peer, underway),
+      purpose === 'ping' ? accepting.admitPing(peer, underway) : accepting.admit(peer, underway),
+    room: () => accepting.room(),
     onPassage: (passage, giveUp) => accepting.begin(passage, giveUp),
     onPing: (passage) => pings.take(passage),
     ...(dialect ? { speaks: (peer) => speaksNative(dialect, peer) } : {}),
@@ -139,6 +142,13 @@ function announceReady({ context }: AccepterSettings, signal: AbortSignal): void
     .finally(() => settled.abort())
 }
 
+const ONCE = 'This accepter pairs once, and has begun to.'
+/** The room of an accepter that pairs once. */
+const ONE: Room = { ...ROOM, pairing: 1, sentence: ONCE }
+
+const allTaken = ({ size }: PortRange) => `All the ${size} ports of this accepter are in use.`
+const portTaken = (port: number) => `The port ${port} of this accepter is in use.`
+
 type Refusal = { code: RefusalCode; sentence: string }
 
 /**
@@ -181,16 +191,31 @@ class Accepting {
     this.#controller.abort(reason)
   }
 
+  /** How many sessions there is room for: what shares a port, or pairs once, is given to one at a time. */
+  room(): Room {
+    const { once, context } = this.#settings
+    const { range, port = 0 } = context.bind
+    if (range) {
+      const free = Math.max(1, range.size - range.held - this.#pings.size)
+      return { ...ROOM, ...(once ? ONE : {}), all: free, sentence: allTaken(range) }
+    }
+    if (port !== 0) return { ...ROOM, all: 1, sentence: portTaken(port) }
+    return once ? ONE : ROOM
+  }
+
   /** Whether a pairing may begin, by what runs and what is under way. */
   async admit(peer: IdentityName, underway: Underway): Promise<Refusal | undefined> {
     const { onRepeat, once, context } = this.#settings
     if (once && (this.#once.is !== 'waiting' || underway.pairings > 0)) {
-      return busy('This accepter pairs once, and has begun to.')
+      return busy(ONCE)
     }
     const missing = missingCommand(this.#settings)
     if (missing) return missing
     if (!this.#roster.mayPair(peer) || (onRepeat === 'refuse' && underway.ofPeer > 0)) {
-      return busy('A pairing of this identity is running.')
+      const count = this.#roster.runsOf(peer)
+      return busy(
+        count > 1 ? `${count} of this identity run already.` : 'A pairing of this identity is running.',
+      )
     }
     const { range, port = 0 } = context.bind
     if (range) {
@@ -198,24 +223,25 @@ class Accepting {
       // the peer's own command may hold what it needs
       if (onRepeat === 'replace') await this.#roster.end(peer)
       if (this.#portsTaken(range, underway) < range.size) return undefined
-      return busy(`All the ${range.size} ports of this accepter are in use.`)
+      return busy(allTaken(range))
     }
     if (port === 0) return undefined
     // a fixed port is held by the command that runs on it
     if (onRepeat === 'replace') await this.#roster.end(peer)
     if (this.#roster.size + this.#pings.size + underway.all === 0) return undefined
-    return busy(`The port ${port} of this accepter is in use.`)
+    return busy(portTaken(port))
   }
 
   /** Whether a ping may begin: what runs does not matter to it, but the port that it needs. */
-  async admitPing(underway: Underway): Promise<Refusal | undefined> {
-    if (this.#pings.full) return busy(`${this.#pings.size} pings are being answered already.`)
+  async admitPing(peer: IdentityName, underway: Underway): Promise<Refusal | undefined> {
+    const taken = this.#pings.taken(peer)
+    if (taken > 0) return busy(`${taken} pings are being answered already.`)
     const { range, port = 0 } = this.#settings.context.bind
     if (range && this.#portsTaken(range, underway) >= range.size) {
-      return busy(`All the ${range.size} ports of this accepter are in use.`)
+      return busy(allTaken(range))
     }
     if (port === 0 || this.#roster.size + this.#pings.size + underway.all === 0) return undefined
-    return busy(`The port ${port} of this accepter is in use.`)
+    return busy(portTaken(port))
   }
 
   /** By commands, by pings that are being answered, and by what is under way. */

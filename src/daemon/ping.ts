@@ -1,5 +1,6 @@
+import { setMaxListeners } from 'node:events'
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import type { IdentityName } from '../identity/index.js'
+import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { type Clock, sleep } from '../net/index.js'
 import {
   discard,
@@ -23,8 +24,9 @@ const BYES = 3
 const SILENCE = 3000
 /** The longest that a responder serves one ping, in ms: its peer may send no more than this, whatever it asks for. */
 const LONGEST = 15_000
-/** How many pings an accepter answers at a time: each holds a port. */
+/** How many pings an accepter answers at a time, and how many of one identity: each holds a port. */
 const MOST = 16
+const MOST_OF_A_PEER = 3
 
 /** What the echoes through a hole showed. */
 export interface PingReport {
@@ -117,10 +119,12 @@ async function wait(clock: Clock, ms: number, enough: AbortSignal, signal: Abort
 export class PingResponder {
   readonly #context: PairingContext
   readonly #over = new AbortController()
-  readonly #answering = new Set<Promise<void>>()
+  /** Whose pings they are. */
+  readonly #answering = new Map<Promise<void>, string>()
 
   constructor(context: PairingContext) {
     this.#context = context
+    setMaxListeners(MOST, this.#over.signal)
   }
 
   /** How many are being answered. */
@@ -128,8 +132,12 @@ export class PingResponder {
     return this.#answering.size
   }
 
-  get full(): boolean {
-    return this.size >= MOST
+  /** How many are in the way of one more of a peer, of its own or in all; 0 if there is room. */
+  taken(peer: IdentityName): number {
+    const name = formatIdentity(peer)
+    const own = [...this.#answering.values()].filter((whose) => whose === name).length
+    if (own >= MOST_OF_A_PEER) return own
+    return this.size >= MOST ? this.size : 0
   }
 
   /** Takes over the passage of a ping, and its port. */
@@ -141,13 +149,13 @@ export class PingResponder {
         log.warn({ code: asPlexusError(thrown).code }, asPlexusError(thrown).message),
       )
       .finally(() => this.#answering.delete(answering))
-    this.#answering.add(answering)
+    this.#answering.set(answering, formatIdentity(passage.peer))
   }
 
   /** Answers no more. Resolves when every port is closed. */
   async close(): Promise<void> {
     this.#over.abort(new PlexusError('CANCELLED', 'The accepter ends.'))
-    await Promise.all(this.#answering)
+    await Promise.all(this.#answering.keys())
   }
 
   async #answer(passage: Passage): Promise<number> {

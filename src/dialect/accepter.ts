@@ -1,9 +1,10 @@
 import type { Letter, LetterHead } from '../../rendezvous/interface.js'
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { asPlexusError, type ErrorCode, PlexusError } from '../errors/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
+import { sleep } from '../net/index.js'
 import {
   type Accepter,
-  MAX_INVITES,
+  Complaints,
   type PairingContext,
   Rate,
   type Refused,
@@ -17,8 +18,11 @@ import { checkEndpoint, dig, openGround, type Plexus3Passage, publicEndpoint } f
 import { type LetterContext, Letterhead, lettersOf, openLetter, type Said, staleness } from './letter.js'
 import type { NativePeers } from './natives.js'
 
-/** How many mails that are dropped are worth a line in the log in WINDOW ms, for each reason; the rest is for whoever debugs. */
-const MAX_NOISE = 30
+/**
+ * How many mails that come to nothing are opened in WINDOW ms: who a mail is from says its header, and anybody can write
+ * one. What is beyond waits.
+ */
+const MAX_WASTED = 120
 const WINDOW = 60_000
 
 export interface LetterAccepterOptions {
@@ -41,16 +45,18 @@ export interface LetterAccepterOptions {
 export class LetterAccepter {
   #context: LetterContext & PairingContext
   readonly #options: LetterAccepterOptions
-  readonly #noise: Rate
-  readonly #invites: Rate
+  readonly #complaints: Complaints
+  readonly #wasted: Rate
+  /** The sessions that are being begun. */
+  readonly #beginning = new Set<Promise<void>>()
   /** What was told already: once is enough, and anybody can write such a header. */
   readonly #hinted = new Set<string>()
 
   constructor(context: PairingContext, options: LetterAccepterOptions) {
     this.#context = { ...context, allowPlain: options.allowPlain }
     this.#options = options
-    this.#noise = new Rate(context.clock, MAX_NOISE, WINDOW)
-    this.#invites = new Rate(context.clock, MAX_INVITES, WINDOW)
+    this.#complaints = new Complaints(context.clock)
+    this.#wasted = new Rate(context.clock, MAX_WASTED, WINDOW)
   }
 
   /** From now on this is the own identity. */
@@ -63,7 +69,20 @@ export class LetterAccepter {
     const letters = lettersOf(this.#context.rendezvous)
     for await (const letter of letters.receive((head) => this.#wanted(head), { signal })) {
       const from = readHead(letter.header, this.#context.app)?.from
-      if (from) await this.#take(letter, from).catch((thrown: unknown) => this.#drop(letter, from, thrown))
+      if (!from) continue
+      try {
+        await this.#take(letter, from)
+      } catch (thrown) {
+        this.#drop(letter, from, thrown)
+        await this.#waste(signal)
+      }
+    }
+    await Promise.all(this.#beginning)
+  }
+
+  async #waste(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && !this.#wasted.allows('')) {
+      await sleep(this.#context.clock, this.#wasted.wait(''), signal).catch(() => {})
     }
   }
 
@@ -108,13 +127,10 @@ export class LetterAccepter {
 
   /** One line: who, when, why. */
   #drop({ arrived }: Letter, from: IdentityName, thrown: unknown): void {
-    const { code, message } = asPlexusError(thrown)
+    const { code, message: why } = asPlexusError(thrown)
     const when = Number.isFinite(arrived) ? new Date(arrived).toISOString() : 'an unknown date'
-    const loudness = this.#noise.allows(code) ? 'warn' : 'debug'
-    this.#context.log[loudness](
-      { code },
-      `a mail from ${formatIdentity(from)} of ${when} was dropped: ${message}`,
-    )
+    const message = `a mail from ${formatIdentity(from)} of ${when} was dropped: ${why}`
+    this.#complaints.ofStranger(this.#context.log, new PlexusError(code, message))
   }
 
   async #take(letter: Letter, from: IdentityName): Promise<void> {
@@ -122,24 +138,33 @@ export class LetterAccepter {
     const peer = formatIdentity(from)
     const stale = staleness(letter, this.#context)
     if (stale !== undefined) throw new PlexusError('EXPIRED', `An invite was not answered: ${stale}.`)
-    if (!this.#invites.allows(peer)) {
-      throw new PlexusError('BUSY', `${MAX_INVITES} invites of this identity came within a minute.`)
-    }
     const said = await openLetter(letter, from, this.#context)
+    if (!this.#options.accepter.listensTo(from, 'invite')) return
     if (!(await this.#options.digests.first(said.digest))) {
       throw new PlexusError('REPLAYED', 'These words were said before.')
     }
     const session = random(16).toString('hex')
     const inner = log.child({ session: shortSession(session) })
-    const refused =
-      this.#options.admit() ??
-      (await this.#options.accepter.begin(from, session, (context, signal) =>
-        this.#answer(context, from, said, session, signal),
+    const begun = this.#begin(from, said, session)
+      .then((refused) => {
+        // such a peer can be told nothing: it waits until its time is up
+        const message = `${peer} is not answered: ${refused?.sentence}`
+        if (refused) this.#complaints.ofPeer(inner, peer, { code: refused.code as ErrorCode, message })
+      })
+      .catch((thrown: unknown) => this.#complaints.ofPeer(inner, peer, asPlexusError(thrown)))
+      .finally(() => this.#beginning.delete(begun))
+    this.#beginning.add(begun)
+  }
+
+  /** Finding a place may take a while, and holds up no other mail. */
+  async #begin(peer: IdentityName, said: Said, session: string): Promise<Refused | undefined> {
+    const { admit, accepter } = this.#options
+    return (
+      admit() ??
+      (await accepter.begin(peer, session, (context, signal, heard) =>
+        this.#answer(context, peer, said, session, signal, heard),
       ))
-    if (refused) {
-      // such a peer can be told nothing: it waits until its time is up
-      inner.warn({ code: refused.code }, `${peer} is not answered: ${refused.sentence}`)
-    }
+    )
   }
 
   /** The session of an invite that was opened: gather, answer, shake hands, hand over. */
@@ -149,6 +174,7 @@ export class LetterAccepter {
     { message, form, fingerprint }: Said,
     session: string,
     signal: AbortSignal,
+    onHeard: () => void,
   ): Promise<void> {
     const { clock, log, random } = context
     const { allowPlain, onPassage } = this.#options
@@ -192,6 +218,7 @@ export class LetterAccepter {
           own,
           message,
           timeout: stretchedTimeout(context),
+          onHeard,
           signal: over.signal,
         })
         onPassage(passage)

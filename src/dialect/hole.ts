@@ -32,6 +32,8 @@ export interface DiggingOptions {
   readonly message: PeerMessage
   /** How long the handshake may take, in ms. */
   readonly timeout: number
+  /** Is called when the first datagram has come that can be one of the peer's. */
+  readonly onHeard?: () => void
   readonly signal: AbortSignal
 }
 
@@ -81,7 +83,8 @@ export function checkEndpoint(endpoint: Endpoint, own: Endpoint): void {
  */
 export async function dig(context: PairingContext, options: DiggingOptions): Promise<Plexus3Passage> {
   const { clock, log, random, hops, app, host } = context
-  const { role, session, peer, fingerprint, secret, gathering, own, message, timeout, signal } = options
+  const { role, session, peer, fingerprint, secret, gathering, own, message, timeout, onHeard, signal } =
+    options
   const { port } = gathering
   const { endpoint } = message
   checkEndpoint(endpoint, own)
@@ -100,6 +103,7 @@ export async function dig(context: PairingContext, options: DiggingOptions): Pro
     log,
     ...(context.governor ? { allowance: context.governor.allowance(formatIdentity(peer)) } : {}),
     signal,
+    ...(onHeard ? { onHeard } : {}),
   })
     .catch((thrown: unknown) => {
       throw explained(thrown, options)

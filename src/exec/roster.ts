@@ -68,6 +68,11 @@ export class Roster {
     return [...this.#runs.values()].reduce((sum, runs) => sum + runs.size, 0)
   }
 
+  /** How many commands of a peer run or are about to. */
+  runsOf(peer: Identity): number {
+    return this.#runsOf(peer).size
+  }
+
   /** Whether a pairing with this peer may begin: ask before the punch, and tell the peer if not. */
   mayPair(peer: Identity): boolean {
     if (this.#closed) return false
@@ -76,7 +81,7 @@ export class Roster {
 
   /**
    * Starts a command for a peer whose hole is proven. Resolves when it runs.
-   * @throws PlexusError BUSY if one runs and the policy is `refuse`; CANCELLED if a newer pairing of the peer came
+   * @throws PlexusError BUSY if one runs and the policy is `refuse`, or too many run; CANCELLED if a newer pairing of the peer came
    * before this one could start, or the roster was closed; whatever `launch` throws
    * @param log names the session that the command is for
    */
@@ -86,6 +91,10 @@ export class Roster {
     const earlier = [...runs]
     if (this.#policy === 'refuse' && earlier.length > 0) {
       throw new PlexusError('BUSY', `A command for ${identityKey(peer)} runs already.`)
+    }
+    // several may have been admitted before any of them was here
+    if (this.#policy === 'parallel' && earlier.length >= MOST_OF_A_PEER) {
+      throw new PlexusError('BUSY', `${earlier.length} of ${identityKey(peer)} run already.`)
     }
     const run = new Run(async (signal) => {
       if (this.#policy === 'replace' && earlier.length > 0) await this.#replace(peer, earlier, log)

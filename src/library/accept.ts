@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { UdpPort } from '../net/index.js'
-import { Accepter, type PairingContext, type RefusalCode, type Underway } from '../pairing/index.js'
+import { Accepter, type PairingContext, type RefusalCode, ROOM, type Underway } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { Backlog } from './backlog.js'
 import { badOption, identityOption, type PairingOptions, wholeOption } from './options.js'
@@ -21,7 +21,7 @@ export interface AcceptOptions extends PairingOptions {
   readonly peers?: readonly (string | IdentityName)[]
   /**
    * Is asked about each invite, once its sender has been proven and before anything is done for it: `true` takes it,
-   * `false` refuses it without a reason. While it thinks no other invite is looked at.
+   * `false` refuses it without a reason. While it thinks no other invite of this peer is looked at.
    */
   readonly admit?: (peer: string) => boolean | Refusal | Promise<boolean | Refusal>
   /**
@@ -111,6 +111,8 @@ async function* receive(
     seen,
     supersede: true,
     admit: (peer, underway) => admission(context, options, backlog, peer, underway),
+    room: () =>
+      (context.bind.port ?? 0) === 0 ? ROOM : { ...ROOM, all: 1, sentence: portTaken(context.bind) },
     onPassage: (passage) => backlog.add(passage),
   })
   const running = accepter.run(life.signal).then(
@@ -156,8 +158,7 @@ async function admission(
   underway: Underway,
 ): Promise<{ code: RefusalCode; sentence: string } | undefined> {
   if (!backlog.hasRoom(underway.all)) return { code: 'BUSY', sentence: 'Too many pairings wait already.' }
-  if ((bind.port ?? 0) !== 0 && !(await isFree(bind)))
-    return { code: 'BUSY', sentence: `The port ${bind.port} of this accepter is in use.` }
+  if ((bind.port ?? 0) !== 0 && !(await isFree(bind))) return { code: 'BUSY', sentence: portTaken(bind) }
   if (!admit) return undefined
   const no = { code: 'REFUSED', sentence: 'This accepter does not take you.' } as const
   try {
@@ -169,6 +170,8 @@ async function admission(
     return no
   }
 }
+
+const portTaken = ({ port }: PairingContext['bind']) => `The port ${port} of this accepter is in use.`
 
 /** A fixed port carries one passage at a time, also one that was released to another program. */
 async function isFree(bind: PairingContext['bind']): Promise<boolean> {

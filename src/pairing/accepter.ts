@@ -3,45 +3,41 @@ import { formatIdentity, type Host, type IdentityName } from '../identity/index.
 import { deadline } from '../net/index.js'
 import type { SeenSessions } from '../sealing/index.js'
 import { answer, inviterOf } from './answering.js'
+import { Complaints } from './complaints.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { FAREWELL, peerFailure, sayFarewell } from './farewell.js'
-import type { Invite, Message, Purpose, Refusal, RefusalCode, Update } from './message.js'
+import type { Invite, Message, Refusal, RefusalCode } from './message.js'
+import {
+  type Carry,
+  type Dialogue,
+  type NegotiationOptions,
+  Negotiations,
+  type Refused,
+  type Session,
+} from './negotiations.js'
+import { Overtaking } from './overtaking.js'
 import type { Passage } from './passage.js'
 import { PeerNews } from './peer-news.js'
 import { Rate } from './rate.js'
-import { Reception } from './reception.js'
-
-/** How many dropped messages of one kind are worth a warning in `NOISE_WINDOW` ms; the rest is for whoever debugs. */
-const MAX_NOISE = 30
-const NOISE_WINDOW = 60_000
-
-/** How many sessions may be negotiated at a time: each holds a port and some work. */
-const MAX_SESSIONS = 16
-
-/** How many updates may wait for their invites: over a DHT one message may overtake another by a second. */
-const MAX_EARLY = 16
+import { Reception, type Use } from './reception.js'
 
 /** How many refusals one peer is sent in `REFUSAL_WINDOW` ms: enough to be told, too few to be used as a lever. */
 const MAX_REFUSALS = 6
 const REFUSAL_WINDOW = 60_000
 
-/** How many invites of one peer are considered in a minute: more than one machine pairs in a row, each costs signatures. */
-export const MAX_INVITES = 120
-const INVITE_WINDOW = 60_000
+/**
+ * How much of one peer is listened to in a minute, of whatever kind: so many messages, of which an invite counts as two, as
+ * it costs signatures. More than one machine pairs in a row.
+ */
+const MAX_MESSAGES = 240
+const MESSAGE_WINDOW = 60_000
+const INVITE_COST = 2
 
-export interface AccepterOptions {
+export interface AccepterOptions extends NegotiationOptions {
   /** Only these peers; without it everyone who has a directory in the repository. */
   readonly peers?: readonly IdentityName[]
   readonly seen: SeenSessions
-  /** Whether a newer invite of a peer ends its session that is still being negotiated. */
-  readonly supersede: boolean
-  /** May say no before anything is done for the invite; the sentence is told to the peer. */
-  readonly admit: (
-    peer: IdentityName,
-    underway: Underway,
-    purpose: Purpose | undefined,
-  ) => Promise<Refused | undefined>
   /** Hears of each peer that invites, once it has proven who it is; may say why it is not spoken with like this. */
   readonly speaks?: (peer: IdentityName) => Promise<string | undefined>
   /**
@@ -51,45 +47,10 @@ export interface AccepterOptions {
   readonly onPassage: (passage: Passage, giveUp: GiveUp) => void
   /** Takes over the passage of a ping, and its port. Without it pings are refused. */
   readonly onPing?: (passage: Passage) => void
-  /** Hears of a session that came to nothing after it was begun. */
-  readonly onFailure?: (failure: { peer: IdentityName; session: string; error: PlexusError }) => void
-}
-
-/** Why a pairing is not begun. */
-export interface Refused {
-  readonly code: RefusalCode
-  readonly sentence: string
 }
 
 /** Says why nothing comes of a passage, as far as its inviter can be reached. Never rejects. */
 export type GiveUp = (error: PlexusError) => Promise<void>
-
-/** How many sessions are being negotiated just now. */
-export interface Underway {
-  /** Of this peer, pings not counted. */
-  readonly ofPeer: number
-  /** Of everybody, pings not counted. */
-  readonly pairings: number
-  readonly all: number
-}
-
-/** A session under way. */
-interface Session {
-  readonly peer: string
-  readonly purpose: Purpose | undefined
-  readonly controller: AbortController
-  readonly over: Promise<void>
-  /** What an invite brought; one that was begun in another dialect has nothing of it. */
-  readonly dialogue: Dialogue | undefined
-}
-
-interface Dialogue {
-  readonly invite: Opened<Invite>
-  readonly news: PeerNews
-  answer: Sealed | undefined
-  /** Whether the answer is being posted once more: one such post at a time is enough. */
-  posting: 'once' | 'again'
-}
 
 /** Waits for invites for ever, judges them, and carries each that is good through to a passage. */
 export class Accepter {
@@ -97,21 +58,23 @@ export class Accepter {
   #mail: Correspondence
   readonly #options: AccepterOptions
   readonly #reception: Reception
-  readonly #sessions = new Map<string, Session>()
-  /** Updates that came before their invite, by session. */
-  readonly #early = new Map<string, { readonly peer: string; readonly news: Update }>()
+  readonly #negotiations: Negotiations
+  readonly #overtaking = new Overtaking()
+  readonly #complaints: Complaints
+  readonly #messages: Rate
   readonly #refusals: Rate
-  readonly #invites: Rate
-  readonly #noise: Rate
-  #life: 'running' | 'ended' = 'running'
+  /** The invites that are being judged, one after the other for each peer and kind. */
+  readonly #judging = new Map<string, Promise<void>>()
 
   constructor(context: PairingContext, options: AccepterOptions) {
+    const { clock } = context
     this.#context = context
     this.#options = options
     this.#mail = new Correspondence(context)
-    this.#refusals = new Rate(context.clock, MAX_REFUSALS, REFUSAL_WINDOW)
-    this.#invites = new Rate(context.clock, MAX_INVITES, INVITE_WINDOW)
-    this.#noise = new Rate(context.clock, MAX_NOISE, NOISE_WINDOW)
+    this.#complaints = new Complaints(clock)
+    this.#negotiations = new Negotiations(clock, options, this.#complaints)
+    this.#messages = new Rate(clock, MAX_MESSAGES, MESSAGE_WINDOW)
+    this.#refusals = new Rate(clock, MAX_REFUSALS, REFUSAL_WINDOW)
     this.#reception = new Reception(context)
   }
 
@@ -127,83 +90,89 @@ export class Accepter {
 
   /** Receives until the signal aborts; then ends what is under way and resolves. */
   async run(signal: AbortSignal): Promise<void> {
-    const { log } = this.#context
     try {
-      await this.#reception.run(signal, (sealed) =>
-        this.#take(sealed, signal).catch((thrown: unknown) => {
-          const error = asPlexusError(thrown)
-          log[this.#loudness(error)]({ code: error.code }, error.message)
-        }),
-      )
+      await this.#reception.run(signal, (sealed) => this.#take(sealed))
     } finally {
-      this.#life = 'ended'
-      const reason = asPlexusError(
-        signal.reason ?? new PlexusError('CANCELLED', 'The accepter ends.'),
-        'CANCELLED',
-      )
-      for (const { controller } of this.#sessions.values()) controller.abort(reason)
-      await Promise.all([...this.#sessions.values()].map(({ over }) => over))
+      const reason = signal.reason ?? new PlexusError('CANCELLED', 'The accepter ends.')
+      void this.#negotiations.end(asPlexusError(reason, 'CANCELLED'))
+      await Promise.all(this.#judging.values())
+      await this.#negotiations.end(asPlexusError(reason, 'CANCELLED'))
     }
   }
 
-  async #take(sealed: Uint8Array, signal: AbortSignal): Promise<void> {
-    const opened = await this.#mail.open(sealed)
-    await this.#judge(opened, signal).catch((thrown: unknown) => {
-      const error = asPlexusError(thrown)
-      const session = shortSession(opened.message.session)
-      this.#context.log[this.#loudness(error)]({ code: error.code, session }, error.message)
-    })
+  /** Opens a message and sets going what it asks for. */
+  async #take(sealed: Uint8Array): Promise<Use> {
+    let opened: Opened
+    try {
+      opened = await this.#mail.open(sealed)
+      if (!this.#welcome(opened.message.from)) throw unwelcome(opened.message)
+    } catch (thrown) {
+      this.#complaints.ofStranger(this.#context.log, asPlexusError(thrown))
+      return 'wasted'
+    }
+    return this.#judge(opened)
   }
 
-  /** What anybody can bring about, as often as it likes, must not fill the log. */
-  #loudness({ code }: PlexusError): 'warn' | 'debug' {
-    return this.#noise.allows(code) ? 'warn' : 'debug'
+  /**
+   * Whether a message of this peer is still listened to: counted before anything else is done for it, whatever it says
+   * and in whatever language.
+   */
+  listensTo(peer: IdentityName, kind: Message['kind']): boolean {
+    const name = formatIdentity(peer)
+    if (this.#messages.allows(name, kind === 'invite' ? INVITE_COST : 1)) return true
+    const sentence = `${name} says too much: more than ${MAX_MESSAGES} messages of it in a minute are dropped.`
+    this.#complaints.ofExcess(this.#context.log, name, sentence)
+    return false
   }
 
-  async #judge(opened: Opened, signal: AbortSignal): Promise<void> {
+  #judge(opened: Opened): Use {
     const { message } = opened
     const peer = formatIdentity(message.from)
-    if (!this.#welcome(message.from)) {
-      throw new PlexusError(
-        'SENDER_UNKNOWN',
-        `A message from ${peer} was dropped: this accepter is not for it.`,
-      )
+    if (!this.listensTo(message.from, message.kind)) {
+      if (message.kind === 'invite') void this.#refuse({ ...opened, message }, 'BUSY', TOO_MUCH)
+      return 'wasted'
     }
-    const session = this.#sessions.get(message.session)
-    if (session && session.peer !== peer) throw replayed(message)
+    const session = this.#negotiations.get(message.session)
+    if (session && session.peer !== peer) return this.#drop(message, replayed(message))
     switch (message.kind) {
       case 'invite':
-        await this.#invited({ ...opened, message }, session, signal)
+        this.#inTurn({ ...opened, message })
         break
       case 'update':
-        this.#updated(message, session)
+        if (session) session.dialogue?.news.update(message.candidates, message.nat)
+        else this.#overtaking.note(peer, message.session, { is: 'updated', news: message })
         break
       case 'abort':
         if (session) session.controller.abort(peerFailure(peer, message))
-        else if (message.app === this.#context.app && this.#stale(message) === undefined)
-          await this.#remember(message)
+        else this.#overtaking.note(peer, message.session, { is: 'withdrawn' })
         break
       case 'answer':
-      case 'refusal':
-        throw new PlexusError(
-          'MALFORMED',
-          `A message from ${peer} was dropped: an accepter expects no ${message.kind}.`,
-        )
+      case 'refusal': {
+        const what = `A message from ${peer} was dropped: an accepter expects no ${message.kind}.`
+        return this.#drop(message, new PlexusError('MALFORMED', what))
+      }
     }
+    return 'used'
   }
 
-  /** What a side has found out since its invite; it may overtake that. */
-  #updated(update: Update, session: Session | undefined): void {
-    const { from, session: id, candidates, nat } = update
-    if (session) {
-      session.dialogue?.news.update(candidates, nat)
-      return
-    }
-    this.#early.set(id, { peer: formatIdentity(from), news: update })
-    for (const oldest of this.#early.keys()) {
-      if (this.#early.size <= MAX_EARLY) break
-      this.#early.delete(oldest)
-    }
+  #drop(message: Message, error: PlexusError): Use {
+    const log = this.#context.log.child({ session: shortSession(message.session) })
+    this.#complaints.ofPeer(log, formatIdentity(message.from), error)
+    return 'wasted'
+  }
+
+  /** Invites of one peer are judged one after the other, and hold up nobody else's. */
+  #inTurn(opened: Opened<Invite>): void {
+    const { message } = opened
+    const key = `${message.purpose ?? 'pairing'} ${formatIdentity(message.from)}`
+    const arrived = this.#context.clock.now()
+    const turn = (this.#judging.get(key) ?? Promise.resolve())
+      .then(() => this.#invited(opened, arrived))
+      .catch((thrown: unknown) => void this.#drop(message, asPlexusError(thrown)))
+      .finally(() => {
+        if (this.#judging.get(key) === turn) this.#judging.delete(key)
+      })
+    this.#judging.set(key, turn)
   }
 
   #welcome(peer: IdentityName): boolean {
@@ -211,59 +180,56 @@ export class Accepter {
     return peers === undefined || peers.some((allowed) => formatIdentity(allowed) === formatIdentity(peer))
   }
 
-  async #invited(opened: Opened<Invite>, known: Session | undefined, signal: AbortSignal): Promise<void> {
+  async #invited(opened: Opened<Invite>, arrived: number): Promise<void> {
     const { message } = opened
+    const known = this.#negotiations.get(message.session)
     if (known) return this.#again(opened, known)
     if (this.#options.seen.has(Buffer.from(message.session, 'hex'))) throw replayed(message)
     const { app, log } = this.#context
     const peer = formatIdentity(message.from)
+    if (this.#overtaking.withdrawn(peer, message.session)) {
+      await this.#remember(message)
+      return log.debug({ session: shortSession(message.session) }, `${peer} gave up before its invite came`)
+    }
     if (message.app !== app) {
       return this.#refuse(opened, 'APPLICATION', `This accepter serves '${app}', not '${message.app}'.`)
     }
     const stale = this.#stale(message)
     if (stale) return this.#refuse(opened, 'CLOCK', stale)
-    if (!this.#invites.allows(peer)) {
-      return this.#refuse(opened, 'BUSY', `${MAX_INVITES} invites of this identity came within a minute.`)
-    }
     await this.#remember(message)
     if (message.purpose === 'ping' && !this.#options.onPing) {
       return this.#refuse(opened, 'REFUSED', 'This accepter answers no pings.')
     }
     const unspoken = await this.#options.speaks?.(message.from)
     if (unspoken !== undefined) return this.#refuse(opened, 'REFUSED', unspoken)
-    const refusal = await this.#admit(message.from, message.purpose)
+    const asked = { session: message.session, peer: message.from, purpose: message.purpose, arrived }
+    const refusal = await this.#negotiations.admit(asked, this.#latency)
     if (refusal) return this.#refuse(opened, refusal.code, refusal.sentence)
     const how = message.purpose === 'ping' ? 'pinged' : 'invited'
     log.info({ session: shortSession(message.session) }, `${how} by ${peer}`)
-    if (!signal.aborted) this.#start(opened)
-  }
-
-  /** Whether there is room for one more, of this peer too. */
-  async #admit(peer: IdentityName, purpose: Purpose | undefined): Promise<Refused | undefined> {
-    if (this.#sessions.size >= MAX_SESSIONS) {
-      return { code: 'BUSY', sentence: `${MAX_SESSIONS} pairings are under way already.` }
-    }
-    if (this.#options.supersede) await this.#supersede(peer, purpose)
-    return await this.#options.admit(peer, this.#underway(formatIdentity(peer)), purpose)
+    this.#start(opened)
   }
 
   /**
    * Begins a session that was asked for in another dialect, within the bounds that hold for all of them, and hears of
-   * it when it has failed. A session that a newer one supersedes, or the end of the accepter, is aborted.
+   * it when it has failed. A session that a newer one displaces, or the end of the accepter, is aborted.
    * @param session an id of its own
-   * @param carry carries it through, and hands the passage over; what it throws was its failure
+   * @param carry carries it through, and hands the passage over; what it throws was its failure. It calls `heard` when
+   *   something of the peer has come
    * @returns why it was not begun
    */
-  async begin(
-    peer: IdentityName,
-    session: string,
-    carry: (context: PairingContext, signal: AbortSignal) => Promise<void>,
-  ): Promise<Refused | undefined> {
-    const refusal = await this.#admit(peer, undefined)
-    if (refusal) return refusal
-    if (this.#life === 'ended') return { code: 'BUSY', sentence: 'This accepter ends.' }
-    this.#enter(session, peer, undefined, undefined, this.#context, carry)
-    return undefined
+  async begin(peer: IdentityName, session: string, carry: Carry): Promise<Refused | undefined> {
+    const arrived = this.#context.clock.now()
+    const asked = { session, peer, purpose: undefined, arrived }
+    const refusal = await this.#negotiations.admit(asked, this.#latency)
+    if (!refusal) this.#negotiations.enter(asked, this.#context, undefined, carry)
+    return refusal
+  }
+
+  /** Of the rendezvous, in ms: before that nothing can be heard of a peer. */
+  get #latency(): number {
+    const { rendezvous } = this.#context
+    return rendezvous.returning ?? rendezvous.latency
   }
 
   /** The same invite once more: its answer may have been lost on the way. */
@@ -286,59 +252,26 @@ export class Accepter {
       })
   }
 
-  #underway(peer: string): Underway {
-    const sessions = [...this.#sessions.values()]
-    const pairings = sessions.filter((one) => one.purpose === undefined)
-    const ofPeer = pairings.filter((one) => one.peer === peer)
-    return { ofPeer: ofPeer.length, pairings: pairings.length, all: sessions.length }
-  }
-
-  /** One identity has one pairing under way, and one ping: the newest. */
-  async #supersede(name: IdentityName, purpose: Purpose | undefined): Promise<void> {
-    const peer = formatIdentity(name)
-    for (const session of [...this.#sessions.values()]) {
-      if (session.peer !== peer || session.purpose !== purpose) continue
-      session.controller.abort(new PlexusError('BUSY', 'A newer invite of the same identity came in.'))
-      await session.over
-    }
-  }
-
   #start(invite: Opened<Invite>): void {
     const { from, session, purpose } = invite.message
     const news = new PeerNews()
-    const early = this.#early.get(session)
-    this.#early.delete(session)
-    if (early?.peer === formatIdentity(from)) news.update(early.news.candidates, early.news.nat)
+    const said = this.#overtaking.take(formatIdentity(from), session)
+    if (said?.is === 'updated') news.update(said.news.candidates, said.news.nat)
     const dialogue: Dialogue = { invite, news, answer: undefined, posting: 'once' }
     const onAnswer = (made: Sealed) => {
       dialogue.answer = made
     }
     const context = { ...this.#context, host: invite.host }
-    this.#enter(session, from, purpose, dialogue, context, async (inner, signal) => {
-      const passage = await answer(inner, invite, { news, signal, onAnswer })
-      if (passage.purpose === 'ping') this.#options.onPing?.(passage)
+    const asked = { session, peer: from, purpose, arrived: 0 }
+    this.#negotiations.enter(asked, context, dialogue, async (inner, signal, onHeard) => {
+      const passage = await answer(inner, invite, { news, signal, onAnswer, onHeard })
+      if (purpose === 'ping') this.#options.onPing?.(passage)
       else this.#options.onPassage(passage, (error) => this.#giveUp(invite, error))
     })
-  }
-
-  #enter(
-    session: string,
-    peer: IdentityName,
-    purpose: Purpose | undefined,
-    dialogue: Dialogue | undefined,
-    outer: PairingContext,
-    carry: (context: PairingContext, signal: AbortSignal) => Promise<void>,
-  ): void {
-    const log = outer.log.child({ session: shortSession(session) })
-    const controller = new AbortController()
-    const over = carry({ ...outer, log }, controller.signal)
-      .catch((thrown: unknown) => {
-        const error = asPlexusError(thrown)
-        log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
-        this.#options.onFailure?.({ peer, session, error })
-      })
-      .finally(() => this.#sessions.delete(session))
-    this.#sessions.set(session, { peer: formatIdentity(peer), purpose, controller, over, dialogue })
+    if (said?.is === 'withdrawn') {
+      const why = new PlexusError('PEER_ABORTED', 'The peer gave up before it was answered.')
+      this.#negotiations.get(session)?.controller.abort(why)
+    }
   }
 
   #giveUp(invite: Opened<Invite>, error: PlexusError): Promise<void> {
@@ -371,7 +304,8 @@ export class Accepter {
     const { clock, log, app } = this.#context
     const peer = formatIdentity(message.from)
     const session = shortSession(message.session)
-    log.warn({ code, session }, `${peer} was refused: ${sentence}`)
+    const what = { code, message: `${peer} was refused: ${sentence}` }
+    if (sentence !== TOO_MUCH) this.#complaints.ofPeer(log.child({ session }), peer, what)
     if (!this.#refusals.allows(peer)) return
     const limit = deadline(clock, FAREWELL)
     const refusal: Refusal = {
@@ -386,6 +320,13 @@ export class Accepter {
       .catch((thrown: unknown) => log.debug({ err: thrown, session }, 'the refusal could not be posted'))
       .finally(limit.dispose)
   }
+}
+
+const TOO_MUCH = `More than ${MAX_MESSAGES} messages of this identity came within a minute.`
+
+function unwelcome({ from }: Message): PlexusError {
+  const what = `A message from ${formatIdentity(from)} was dropped: this accepter is not for it.`
+  return new PlexusError('SENDER_UNKNOWN', what)
 }
 
 function replayed(message: Message): PlexusError {

@@ -29,6 +29,8 @@ export interface AnsweringOptions {
   readonly gathering?: Gathering
   /** Is given the answer once it is made: one session has one answer. */
   readonly onAnswer?: (answer: Sealed) => void
+  /** Is called when the first authentic datagram of the inviter has come. */
+  readonly onHeard?: () => void
 }
 
 /** Who waits for what becomes of an invite, and where. */
@@ -122,6 +124,7 @@ export async function answer(
       news: options.news,
       told: reply.offer.nat,
       inform: () => sendUpdate([]),
+      ...(options.onHeard ? { onHeard: options.onHeard } : {}),
       signal,
     })
   } catch (thrown) {

@@ -2,15 +2,15 @@ export {
   Accepter,
   type AccepterOptions,
   type GiveUp,
-  MAX_INVITES,
-  type Refused,
-  type Underway,
 } from './accepter.js'
+export { MAX_SESSIONS, ROOM, type Room, type Underway } from './admission.js'
+export { Complaints } from './complaints.js'
 export { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 export { lastWords } from './farewell.js'
 export { type Gathering, gather, innerEndpoint, keepMapped, reflexiveOf } from './gathering.js'
 export { type InviteOptions, invite } from './inviter.js'
 export type { Purpose, RefusalCode } from './message.js'
+export type { Refused } from './negotiations.js'
 export { OFFER_KINDS, type OfferKind } from './offered.js'
 export { failedOutcome, type Outcome, pairedOutcome } from './outcome.js'
 export { discard, type Hole, type Passage, type Role } from './passage.js'

@@ -38,6 +38,8 @@ export interface PassingOptions {
   /** What the peer was told of the own NAT, and what tells it what is known by now. */
   readonly told: NatHint
   readonly inform: () => void
+  /** Is called when the first authentic datagram of the peer has come. */
+  readonly onHeard?: () => void
   readonly signal: AbortSignal
 }
 
@@ -84,7 +86,9 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     openSocket: () => openFurther(bind),
     ...(search ? { enterSearch: (over: AbortSignal) => search.gate.enter(over) } : {}),
     onEvent: (event, ms) => {
+      const before = story.heard
       story.note(event, ms)
+      if (!before && story.heard) options.onHeard?.()
       if (event.name === 'attempt' && isSearch(event.attempt)) searched.add(addressOf(event.attempt))
     },
   })

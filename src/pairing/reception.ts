@@ -1,8 +1,26 @@
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { PlexusError } from '../errors/index.js'
 import type { Certificate, Host } from '../identity/index.js'
+import { sleep } from '../net/index.js'
 import type { PairingContext } from './context.js'
 import { identityMailbox } from './correspondence.js'
+import { Rate } from './rate.js'
+
+/**
+ * How many messages that come to nothing are opened in a second, and at once: anybody who has the certificate can leave
+ * as many as it likes, and a peer too. What is beyond waits. An RSA key weighs twice as much.
+ */
+const MAX_WASTED = 200
+const WASTED_AT_ONCE = 500
+
+/** How many messages may wait to be opened; the oldest give way. Of the largest these are 4 MiB. */
+const MAX_WAITING = 512
+
+/** When more than this wait, the newest has its turn as often as the oldest: whoever leaves so many holds up nobody else. */
+const CROWD = 16
+
+/** Whether a message was of any use: `wasted` ones are what strangers write, and what an identity says too often. */
+export type Use = 'used' | 'wasted'
 
 /**
  * The mail of an accepter: one mailbox for each of its certificates, which is one, and two during a rollover. When
@@ -12,15 +30,20 @@ export class Reception {
   readonly #context: PairingContext
   readonly #open = new Map<string, { close: () => void; over: Promise<void> }>()
   #host: Host
-  #take: ((sealed: Uint8Array) => Promise<void>) | undefined
-  /** Messages are taken one after the other, from whichever mailbox they come. */
-  #last: Promise<void> = Promise.resolve()
+  #take: ((sealed: Uint8Array) => Promise<Use>) | undefined
+  readonly #wasted: Rate
+  /** Messages that have come, the oldest first: they are taken one after the other, from whichever mailbox they are. */
+  readonly #waiting: Uint8Array[] = []
+  #turn: 'oldest' | 'newest' = 'oldest'
+  #taking: Promise<void> | undefined
+  readonly #over = new AbortController()
   /** Ends `run`, with an error or without. */
   #end: { ok: () => void; failed: (thrown: unknown) => void } = { ok: () => {}, failed: () => {} }
 
   constructor(context: PairingContext) {
     this.#context = context
     this.#host = context.host
+    this.#wasted = new Rate(context.clock, WASTED_AT_ONCE, (WASTED_AT_ONCE / MAX_WASTED) * 1000)
   }
 
   /** Receives in the mailboxes of this host from now on. */
@@ -30,10 +53,11 @@ export class Reception {
   }
 
   /**
-   * Receives until the signal aborts. `take` is never called again before it has settled.
+   * Receives until the signal aborts. `take` is never called again before it has settled: it opens a message and says
+   * what that was good for, and whatever takes longer goes on by itself.
    * @throws what the rendezvous throws
    */
-  async run(signal: AbortSignal, take: (sealed: Uint8Array) => Promise<void>): Promise<void> {
+  async run(signal: AbortSignal, take: (sealed: Uint8Array) => Promise<Use>): Promise<void> {
     this.#take = take
     let onabort = () => {}
     try {
@@ -47,10 +71,11 @@ export class Reception {
     } finally {
       signal.removeEventListener('abort', onabort)
       this.#take = undefined
+      this.#over.abort()
       const open = [...this.#open.values()]
       for (const { close } of open) close()
       await Promise.all(open.map(({ over }) => over))
-      await this.#last
+      await this.#taking
     }
   }
 
@@ -81,7 +106,9 @@ export class Reception {
   async #follow(mailbox: Mailbox, signal: AbortSignal): Promise<void> {
     try {
       for await (const sealed of this.#context.rendezvous.receive(mailbox, { signal })) {
-        await this.#takeInTurn(sealed)
+        this.#waiting.push(sealed)
+        if (this.#waiting.length > MAX_WAITING) this.#waiting.shift()
+        this.#taking ??= this.#takeAll()
       }
       if (!signal.aborted) this.#end.ok()
     } catch (thrown) {
@@ -89,10 +116,27 @@ export class Reception {
     }
   }
 
-  #takeInTurn(sealed: Uint8Array): Promise<void> {
-    const take = this.#take
-    if (!take) return Promise.resolve()
-    this.#last = this.#last.then(() => take(sealed))
-    return this.#last
+  async #takeAll(): Promise<void> {
+    try {
+      for (let sealed = this.#next(); sealed && this.#take; sealed = this.#next()) {
+        if ((await this.#take(sealed)) === 'wasted') await this.#waste()
+      }
+    } finally {
+      this.#taking = undefined
+    }
+  }
+
+  #next(): Uint8Array | undefined {
+    if (this.#waiting.length <= CROWD) return this.#waiting.shift()
+    this.#turn = this.#turn === 'newest' ? 'oldest' : 'newest'
+    return this.#turn === 'newest' ? this.#waiting.pop() : this.#waiting.shift()
+  }
+
+  async #waste(): Promise<void> {
+    const { clock } = this.#context
+    const cost = this.#host.certificate.keyKind === 'rsa' ? 2 : 1
+    while (this.#take && !this.#wasted.allows('', cost)) {
+      await sleep(clock, this.#wasted.wait('', cost), this.#over.signal).catch(() => {})
+    }
   }
 }

@@ -33,6 +33,7 @@ export type Tell = (event: PairingEvent) => void
 /** The story of every candidate of a punch, in the order in which they were met. */
 export class CandidateStory {
   readonly #records = new Map<string, CandidateRecord>()
+  #heard: 'nothing' | 'peer' = 'nothing'
 
   /** @param ms since the punch began */
   note(event: PunchEvent, ms: number): void {
@@ -41,6 +42,7 @@ export class CandidateStory {
     const record = this.#records.get(key) ?? { candidate: event.candidate }
     this.#records.set(key, record)
     record[event.name] ??= ms
+    if (event.name === 'heard' || event.name === 'proven') this.#heard = 'peer'
     if ('rtt' in event && event.rtt !== undefined) {
       record.rtt = Math.min(record.rtt ?? Number.POSITIVE_INFINITY, event.rtt)
     }
@@ -48,7 +50,7 @@ export class CandidateStory {
 
   /** Whether anything authentic came from anywhere; what echoes a challenge at once is proven without having been heard. */
   get heard(): boolean {
-    return this.records().some(({ heard, proven }) => heard !== undefined || proven !== undefined)
+    return this.#heard === 'peer'
   }
 
   /** Whether one of these addresses gave back what was sent to it: to be heard from elsewhere proves nothing about them. */

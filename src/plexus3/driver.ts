@@ -20,6 +20,8 @@ export interface HandshakeDriverOptions extends HandshakeOptions {
   readonly allowance?: Allowance
   /** Aborting rejects with the signal's reason; the dialect has no word to tell the peer. */
   readonly signal: AbortSignal
+  /** Is called for every datagram that can be one of the peer's. */
+  readonly onHeard?: () => void
   /** Gets every datagram at the port that is none of the peer's handshake: STUN of another listener, or noise. */
   readonly onUnclaimed?: (datagram: Datagram) => void
 }
@@ -33,7 +35,7 @@ export function handshake(
   port: UdpPort,
   options: HandshakeDriverOptions,
 ): Promise<{ readonly acknowledged: boolean }> {
-  const { clock, log, allowance = new Governor().allowance(''), signal, onUnclaimed, peer } = options
+  const { clock, log, allowance = new Governor().allowance(''), signal, onUnclaimed, onHeard, peer } = options
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(signal.reason)
@@ -43,8 +45,9 @@ export function handshake(
     const core = new Handshake(options, start)
     let stopTimer = () => {}
     const stopListening = port.listen((datagram) => {
-      if (core.receive(clock.now(), datagram.data, datagram.from)) pump()
-      else onUnclaimed?.(datagram)
+      if (!core.receive(clock.now(), datagram.data, datagram.from)) return onUnclaimed?.(datagram)
+      onHeard?.()
+      pump()
     })
     const finish = () => {
       stopTimer()

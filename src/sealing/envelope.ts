@@ -54,11 +54,11 @@ interface Envelope {
  * Opens an envelope that is for this host.
  * @throws PlexusError MALFORMED when it is no such envelope; UNSEALABLE, always the same, when it does not open
  */
-export function openEnvelope(bytes: Uint8Array, host: Host): Buffer {
+export async function openEnvelope(bytes: Uint8Array, host: Host): Promise<Buffer> {
   const { key, nonce, encrypted, tag } = parseEnvelope(bytes)
   if (!identifies(key.recipient, host.certificate)) throw unsealable()
   try {
-    const contentKey = key.open(host)
+    const contentKey = await key.open(host)
     if (contentKey.length !== KEY_BYTES) throw unsealable()
     const cipher = createDecipheriv('aes-256-gcm', contentKey, nonce, { authTagLength: TAG_BYTES })
     contentKey.fill(0)

@@ -76,7 +76,7 @@ export function parseAgreement(value: der.Asn1): CarriedKey {
   if (inner.oid !== AES256_WRAP || inner.parameters) throw der.malformed(WHAT)
   return {
     recipient: identifier,
-    open: (host) => {
+    open: async (host) => {
       const publicKey = publicKeyOf(point, host.certificate.keyKind)
       const secret = diffieHellman({ privateKey: host.privateKey, publicKey })
       const kek = deriveKek(digest, secret, wrap, material)

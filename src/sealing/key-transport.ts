@@ -1,7 +1,8 @@
-import { constants, privateDecrypt, publicEncrypt } from 'node:crypto'
+import { constants, type KeyObject, publicEncrypt, type webcrypto } from 'node:crypto'
 import {
   algorithmOf,
   type Certificate,
+  type Digest,
   der,
   type Host,
   hashAndMask,
@@ -32,8 +33,8 @@ export function transportKey(key: Buffer, to: Certificate): der.Asn1 {
 /** A key on its way, as it was read. */
 export interface CarriedKey {
   readonly recipient: der.Asn1
-  /** Throws whatever node:crypto throws when it is not for this host. */
-  open(host: Host): Buffer
+  /** Rejects with whatever node:crypto throws when it is not for this host. */
+  open(host: Host): Promise<Buffer>
 }
 
 /** @throws PlexusError MALFORMED */
@@ -53,7 +54,7 @@ export function parseTransport(value: der.Asn1): CarriedKey {
   if (!digest || (label && !isEmptyLabel(label))) throw der.malformed(WHAT)
   return {
     recipient,
-    open: (host) => privateDecrypt({ key: host.privateKey, padding: PADDING, oaepHash: digest }, encrypted),
+    open: (host) => decryptAside(host.privateKey, digest, encrypted),
   }
 }
 
@@ -62,4 +63,31 @@ function isEmptyLabel(label: der.Asn1): boolean {
   const empty = members.oid() === P_SPECIFIED && members.octets().length === 0
   members.end()
   return empty
+}
+
+/**
+ * In the thread pool, which only WebCrypto offers: anybody who has the certificate can ask for as many of these, and 6 ms
+ * of RSA 4096 would each time hold up every socket.
+ */
+async function decryptAside(key: KeyObject, digest: Digest, encrypted: Buffer): Promise<Buffer> {
+  const imported = await keyFor(key, digest)
+  return Buffer.from(await crypto.subtle.decrypt({ name: 'RSA-OAEP' }, imported, encrypted))
+}
+
+const HASH: Readonly<Record<Digest, string>> = { sha256: 'SHA-256', sha384: 'SHA-384', sha512: 'SHA-512' }
+
+const imported = new WeakMap<KeyObject, Map<Digest, Promise<webcrypto.CryptoKey>>>()
+
+/** The key as WebCrypto knows it, made once for each digest. */
+function keyFor(key: KeyObject, digest: Digest): Promise<webcrypto.CryptoKey> {
+  const known = imported.get(key) ?? new Map<Digest, Promise<webcrypto.CryptoKey>>()
+  imported.set(key, known)
+  const found = known.get(digest)
+  if (found) return found
+  const octets = key.export({ type: 'pkcs8', format: 'der' })
+  const algorithm = { name: 'RSA-OAEP', hash: HASH[digest] }
+  const made = crypto.subtle.importKey('pkcs8', octets, algorithm, false, ['decrypt'])
+  octets.fill(0)
+  known.set(digest, made)
+  return made
 }

@@ -3,8 +3,11 @@ import type { Certificate, Host } from '../identity/index.js'
 import { envelop, openEnvelope } from './envelope.js'
 import { parseSigned, type SignedData, signContent } from './signed.js'
 
-/** The largest sealed message that is made or looked at, in bytes: ten times what a pairing says. */
-export const MAX_SEALED = 64 * 1024
+/**
+ * The largest sealed message that is made or looked at, in bytes: the longest that a pairing says, with as many candidates
+ * as an offer may have, the keys of both sides' certificates at their largest and a post-quantum key, takes some 7 kB.
+ */
+export const MAX_SEALED = 8 * 1024
 
 /** What an envelope held: content that nobody has vouched for yet, and the check that makes it trusted. */
 export type Unverified = SignedData
@@ -31,5 +34,5 @@ export async function unseal(sealed: Uint8Array, host: Host): Promise<Unverified
   if (sealed.length > MAX_SEALED) {
     throw new PlexusError('MALFORMED', `A sealed message of ${sealed.length} bytes is too large.`)
   }
-  return parseSigned(openEnvelope(sealed, host))
+  return parseSigned(await openEnvelope(sealed, host))
 }

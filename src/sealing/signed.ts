@@ -26,6 +26,9 @@ const OID = {
 
 const WHAT = 'The signed message'
 
+/** Two are asked for, openssl writes five: more would only be work. */
+const MAX_ATTRIBUTES = 16
+
 /** SignedData as it was read: nothing in it is trusted yet. */
 export interface SignedData {
   readonly content: Buffer
@@ -162,6 +165,7 @@ function parseAttributes(value: der.Asn1): { signedAttributes: Buffer; messageDi
   const all: der.Asn1[] = []
   const values = new Map<string, der.Asn1>()
   while (members.more) {
+    if (all.length >= MAX_ATTRIBUTES) throw der.malformed(WHAT)
     const item = members.any()
     all.push(item)
     const parts = der.Members.ofSequence(item, WHAT)

@@ -133,7 +133,7 @@ for (const from of ['rsa2048', 'rsa3072', 'rsa4096'] as const) {
 }
 
 test('what openssl writes in BER, with indefinite lengths and strings in pieces, is opened', async () => {
-  const large = Buffer.alloc(20_000, 'pieces ')
+  const large = Buffer.alloc(5000, 'pieces ')
   writeFileSync(join(scratch, 'content'), large)
   try {
     for (const [from, to] of [

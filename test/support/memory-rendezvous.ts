@@ -33,6 +33,11 @@ export class MeetingPlace {
     for (const reader of this.#readers.get(key) ?? []) reader(sealed)
   }
 
+  /** Forgets what lies in mailboxes that nobody reads just now. */
+  clear(): void {
+    this.#kept.clear()
+  }
+
   async *#receive(key: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const queue = [...(this.#kept.get(key) ?? [])]
     let wake = () => {}

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type ErrorCode, PlexusError } from '../../src/errors/index.js'
 import { createIdentity, der, type Host, Repository } from '../../src/identity/index.js'
+import { encodeMessage } from '../../src/pairing/message.js'
+import { NO_HINT } from '../../src/punch/index.js'
 import { envelop, openEnvelope } from '../../src/sealing/envelope.js'
 import { MAX_SEALED, seal, unseal } from '../../src/sealing/index.js'
 import { signContent } from '../../src/sealing/signed.js'
@@ -44,7 +46,7 @@ const code =
 for (const from of ['rsa', 'ec']) {
   for (const to of ['rsa', 'ec']) {
     test(`what ${from} seals for ${to} opens there, octet for octet, and names its signer`, async () => {
-      for (const octets of [content, Buffer.alloc(0), randomBytes(20_000)]) {
+      for (const octets of [content, Buffer.alloc(0), randomBytes(6000)]) {
         const opened = await unseal(await seal(octets, host(from), host(to).certificate), host(to))
         assert.deepEqual(opened.content, octets)
         opened.verify(host(from).certificate)
@@ -310,11 +312,11 @@ test('the recipient’s point has to lie on the curve', async () => {
   for (const point of [Buffer.alloc(64), Buffer.alloc(64, 0xff), createHash('sha512').update('x').digest()]) {
     const forged = Buffer.from(sealed)
     point.copy(forged, at)
-    assert.throws(() => openEnvelope(forged, recipient), code('UNSEALABLE'))
+    await assert.rejects(openEnvelope(forged, recipient), code('UNSEALABLE'))
   }
   const hybrid = Buffer.from(sealed)
   hybrid[at - 1] = 6 + ((sealed[at + 63] ?? 0) & 1)
-  assert.throws(() => openEnvelope(hybrid, recipient), code('MALFORMED'))
+  await assert.rejects(openEnvelope(hybrid, recipient), code('MALFORMED'))
 })
 
 test('two messages of the same content share neither key nor nonce', async () => {
@@ -325,4 +327,47 @@ test('two messages of the same content share neither key nor nonce', async () =>
   let equal = 0
   for (let at = one.length - 300; at < one.length; at++) if (one[at] === two[at]) equal++
   assert.ok(equal < 30, `${equal} of 300`)
+})
+
+test('more than sixteen signed attributes are refused before any of them is looked at closely', async () => {
+  const from = host('ec')
+  const { signed, signer } = await parts(from)
+  const own = signer[3]?.value
+  assert.ok(own && typeof own !== 'string')
+  for (const [more, expected] of [
+    [14, 'SIGNATURE'],
+    [15, 'MALFORMED'],
+    [200, 'MALFORMED'],
+  ] as const) {
+    const attributes = Array.from({ length: more }, (_, index) =>
+      der.sequence(der.oid(`1.2.840.113549.1.9.16.2.${index}`), der.setOf(der.octetString(randomBytes(4)))),
+    )
+    const many: der.Asn1[] = signer.map((part, index) =>
+      index === 3 ? der.tagged(0, ...own, ...attributes) : part,
+    )
+    assert.equal(await verdict(assemble(signed, many), from), expected, `${more} more`)
+  }
+})
+
+test('the longest that a pairing says fits, with a post-quantum key beside the others', async () => {
+  const name = { owner: `${'o'.repeat(48)}@example.com`, pin: 'p'.repeat(60) }
+  const time = Date.now()
+  const offer = {
+    key: randomBytes(32),
+    candidates: Array.from({ length: 32 }, (_, index) => ({
+      kind: 'reflexive' as const,
+      endpoint: {
+        address: `2001:db8:aaaa:bbbb:cccc:dddd:eeee:${(0x1000 + index).toString(16)}`,
+        port: 65_000,
+      },
+    })),
+    nat: NO_HINT,
+    can: ['seek', 'spread', 'tunnel', 'rekey', 'mlkem768'],
+  }
+  const header = { from: name, to: name, app: 'a'.repeat(40), session: 'f'.repeat(32), time, expires: time }
+  const message = encodeMessage({ ...header, kind: 'invite', reply: randomBytes(32), offer })
+  const content = Buffer.concat([message, Buffer.alloc(Math.ceil(1184 / 3) * 4 + 20, 'x')])
+  const sealed = await seal(content, host('rsa'), host('other-rsa').certificate)
+  const largerKeys = (2 * (4096 - 3072)) / 8
+  assert.ok(sealed.length + largerKeys <= MAX_SEALED, `${sealed.length} bytes`)
 })
