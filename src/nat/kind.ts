@@ -19,6 +19,8 @@ export type NatKind =
   /** It translates, and no more is known. */
   | 'unknown'
   | 'udp-blocked'
+  /** No STUN server answered, and that is no sign that UDP is blocked. */
+  | 'no-server'
   /** Nothing came back from anywhere. */
   | 'offline'
 
@@ -37,13 +39,16 @@ export const KINDS: Readonly<Record<NatKind, string>> = {
   'symmetric-random': 'symmetric NAT with random ports (address-and-port-dependent mapping)',
   symmetric: 'symmetric NAT (mapping that depends on the destination)',
   unknown: 'a NAT whose kind could not be measured',
-  'udp-blocked': 'UDP is blocked',
+  'udp-blocked': 'UDP is blocked, by all that can be seen',
+  'no-server': 'unknown: no STUN server answered',
   offline: 'nothing comes back from anywhere',
 }
 
 /** What was found of the way over IPv4, or over IPv6 where there is no IPv4. */
 export function kindOf({ udp, ipv4, ipv6 }: Pick<NatReport, 'udp' | 'ipv4' | 'ipv6'>): NatKind {
-  if (udp !== 'open') return udp === 'blocked' ? 'udp-blocked' : 'offline'
+  if (udp === 'blocked') return 'udp-blocked'
+  if (udp === 'refused' || udp === 'unanswered') return 'no-server'
+  if (udp === 'silent') return 'offline'
   const family = ipv4 ?? ipv6
   return family ? kindOfFamily(family) : 'offline'
 }

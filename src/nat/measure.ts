@@ -12,21 +12,30 @@ import {
   sourceAddress,
   UdpPort,
 } from '../net/index.js'
-import { addressesOf, lookupAll, parseServer, type Resolve, reachable } from '../stun/index.js'
+import {
+  addressesOf,
+  encode,
+  lookupAll,
+  parseServer,
+  type Resolve,
+  reachable,
+  TRANSACTION_ID_LENGTH,
+} from '../stun/index.js'
 import { carrierOf } from './carrier.js'
 import { DISCOVERY_END, Discovery } from './discovery.js'
+import { refusesUdp } from './refusal.js'
 import type { NatReport, PortMappingFinding, ServerFinding, UdpFinding } from './report.js'
 import { type Depth, SOCKETS_OF } from './sockets.js'
 import { answersTcp } from './tcp.js'
 
-/** When nobody has answered for so long, in ms, TCP is tried, to tell blocked UDP from no network at all. */
+/** When nobody has answered for so long, in ms, other signs are looked for, to tell blocked UDP from no network or no server. */
 const SUSPICION = 600
 
 /** When UDP is taken for blocked if a server was reached over TCP meanwhile, in ms: every server has had five requests by then. */
 const CONVICTION = 1400
 
-/** How many servers are tried over TCP. */
-const TCP_TRIES = 3
+/** Of how many servers other signs are looked for. */
+const TRIES = 3
 
 /**
  * How long the router may take to grant a port mapping, in ms: NAT-PMP takes a few, UPnP with its search by multicast
@@ -80,10 +89,10 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
     })
     const all = discoveries.map(({ discovery }) => discovery)
     const mapping = portMappingOf(options, limit.signal)
-    const tcp = tcpOf(all, clock, limit.signal)
+    const signs = signsOf(all, options, limit.signal)
     const ended = drive(all, ports, clock, limit.signal)
-    void tcp.then((reached) => {
-      if (!reached) return
+    void signs.then(({ reached, refused }) => {
+      if (reached.size === 0 && !refused) return
       for (const discovery of all) discovery.hurry(started + CONVICTION)
       ended.step()
     })
@@ -103,7 +112,7 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
       })
     await ended.promise
     options.signal.throwIfAborted()
-    const udp = await udpOf(all, tcp)
+    const udp = await udpOf(all, signs)
     const portMapping = await mapping
     const families = await Promise.all(
       discoveries.map(async ({ family, discovery }) => {
@@ -201,22 +210,43 @@ function drive(
   return { promise, step: () => step() }
 }
 
-/** Whether a server is there for TCP, asked when none has answered for a while; undefined when one has. */
-async function tcpOf(discoveries: readonly Discovery[], clock: Clock, signal: AbortSignal): Promise<boolean> {
+/** What else was seen of servers of which none has answered. */
+interface Signs {
+  /** The addresses that were reached over TCP. */
+  readonly reached: ReadonlySet<string>
+  /** A datagram came back as refused. */
+  readonly refused: boolean
+}
+
+const NO_SIGNS: Signs = { reached: new Set(), refused: false }
+
+/** Looks for other signs of the servers when none has answered for a while. */
+async function signsOf(
+  discoveries: readonly Discovery[],
+  { clock, random }: Pick<MeasureOptions, 'clock' | 'random'>,
+  signal: AbortSignal,
+): Promise<Signs> {
   try {
     await sleep(clock, SUSPICION, signal)
   } catch {
-    return false
+    return NO_SIGNS
   }
-  if (discoveries.some(({ heard }) => heard)) return false
-  const servers = discoveries.flatMap((discovery) => discovery.servers).slice(0, TCP_TRIES)
+  if (discoveries.some(({ heard }) => heard)) return NO_SIGNS
+  const servers = discoveries.flatMap((discovery) => discovery.servers).slice(0, TRIES)
+  const request = encode({ class: 'request', transaction: random(TRANSACTION_ID_LENGTH) })
+  const refusals = servers.map((server) => refusesUdp(server, request, clock.timer, signal))
   const reached = await Promise.all(servers.map((server) => answersTcp(server, signal)))
-  return reached.includes(true)
+  const addresses = servers.filter((_, index) => reached[index]).map(({ address }) => address)
+  return { reached: new Set(addresses), refused: (await Promise.all(refusals)).includes(true) }
 }
 
-async function udpOf(discoveries: readonly Discovery[], tcp: Promise<boolean>): Promise<UdpFinding> {
+async function udpOf(discoveries: readonly Discovery[], signs: Promise<Signs>): Promise<UdpFinding> {
   if (discoveries.some(({ heard }) => heard)) return 'open'
-  return (await tcp) ? 'blocked' : 'silent'
+  const { reached, refused } = await signs
+  if (refused) return 'refused'
+  // a host that is up need not have a STUN server; several that have none are unlikely
+  if (reached.size > 1) return 'blocked'
+  return reached.size === 1 ? 'unanswered' : 'silent'
 }
 
 async function portMappingOf(

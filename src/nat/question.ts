@@ -2,7 +2,7 @@ import { type Endpoint, formatEndpoint, type Random, sameEndpoint, scopeOf } fro
 import {
   type Attribute,
   BINDING,
-  decode,
+  decodeAnswer,
   encode,
   find,
   isStun,
@@ -56,6 +56,8 @@ export class Question {
   #sent = 0
   #last: number
   #answer: Answer = { is: 'waiting' }
+  /** What was wrong with an answer that could not be read: the next one may be better. */
+  #odd: string | undefined
 
   /**
    * @param options.change what to ask for with CHANGE-REQUEST; then `from` is where the answer has to come from
@@ -111,7 +113,9 @@ export class Question {
   }
 
   giveUp(): void {
-    if (this.#answer.is === 'waiting') this.#answer = { is: 'silent', requests: this.#sent }
+    if (this.#answer.is !== 'waiting') return
+    if (this.#odd === undefined) this.#answer = { is: 'silent', requests: this.#sent }
+    else this.#refuse(`an answer that cannot be read: ${this.#odd}`)
   }
 
   /**
@@ -121,7 +125,10 @@ export class Question {
   receive(now: number, data: Uint8Array, from: Endpoint): void {
     if (this.#answer.is !== 'waiting' || !isStun(data) || !this.#id.equals(data.subarray(8, 20))) return
     const message = parsed(data)
-    if (message?.method !== BINDING || (message.class !== 'success' && message.class !== 'error')) return
+    if (typeof message === 'string') {
+      if (sameEndpoint(from, this.#from)) this.#odd = message
+      return
+    }
     if (message.class === 'error') {
       const code = find(message, 'ERROR-CODE')?.code
       if (sameEndpoint(from, this.to)) this.#refuse(`error ${code ?? 'without a number'}`)
@@ -147,14 +154,21 @@ export class Question {
   }
 }
 
-function parsed(data: Uint8Array): Message | undefined {
+/** The Binding response, or what is wrong with it. */
+function parsed(data: Uint8Array): Message | string {
+  let message: Message
   try {
-    const message = decode(data)
-    if (message.unknownRequired.length > 0) return undefined
-    return message.seals.fingerprint && !verifyFingerprint(message) ? undefined : message
+    message = decodeAnswer(data)
   } catch {
-    return undefined
+    return 'it is cut off'
   }
+  if (message.method !== BINDING || (message.class !== 'success' && message.class !== 'error')) {
+    return 'it is no Binding response'
+  }
+  const [unknown] = message.unknownRequired
+  if (unknown !== undefined)
+    return `it needs the unknown attribute 0x${unknown.toString(16).padStart(4, '0')}`
+  return message.seals.fingerprint && !verifyFingerprint(message) ? 'its FINGERPRINT is wrong' : message
 }
 
 /** Whether a server may send its client to that endpoint: another address, another port, and no other part of the network. */

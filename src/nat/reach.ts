@@ -28,7 +28,7 @@ const PEERS: readonly (readonly [Peer, string])[] = [
 
 /** What this side is to a peer; where something is unknown, the less helpful. */
 function roleOf(kind: NatKind, mapped: boolean): Peer | undefined {
-  if (kind === 'udp-blocked' || kind === 'offline') return undefined
+  if (kind === 'udp-blocked' || kind === 'no-server' || kind === 'offline') return undefined
   if (mapped) return 'open'
   switch (kind) {
     case 'open':
@@ -81,6 +81,14 @@ export function helpOf(report: NatReport): string[] {
   if (udp === 'blocked')
     return [
       'Let UDP out in the firewall of this network: plexus needs it, and nothing here can go around it.',
+    ]
+  if (udp === 'refused')
+    return [
+      'Name another server with --stun-server: nothing listens there for UDP, or a firewall rejects it.',
+    ]
+  if (udp === 'unanswered')
+    return [
+      'Check that a STUN server runs there, or name several with --stun-server: when none of them answers, UDP is most likely blocked.',
     ]
   if (udp === 'silent') {
     const nameless =

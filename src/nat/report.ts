@@ -64,10 +64,14 @@ export type PortMappingFinding =
   | { readonly is: 'unavailable'; readonly why: string }
   | { readonly is: 'unknown'; readonly why: string }
 
-/** Whether UDP gets out and back. */
+/** Whether UDP gets out and back, as far as can be told: only `open` is certain. */
 export type UdpFinding =
   | 'open'
-  /** A server was reached over TCP, but no datagram came back from any. */
+  /** No server answered, and one refused the datagram (ICMP port unreachable): nothing listens there, or a firewall rejects UDP. */
+  | 'refused'
+  /** No server answered. One host was reached over TCP: UDP may be blocked, or no STUN server runs there. */
+  | 'unanswered'
+  /** Several hosts were reached over TCP, but no datagram came back from any: most likely UDP is blocked. */
   | 'blocked'
   /** Nothing came back, over TCP neither: no network, or servers that are all gone. */
   | 'silent'

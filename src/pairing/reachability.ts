@@ -1,14 +1,24 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { UdpPort } from '../net/index.js'
-import { discover } from '../stun/index.js'
+import { discover, isNameless } from '../stun/index.js'
 import type { PairingContext } from './context.js'
 
 /** How long the STUN servers are asked, in ms: as long as for an offer. */
 const PATIENCE = 3000
 
-/** No STUN server answered, and nothing else came either: whatever each says for itself, together they mean this. */
+/**
+ * No STUN server answered, and nothing else came either. Where names do not resolve, nobody was asked, and that is the
+ * cause; else whatever each says for itself, together they most likely mean that UDP is blocked.
+ */
 export function blocked(failure: PlexusError, also: string): PlexusError {
-  const message = `UDP does not get out of this network, or its answers do not get in: ${also}. ${failure.message}`
+  if (isNameless(failure)) {
+    const sentence = `This machine resolves no names (DNS): ${also}. ${failure.message}`
+    return new PlexusError('STUN_UNREACHABLE', sentence, {
+      cause: failure,
+      advice: 'Check the name servers of this machine, or name servers by address with --stun-server.',
+    })
+  }
+  const message = `UDP does not get out of this network, or its answers do not get in, by all that can be seen: ${also}. ${failure.message}`
   return new PlexusError('UDP_BLOCKED', message, { cause: failure })
 }
 

@@ -64,13 +64,16 @@ const FAMILY_IPV6 = 0x02
 const CHANGE_ADDRESS = 0x4
 const CHANGE_PORT = 0x2
 
+/** RESPONSE-ADDRESS, PASSWORD and REFLECTED-FROM, which servers of RFC 3489 may add, and which mean nothing any more. */
+const OF_RFC_3489: ReadonlySet<number> = new Set([0x0002, 0x0007, 0x000b])
+
 const NAMES = new Map<number, keyof typeof ATTRIBUTE_TYPES>(
   Object.entries(ATTRIBUTE_TYPES).map(([name, type]) => [type, name as keyof typeof ATTRIBUTE_TYPES]),
 )
 
 /** Whether who does not know the type must not process the message (RFC 8489 section 14). */
 export function isComprehensionRequired(type: number): boolean {
-  return type < 0x8000
+  return type < 0x8000 && !OF_RFC_3489.has(type)
 }
 
 /** The type of an attribute on the wire. */

@@ -46,7 +46,8 @@ export async function discover(
   signal.throwIfAborted()
   const names = [...new Set(servers)]
   const targets = names.map((name) => ({ name, ...parseServer(name) }))
-  const survey = new Survey({ names, families: port.families, random, timeout }, clock.now())
+  const started = clock.now()
+  const survey = new Survey({ names, families: port.families, random, timeout }, started)
 
   return new Promise((settled, failed) => {
     const onabort = () => {
@@ -71,7 +72,7 @@ export async function discover(
       const { state } = survey
       if (state.name === 'failed') {
         stop()
-        failed(unreachable(state.tried, timeout))
+        failed(unreachable(state.tried, clock.now() - started))
       } else if (state.name === 'settled') {
         settled([...state.reflexive])
         if (!onAnswer || survey.deadline === Number.POSITIVE_INFINITY) stop()
@@ -100,18 +101,35 @@ export async function discover(
   })
 }
 
-function unreachable(tried: readonly Tried[], timeout: number): PlexusError {
+/** Errors of servers whose names all did not resolve: nothing was sent, so nothing is known of UDP. */
+const NAMELESS = new WeakSet<PlexusError>()
+
+/** Whether no STUN server was asked, because not one of their names resolved (DNS). */
+export function isNameless(error: PlexusError): boolean {
+  return NAMELESS.has(error)
+}
+
+/** @param took how long that was tried, in ms */
+function unreachable(tried: readonly Tried[], took: number): PlexusError {
   if (tried.length === 0) return new PlexusError('STUN_UNREACHABLE', 'No STUN server was named.')
   const list = tried.map(({ serverName, server, failure }) => {
     const resolved = server && !serverName.includes(server.address) ? ` (${formatEndpoint(server)})` : ''
     return `${serverName}${resolved}: ${describeTried(failure)}`
   })
-  const sentence = `No STUN server told this machine its address within ${timeout / 1000} s: ${list.join('; ')}.`
-  const unresolved = tried.every(({ failure }) => (failure as NameFailure).kind === 'unresolved')
-  if (!unresolved) return new PlexusError('STUN_UNREACHABLE', sentence)
-  return new PlexusError('STUN_UNREACHABLE', sentence, {
+  const nameless = tried.every(({ failure }) => failure.kind === 'unresolved')
+  // only who waited for an answer has waited
+  const waited = tried.some(
+    ({ failure }) =>
+      failure.kind === 'silent' || (failure.kind === 'unresolved' && failure.code === 'timeout'),
+  )
+  const within = waited ? ` within ${Math.max(1, Math.round(took / 1000))} s` : ''
+  const sentence = `No STUN server told this machine its address${within}: ${list.join('; ')}.`
+  if (!nameless) return new PlexusError('STUN_UNREACHABLE', sentence)
+  const error = new PlexusError('STUN_UNREACHABLE', sentence, {
     advice: 'Check that this machine resolves names (DNS), or name servers by address with --stun-server.',
   })
+  NAMELESS.add(error)
+  return error
 }
 
 function logged({ endpoint, server, serverName, rtt }: Reflexive): object {

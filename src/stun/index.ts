@@ -5,7 +5,7 @@ export {
   isComprehensionRequired,
   MAGIC_COOKIE,
 } from './attribute.js'
-export { DISCOVERY_TIMEOUT, type DiscoverOptions, discover } from './discover.js'
+export { DISCOVERY_TIMEOUT, type DiscoverOptions, discover, isNameless } from './discover.js'
 export {
   longTermKey,
   shortTermKey,
@@ -17,12 +17,14 @@ export { compareMappings, type MappingBehaviour } from './mapping.js'
 export {
   BINDING,
   decode,
+  decodeAnswer,
   encode,
   find,
   isStun,
   type Message,
   type MessageClass,
   type MessageContent,
+  TRANSACTION_ID_LENGTH,
 } from './message.js'
 export { DEFAULT_STUN_SERVERS } from './public-servers.js'
 export { REFRESH_INTERVAL, type RefreshOptions, refresh } from './refresh.js'

@@ -80,40 +80,64 @@ export function isStun(data: Uint8Array): boolean {
  * @throws PlexusError MALFORMED
  */
 export function decode(data: Uint8Array): Message {
-  const raw = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  return read(Buffer.from(data.buffer, data.byteOffset, data.byteLength), 'strict')
+}
+
+/**
+ * Decodes an answer as far as it can be read. Servers are odd in what they add: an attribute whose value is not what its
+ * type says counts for nothing, as do bytes behind the message, missing padding, and what follows an attribute that goes
+ * beyond the end. To be used only where the source and the transaction id say already who answers.
+ * @throws PlexusError MALFORMED if not even the header is one, or the message is cut off
+ */
+export function decodeAnswer(data: Uint8Array): Message {
+  return read(Buffer.from(data.buffer, data.byteOffset, data.byteLength), 'lenient')
+}
+
+type Reading = 'strict' | 'lenient'
+
+function read(whole: Buffer, reading: Reading): Message {
+  const strict = reading === 'strict'
+  let raw = whole
   if (raw.length < HEADER_LENGTH) throw malformed(`it has ${raw.length} bytes`)
   const type = raw.readUInt16BE(0)
   if ((type & 0xc000) !== 0) throw malformed('its first two bits are not zero')
   if (raw.readUInt32BE(4) !== MAGIC_COOKIE) throw malformed('the magic cookie is missing')
   const length = raw.readUInt16BE(2)
-  if (length % 4 !== 0) throw malformed(`its length of ${length} bytes is not a multiple of 4`)
-  if (length !== raw.length - HEADER_LENGTH) {
+  if (!strict) {
+    if (raw.length < HEADER_LENGTH + length) throw malformed('it is cut off')
+    raw = raw.subarray(0, HEADER_LENGTH + length)
+  } else if (length % 4 !== 0) throw malformed(`its length of ${length} bytes is not a multiple of 4`)
+  else if (length !== raw.length - HEADER_LENGTH) {
     throw malformed(`its length of ${length} bytes is not the ${raw.length - HEADER_LENGTH} that follow`)
   }
   const transaction = raw.subarray(8, HEADER_LENGTH)
   const attributes: Attribute[] = []
   const unknownRequired: number[] = []
   const seals: { integrity?: Seal; integritySha256?: Seal; fingerprint?: Seal } = {}
-  for (const { type, offset, value } of records(raw)) {
-    if (seals.fingerprint) throw malformed('something follows FINGERPRINT')
+  for (const { type, offset, value } of strict ? records(raw) : readableRecords(raw)) {
+    if (seals.fingerprint) {
+      if (strict) throw malformed('something follows FINGERPRINT')
+      break
+    }
     if (type === SEAL_TYPES.FINGERPRINT) {
-      if (value.length !== 4) throw malformed(`FINGERPRINT has ${value.length} bytes`)
-      seals.fingerprint = { offset, value }
+      if (value.length === 4) seals.fingerprint = { offset, value }
+      else if (strict) throw malformed(`FINGERPRINT has ${value.length} bytes`)
     } else if (seals.integritySha256) {
       // "agents MUST ignore all other attributes that follow MESSAGE-INTEGRITY-SHA256" (section 14.6)
     } else if (type === SEAL_TYPES['MESSAGE-INTEGRITY-SHA256']) {
       const fits = value.length >= MIN_SHA256_LENGTH && value.length <= MAX_SHA256_LENGTH
-      if (!fits || value.length % 4 !== 0) {
-        throw malformed(`MESSAGE-INTEGRITY-SHA256 has ${value.length} bytes`)
-      }
-      seals.integritySha256 = { offset, value }
+      if (fits && value.length % 4 === 0) seals.integritySha256 = { offset, value }
+      else if (strict) throw malformed(`MESSAGE-INTEGRITY-SHA256 has ${value.length} bytes`)
     } else if (seals.integrity) {
       // the same of MESSAGE-INTEGRITY, but for its SHA256 form and FINGERPRINT (section 14.5)
     } else if (type === SEAL_TYPES['MESSAGE-INTEGRITY']) {
-      if (value.length !== INTEGRITY_LENGTH) throw malformed(`MESSAGE-INTEGRITY has ${value.length} bytes`)
-      seals.integrity = { offset, value }
+      if (value.length === INTEGRITY_LENGTH) seals.integrity = { offset, value }
+      else if (strict) throw malformed(`MESSAGE-INTEGRITY has ${value.length} bytes`)
     } else {
-      const attribute = decodeAttribute(type, value, transaction)
+      const attribute = strict
+        ? decodeAttribute(type, value, transaction)
+        : readable(type, value, transaction)
+      if (!attribute) continue
       attributes.push(attribute)
       if (attribute.name === 'UNKNOWN' && isComprehensionRequired(type)) unknownRequired.push(type)
     }
@@ -123,8 +147,48 @@ export function decode(data: Uint8Array): Message {
   return { raw, class: kind, method, transaction, attributes, unknownRequired, seals }
 }
 
+/** An attribute, or undefined if its value is not what its type says. */
+function readable(type: number, value: Buffer, transaction: Buffer): Attribute | undefined {
+  try {
+    return decodeAttribute(type, value, transaction)
+  } catch {
+    return undefined
+  }
+}
+
+interface AttributeRecord {
+  readonly type: number
+  readonly offset: number
+  readonly value: Buffer
+}
+
+/** The attributes as far as they can be read: as they should be, else all without padding, else those before the first odd one. */
+function readableRecords(raw: Buffer): readonly AttributeRecord[] {
+  const padded = walk(raw, padding)
+  if (padded.complete) return padded.records
+  const bare = walk(raw, () => 0)
+  return bare.complete ? bare.records : padded.records
+}
+
+function walk(
+  raw: Buffer,
+  gap: (length: number) => number,
+): { readonly records: readonly AttributeRecord[]; readonly complete: boolean } {
+  const records: AttributeRecord[] = []
+  let offset = HEADER_LENGTH
+  while (offset + 4 <= raw.length) {
+    const length = raw.readUInt16BE(offset + 2)
+    const end = offset + 4 + length
+    if (end > raw.length) return { records, complete: false }
+    records.push({ type: raw.readUInt16BE(offset), offset, value: raw.subarray(offset + 4, end) })
+    offset = end + gap(length)
+  }
+  // the padding of the last one may be missing
+  return { records, complete: offset >= raw.length }
+}
+
 /** The attributes one after the other; each with its padding has to lie within the message. */
-function* records(raw: Buffer): Generator<{ type: number; offset: number; value: Buffer }> {
+function* records(raw: Buffer): Generator<AttributeRecord> {
   let offset = HEADER_LENGTH
   while (offset < raw.length) {
     // the length of the message is a multiple of 4, and so is the offset: a header always fits

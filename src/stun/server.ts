@@ -11,6 +11,7 @@ import {
 import { ATTRIBUTE_TYPES, type Attribute } from './attribute.js'
 import { verifyFingerprint } from './integrity.js'
 import { BINDING, decode, encode, find, isStun, type Message } from './message.js'
+import { SourceLimits } from './source-limits.js'
 
 /**
  * What CHANGE-REQUEST can ask of a server: nothing without an alternate endpoint; with one that differs in address
@@ -24,6 +25,8 @@ export interface StunServerOptions {
   /** The other address and port of RFC 5780; their family is that of `listen`. */
   readonly alternate?: Endpoint
   readonly log: Logger
+  /** Monotonic time in ms, for the limits by source; the process's own without it. */
+  readonly now?: () => number
 }
 
 /** How often a set of ports that the system chooses is tried, when a number is free on one address and not on another. */
@@ -35,13 +38,15 @@ const MAX_UNKNOWN = 32
  * A small STUN server: Binding over UDP, no authentication, and the behaviour discovery of RFC 5780 when it has an
  * alternate endpoint. It answers from the very endpoint that was asked, with nothing that was not asked for, and
  * never to anywhere but the source: it cannot be used to reach third parties or to amplify much (RFC 5780 section
- * 11.1). Whatever is no Binding request is dropped.
+ * 11.1). Whatever is no Binding request is dropped, and so is what one network sends too much of (SOURCE_LIMIT).
  */
 export class StunServer {
   readonly #listen: Endpoint
   readonly #alternate: Endpoint | undefined
   readonly #ports: ReadonlyMap<string, UdpPort>
   readonly #log: Logger
+  readonly #limits = new SourceLimits()
+  readonly #now: () => number
   readonly capability: ServerCapability
 
   private constructor(options: StunServerOptions, ports: Map<string, UdpPort>) {
@@ -49,6 +54,7 @@ export class StunServer {
     this.#alternate = options.alternate
     this.#ports = ports
     this.#log = options.log
+    this.#now = options.now ?? (() => performance.now())
     this.capability = capabilityOf(options.listen, options.alternate)
     for (const port of ports.values()) {
       const asked = localOf(port)
@@ -66,7 +72,9 @@ export class StunServer {
     for (let attempt = 1; ; attempt++) {
       const ports = new Map<string, UdpPort>()
       try {
-        const server = new StunServer({ ...bindAll(options, ports), log }, ports)
+        const { now } = options
+        const bound = bindAll(options, ports)
+        const server = new StunServer({ ...bound, log, ...(now ? { now } : {}) }, ports)
         server.#announce()
         return server
       } catch (error) {
@@ -95,6 +103,10 @@ export class StunServer {
   }
 
   #receive({ data, from }: Datagram, asked: Endpoint): void {
+    if (!this.#limits.allows(this.#now(), from.address)) {
+      this.#log.trace({ from: formatEndpoint(from) }, 'too many requests from this network: dropped')
+      return
+    }
     const request = bindingRequest(data)
     if (!request) {
       this.#log.trace({ from: formatEndpoint(from), bytes: data.length }, 'no binding request: dropped')

@@ -1,6 +1,14 @@
 import { type Endpoint, formatEndpoint, type Random, sameEndpoint, scopeOf } from '../net/index.js'
 import { verifyFingerprint } from './integrity.js'
-import { BINDING, decode, encode, find, isStun, type Message, TRANSACTION_ID_LENGTH } from './message.js'
+import {
+  BINDING,
+  decodeAnswer,
+  encode,
+  find,
+  isStun,
+  type Message,
+  TRANSACTION_ID_LENGTH,
+} from './message.js'
 
 /**
  * The first retransmission comes after this many ms. RFC 8489 section 6.2.1 wants 500 where nothing is known of the
@@ -22,6 +30,8 @@ export interface Transmit {
 /** Why a server gave no address. */
 export type TransactionFailure =
   | { readonly kind: 'silent'; readonly requests: number }
+  /** What came from the server with this transaction's id could not be read: `why` says why. */
+  | { readonly kind: 'unreadable'; readonly why: string }
   /** An error response, as 420 Unknown Attribute or 300 Try Alternate. `reason` is the server's: untrusted text. */
   | {
       readonly kind: 'refused'
@@ -61,6 +71,8 @@ export class Transaction {
   #requests = 0
   #next: number
   #state: TransactionState = { name: 'waiting' }
+  /** What was wrong with an answer that could not be read: the next one may be better. */
+  #odd: string | undefined
   #transmits: Transmit[] = []
 
   constructor(server: Endpoint, random: Random, now: number) {
@@ -104,7 +116,9 @@ export class Transaction {
 
   /** Ends it as silent before its time. */
   giveUp(): void {
-    if (this.#state.name === 'waiting') this.#fail({ kind: 'silent', requests: this.#requests })
+    if (this.#state.name !== 'waiting') return
+    if (this.#odd !== undefined) this.#fail({ kind: 'unreadable', why: this.#odd })
+    else this.#fail({ kind: 'silent', requests: this.#requests })
   }
 
   /**
@@ -116,9 +130,18 @@ export class Transaction {
     if (this.#state.name !== 'waiting' || !sameEndpoint(from, this.server) || !isStun(data)) return false
     if (!this.#id.equals(data.subarray(8, 20))) return false
     const message = parsed(data)
-    if (message?.method !== BINDING || (message.class !== 'success' && message.class !== 'error'))
+    if (!message) {
+      this.#odd = 'it is cut off'
       return false
-    if (message.seals.fingerprint && !verifyFingerprint(message)) return false
+    }
+    if (message.method !== BINDING || (message.class !== 'success' && message.class !== 'error')) {
+      this.#odd = 'it is no Binding response'
+      return false
+    }
+    if (message.seals.fingerprint && !verifyFingerprint(message)) {
+      this.#odd = 'its FINGERPRINT is wrong'
+      return false
+    }
     if (message.unknownRequired.length > 0) {
       this.#fail({ kind: 'incomprehensible', types: message.unknownRequired })
       return true
@@ -135,7 +158,10 @@ export class Transaction {
 
   #refuse(message: Message): boolean {
     const error = find(message, 'ERROR-CODE')
-    if (!error) return false
+    if (!error) {
+      this.#odd = 'it is an error without a code'
+      return false
+    }
     this.#fail({
       kind: 'refused',
       code: error.code,
@@ -165,6 +191,8 @@ export function describeFailure(failure: TransactionFailure): string {
   switch (failure.kind) {
     case 'silent':
       return failure.requests === 1 ? 'no answer to 1 request' : `no answer to ${failure.requests} requests`
+    case 'unreadable':
+      return `its answer cannot be read: ${failure.why}`
     case 'refused': {
       const reason = printable(failure.reason)
       const alternate = failure.alternate ? `, and names ${formatEndpoint(failure.alternate)} instead` : ''
@@ -189,7 +217,7 @@ function printable(text: string): string {
 
 function parsed(data: Uint8Array): Message | undefined {
   try {
-    return decode(data)
+    return decodeAnswer(data)
   } catch {
     return undefined
   }

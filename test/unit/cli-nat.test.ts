@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { formatEndpoint, silent, UdpPort } from '../../src/net/index.js'
+import { type Endpoint, formatEndpoint, silent, UdpPort } from '../../src/net/index.js'
 import { StunServer } from '../../src/stun/index.js'
 import { plexus } from '../support/cli.js'
 
@@ -62,17 +64,52 @@ describe('plexus nat', () => {
     assert.deepEqual(await readdir(join(directory, folder)), ['behaviour'])
   })
 
-  test('says that UDP is blocked when a server is there for TCP alone, and ends with 1', async () => {
-    // nobody listens on either, and the system says so for TCP
+  test('a host that is up without a STUN server is no sign that UDP is blocked', async () => {
+    // nobody listens; somebody listens for TCP alone; somebody listens for UDP and never answers
     const port = UdpPort.open({ address: '127.0.0.1' })
-    const dead = formatEndpoint(port.local(4) ?? { address: '127.0.0.1', port: 9 })
-    await port.close()
-    const { code, stdout } = await run(`--stun-server=${dead}`)
-    assert.equal(code, 1)
-    assert.match(stdout, /^NAT +UDP is blocked$/m)
-    assert.match(stdout, /^what would help\n {2}Let UDP out/m)
-    assert.match(stdout, new RegExp(`^ {2}${dead}: no answer to \\d requests`, 'm'))
-    assert.doesNotMatch(stdout, /peers that can be reached/)
+    const mute = formatEndpoint(port.local(4) ?? { address: '127.0.0.1', port: 9 })
+    const web = createServer().listen(0, '127.0.0.1')
+    await once(web, 'listening')
+    const gone = UdpPort.open({ address: '127.0.0.1' })
+    const dead = formatEndpoint(gone.local(4) ?? { address: '127.0.0.1', port: 9 })
+    await gone.close()
+    const tcpAlone = `127.0.0.1:${(web.address() as AddressInfo).port}`
+    try {
+      for (const [servers, udp] of [
+        [[dead], 'refused'],
+        [[tcpAlone], 'refused'],
+        [[mute], 'unanswered'],
+        [[mute, dead], 'refused'],
+      ] as const) {
+        const flags = servers.map((each) => `--stun-server=${each}`)
+        const { code, stdout } = await run(...flags)
+        assert.equal(code, 1)
+        assert.match(stdout, /^NAT +unknown: no STUN server answered$/m)
+        assert.match(stdout, /^UDP +unknown: /m)
+        assert.doesNotMatch(stdout, /blocked: |is blocked,|Let UDP out/)
+        assert.match(stdout, new RegExp(`^ {2}${servers[0]}: no answer to \\d requests`, 'm'))
+        assert.doesNotMatch(stdout, /peers that can be reached/)
+        const json = JSON.parse((await run(...flags, '--json')).stdout) as { udp: string; ok: boolean }
+        assert.equal(json.udp, udp)
+        assert.equal(json.ok, false)
+      }
+    } finally {
+      web.close()
+      await port.close()
+    }
+  })
+
+  test('several hosts that are up and all silent make it likely that UDP is blocked, and no more than that', async () => {
+    const ports = ['127.0.0.1', '127.0.0.2', '127.0.0.3'].map((address) => UdpPort.open({ address }))
+    try {
+      const flags = ports.map((port) => `--stun-server=${formatEndpoint(port.local(4) as Endpoint)}`)
+      const { code, stdout } = await run(...flags)
+      assert.equal(code, 1)
+      assert.match(stdout, /^UDP +most likely blocked: /m)
+      assert.match(stdout, /^what would help\n {2}Let UDP out/m)
+    } finally {
+      await Promise.all(ports.map((port) => port.close()))
+    }
   })
 
   test('a server without a way to answer from elsewhere leaves something unknown, and that is said', async () => {

@@ -21,6 +21,7 @@ import {
   StunServer,
   verifyFingerprint,
 } from '../../src/stun/index.js'
+import { SOURCE_LIMIT, SourceLimits } from '../../src/stun/source-limits.js'
 import { seeded } from '../fixtures/stun/random.js'
 
 const hasIPv6 = ownAddresses({ loopback: true }).some(({ address }) => address === '::1')
@@ -277,4 +278,24 @@ test('a server that has closed has freed its ports', async (t) => {
     const again = UdpPort.open({ address, port })
     t.after(() => again.close())
   }
+})
+
+test('one network is answered so often and no more, whatever its addresses; another, and this machine, always', () => {
+  const networks = [
+    [(n: number) => `203.0.113.${n % 250}`, '198.51.100.1'],
+    [(n: number) => `2001:db8:1:2::${(n % 9999).toString(16)}`, '2001:db8:1:3::1'],
+    [(n: number) => `192.88.1.${n % 3}`, '192.88.2.1'],
+  ] as const
+  for (const [within, beside] of networks) {
+    const limits = new SourceLimits()
+    let answered = 0
+    for (let now = 0; now < 60_000; now++) if (limits.allows(now, within(now))) answered++
+    assert.ok(answered <= SOURCE_LIMIT.burst + SOURCE_LIMIT.rate * 60, `${answered}`)
+    assert.ok(answered >= SOURCE_LIMIT.rate * 60)
+    assert.ok(limits.allows(60_000, beside))
+    for (let n = 0; n < 5000; n++) assert.ok(limits.allows(60_000, '127.0.0.1'))
+  }
+  const many = new SourceLimits()
+  for (let n = 0; n < 40_000; n++) many.allows(n / 100, `10.${n >> 8}.${n & 255}.1`)
+  assert.ok(many.size <= 8192)
 })

@@ -61,7 +61,9 @@ function asJson(report: NatReport): string {
 
 const UDP = {
   open: 'gets out and back',
-  blocked: 'blocked: no datagram came back, though a server was reached over TCP',
+  refused: 'unknown: the datagrams were refused (port unreachable), so no STUN server listens there',
+  unanswered: 'unknown: no datagram came back; the host was reached over TCP, but may have no STUN server',
+  blocked: 'most likely blocked: no datagram came back, though several servers were reached over TCP',
   silent: 'nothing came back from any server, over TCP neither',
 } as const
 
