@@ -11,9 +11,16 @@ export interface OwnAddress {
   readonly medium: 'real' | 'virtual'
 }
 
-/** How containers, virtual machines and VPNs call their interfaces, where nothing better tells them apart. */
+/**
+ * How containers, virtual machines and VPNs call their interfaces: where the system does not say what they are, and for
+ * pairs of virtual Ethernet, whose end on the host looks like the one in the container.
+ */
 const VIRTUAL =
   /^(docker|br-|veth|virbr|vmnet|vboxnet|vnet|lxc|lxd|cni|flannel|cali|cilium|podman|tun|tap|wg|tailscale|zt|utun|ppp-|nebula)/
+
+/** Types of linux/if_arp.h that are networks of their own, whatever carries them: Ethernet and PPP, as of a modem or of DSL. */
+const ETHERNET = 1
+const PPP = 512
 
 /** Linux: a folder for each interface. */
 const SYSFS = '/sys/class/net'
@@ -49,22 +56,56 @@ export function ownAddresses(options: { loopback?: boolean } = {}): OwnAddress[]
 }
 
 /**
- * What stands behind an interface, by what the system knows of it, else by its name. A bridge is as real as what is
- * plugged into it: that of a router or of a server with virtual machines holds the machine's own address.
+ * What stands behind an interface, as the system knows it: its name says nothing. Real is what has hardware of its own or
+ * stands on something that has (a VLAN, a bond, the bridge of a router or of a server with virtual machines), and what
+ * leads into another network namespace, as the Ethernet of a container does. Every kind of tunnel is virtual (WireGuard,
+ * GRE, VXLAN, TUN, …), and so is a dummy. Where the system says nothing the name has to do.
  */
 export function mediumOf(name: string, sysfs = SYSFS): OwnAddress['medium'] {
   const folder = `${sysfs}/${name}`
+  if (!existsSync(folder)) return VIRTUAL.test(name) ? 'virtual' : 'real'
   try {
-    if (existsSync(`${folder}/device`)) return 'real'
-    if (existsSync(`${folder}/tun_flags`)) return 'virtual'
-    if (existsSync(`${folder}/bridge`)) {
-      const ports = readdirSync(`${folder}/brif`)
-      return ports.some((port) => existsSync(`${sysfs}/${port}/device`)) ? 'real' : 'virtual'
-    }
+    if (hasHardware(name, sysfs)) return 'real'
+    if (existsSync(`${folder}/tun_flags`) || existsSync(`${folder}/bridge`)) return 'virtual'
+    if (lowersOf(folder).length > 0) return 'virtual'
+    const type = Number(textOf(`${folder}/type`) || Number.NaN)
+    if (Number.isNaN(type) || type === PPP) return VIRTUAL.test(name) ? 'virtual' : 'real'
+    if (type !== ETHERNET || /^DEVTYPE=/m.test(textOf(`${folder}/uevent`))) return 'virtual'
+    // Ethernet without hardware: its other end, or what it stands on, is in another namespace, or it is a dummy
+    const [index, link] = [textOf(`${folder}/ifindex`), textOf(`${folder}/iflink`)].map(Number)
+    return link === 0 || link === index || VIRTUAL.test(name) ? 'virtual' : 'real'
   } catch {
     // it has gone meanwhile
+    return 'virtual'
   }
-  return VIRTUAL.test(name) ? 'virtual' : 'real'
+}
+
+/** How deep interfaces stand on each other: a VLAN on a bridge on a bond. */
+const DEEPEST = 5
+
+/** Whether a device belongs to an interface, or to one that it stands on. */
+function hasHardware(name: string, sysfs: string, depth = 0): boolean {
+  const folder = `${sysfs}/${name}`
+  if (existsSync(`${folder}/device`)) return true
+  if (depth === DEEPEST || existsSync(`${folder}/tun_flags`)) return false
+  // a tunnel stands on hardware too, but leads elsewhere
+  if (/^DEVTYPE=(wireguard|vxlan|geneve|gre|bareudp|gtp|vrf)/m.test(textOf(`${folder}/uevent`))) return false
+  return lowersOf(folder).some((lower) => hasHardware(lower, sysfs, depth + 1))
+}
+
+/** The interfaces that one stands on, the ports of a bridge among them. */
+function lowersOf(folder: string): string[] {
+  const lowers = readdirSync(folder).flatMap((entry) => /^lower_(.+)$/.exec(entry)?.[1] ?? [])
+  return existsSync(`${folder}/brif`) ? [...lowers, ...readdirSync(`${folder}/brif`)] : lowers
+}
+
+/** The text of a file, nothing if there is none. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'latin1').trim()
+  } catch {
+    return ''
+  }
 }
 
 /** What Linux says of its IPv6 addresses; nothing elsewhere. */

@@ -5,6 +5,7 @@ import { formatEndpoint } from '../net/index.js'
 import type { Conduit } from './conduit.js'
 import { FlowTable } from './flow-table.js'
 import { encodeHeader } from './header.js'
+import { openAtAll } from './local-addresses.js'
 import type { Service } from './service.js'
 import { unlistenable } from './stream-import.js'
 import { type Surroundings, warnOnce } from './surroundings.js'
@@ -14,7 +15,8 @@ import type { Tunnel, TunnelFlow } from './tunnel/index.js'
 export class DatagramImport {
   readonly name: string
   readonly service: Service
-  readonly #socket: Socket
+  /** One for each address of the host. */
+  readonly #sockets: readonly Socket[]
   readonly #conduit: Conduit
   readonly #around: Surroundings
   readonly #table: FlowTable<string>
@@ -23,18 +25,20 @@ export class DatagramImport {
   private constructor(
     name: string,
     service: Service,
-    socket: Socket,
+    sockets: readonly Socket[],
     conduit: Conduit,
     around: Surroundings,
   ) {
     this.name = name
     this.service = service
-    this.#socket = socket
+    this.#sockets = sockets
     this.#conduit = conduit
     this.#around = around
     this.#table = new FlowTable(around.clock)
-    socket.on('error', (error) => warnOnce(around, `'${name}': ${error.message}`))
-    socket.on('message', (data, from) => this.#take(data, from))
+    for (const socket of sockets) {
+      socket.on('error', (error) => warnOnce(around, `'${name}': ${error.message}`))
+      socket.on('message', (data, from) => this.#take(socket, data, from))
+    }
   }
 
   /** @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
@@ -44,27 +48,19 @@ export class DatagramImport {
     conduit: Conduit,
     around: Surroundings,
   ): Promise<DatagramImport> {
-    const socket = createSocket(isIPv6(service.host) ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' })
     try {
-      await new Promise<void>((resolve, reject) => {
-        socket.once('error', reject)
-        socket.bind(service.port, service.host, () => {
-          socket.off('error', reject)
-          resolve()
-        })
-      })
+      const sockets = await openAtAll(service, bound, (socket) => socket.address().port, closing)
+      const at = { ...service, port: sockets[0]?.address().port ?? service.port }
+      return new DatagramImport(name, at, sockets, conduit, around)
     } catch (cause) {
-      socket.close()
       throw unlistenable(service, cause)
     }
-    const at = { ...service, port: socket.address().port }
-    return new DatagramImport(name, at, socket, conduit, around)
   }
 
-  #take(data: Buffer, from: { address: string; port: number }): void {
+  #take(socket: Socket, data: Buffer, from: { address: string; port: number }): void {
     if (from.port === 0) return // nobody can be answered there
     const source = formatEndpoint(from)
-    const flow = this.#flows.get(source) ?? this.#begin(source, from)
+    const flow = this.#flows.get(source) ?? this.#begin(socket, source, from)
     if (flow === undefined) return // it is lost, as on any network
     this.#table.touch(source)
     if (!flow.send(data) && data.length > flow.maxPayload) {
@@ -72,7 +68,7 @@ export class DatagramImport {
     }
   }
 
-  #begin(source: string, from: { address: string; port: number }): TunnelFlow | undefined {
+  #begin(socket: Socket, source: string, from: { address: string; port: number }): TunnelFlow | undefined {
     const { tunnel } = this.#conduit
     if (tunnel === undefined) {
       this.#conduit.demand()
@@ -91,7 +87,7 @@ export class DatagramImport {
     this.#table.add(source, close)
     flow.onmessage = (data) => {
       this.#table.touch(source)
-      this.#socket.send(data, from.port, from.address, () => {}) // a source that has gone hears nothing
+      socket.send(data, from.port, from.address, () => {}) // a source that has gone hears nothing
     }
     void flow.closed.then(() => {
       if (this.#flows.get(source) === flow) this.#table.end(source)
@@ -102,8 +98,30 @@ export class DatagramImport {
   /** Takes no more. Resolves when the port is free. */
   async close(): Promise<void> {
     this.#table.close()
-    await new Promise<void>((resolve) => this.#socket.close(() => resolve()))
+    await Promise.all(this.#sockets.map(closing))
   }
+}
+
+/** A socket at an address of this machine. @throws the system's error */
+async function bound(address: string, port: number): Promise<Socket> {
+  const socket = createSocket(isIPv6(address) ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.bind(port, address, () => {
+        socket.off('error', reject)
+        resolve()
+      })
+    })
+    return socket
+  } catch (thrown) {
+    socket.close()
+    throw thrown
+  }
+}
+
+function closing(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.close(() => resolve()))
 }
 
 /** A flow; undefined if the tunnel ends at this moment, and another has not taken its place yet. */

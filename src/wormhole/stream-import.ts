@@ -1,9 +1,10 @@
 import { lstatSync, rmSync } from 'node:fs'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Conduit } from './conduit.js'
 import { SOCKET_OPTIONS } from './dial.js'
 import { encodeHeader } from './header.js'
+import { openAtAll } from './local-addresses.js'
 import { nearSocket } from './near.js'
 import { formatService, type Service } from './service.js'
 import { splice } from './splice.js'
@@ -20,7 +21,8 @@ export class StreamImport {
   readonly name: string
   /** Where it listens, with the port that the system chose. */
   readonly service: Service
-  readonly #server: Server
+  /** One for each address of the host. */
+  readonly #servers: readonly Server[]
   readonly #conduit: Conduit
   readonly #around: Surroundings
   readonly #sockets = new Set<Socket>()
@@ -28,20 +30,22 @@ export class StreamImport {
   private constructor(
     name: string,
     service: Service,
-    server: Server,
+    servers: readonly Server[],
     conduit: Conduit,
     around: Surroundings,
   ) {
     this.name = name
     this.service = service
-    this.#server = server
+    this.#servers = servers
     this.#conduit = conduit
     this.#around = around
     // no more descriptors, for one: those that are connected go on, and so do those that come later
-    server.on('error', (error) =>
-      warnOnce(around, `a connection to '${name}' could not be taken: ${error.message}`),
-    )
-    server.on('connection', (socket) => void this.#serve(socket))
+    for (const server of servers) {
+      server.on('error', (error) =>
+        warnOnce(around, `a connection to '${name}' could not be taken: ${error.message}`),
+      )
+      server.on('connection', (socket) => void this.#serve(socket))
+    }
   }
 
   /** @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
@@ -52,14 +56,10 @@ export class StreamImport {
     around: Surroundings,
   ): Promise<StreamImport> {
     if (service.kind === 'unix') await removeStale(service.path)
-    const server = createServer({ ...SOCKET_OPTIONS, pauseOnConnect: true, highWaterMark: 0 })
-    await listening(server, service)
-    const bound = server.address()
-    const at =
-      service.kind === 'tcp' && typeof bound === 'object' && bound
-        ? { ...service, port: bound.port }
-        : service
-    return new StreamImport(name, at, server, conduit, around)
+    const servers = await listening(service)
+    const port = portOf(servers[0])
+    const at = service.kind === 'tcp' && port !== undefined ? { ...service, port } : service
+    return new StreamImport(name, at, servers, conduit, around)
   }
 
   async #serve(socket: Socket): Promise<void> {
@@ -109,30 +109,49 @@ export class StreamImport {
 
   /** Listens no more, and cuts off what is connected. Resolves when all is closed. */
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    const closed = this.#servers.map(closing)
     for (const socket of this.#sockets) nearSocket(socket).abort()
-    await closed
+    await Promise.all(closed)
   }
 }
 
-/** @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
-async function listening(server: Server, service: Exclude<Service, { kind: 'udp' }>): Promise<void> {
-  const before = service.kind === 'unix' ? process.umask(PRIVATE) : undefined
+/** A server at the path, or at each address of the host. @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE */
+async function listening(service: Exclude<Service, { kind: 'udp' }>): Promise<Server[]> {
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      const onlistening = () => {
-        server.off('error', reject)
-        resolve()
-      }
-      if (service.kind === 'unix') server.listen({ path: service.path }, onlistening)
-      else server.listen({ host: service.host, port: service.port }, onlistening)
-      // the socket was made, with its mode, before `listen` came back
-      if (before !== undefined) process.umask(before)
-    })
+    if (service.kind === 'unix') return [await listeningAt({ path: service.path })]
+    return await openAtAll(
+      service,
+      (host, port) => listeningAt({ host, port, ipv6Only: true }),
+      (server) => portOf(server) ?? 0,
+      closing,
+    )
   } catch (cause) {
     throw unlistenable(service, cause)
   }
+}
+
+async function listeningAt(at: ListenOptions): Promise<Server> {
+  const server = createServer({ ...SOCKET_OPTIONS, pauseOnConnect: true, highWaterMark: 0 })
+  const before = at.path === undefined ? undefined : process.umask(PRIVATE)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(at, () => {
+      server.off('error', reject)
+      resolve()
+    })
+    // the socket was made, with its mode, before `listen` came back
+    if (before !== undefined) process.umask(before)
+  })
+  return server
+}
+
+function portOf(server: Server | undefined): number | undefined {
+  const bound = server?.address()
+  return typeof bound === 'object' && bound ? bound.port : undefined
+}
+
+function closing(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()))
 }
 
 /** Why a local address cannot be listened at. */

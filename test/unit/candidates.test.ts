@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { parseEndpoint } from '../../src/net/index.js'
 import { mediumOf, parseAddresses6 } from '../../src/net/interfaces.js'
@@ -172,6 +172,59 @@ test('what an interface is, is told by the system before its name', async () => 
     await rm(sysfs, { recursive: true })
   }
 })
+
+/** What Linux has of an interface in /sys/class/net: files, and folders that end in a slash. */
+const KERNEL: Readonly<Record<string, readonly ['real' | 'virtual', Readonly<Record<string, string>>]>> = {
+  'a network card': ['real', { device: '', type: '1' }],
+  'a card of any name': ['real', { device: '', type: '1', ifindex: '2', iflink: '2' }],
+  WireGuard: ['virtual', { type: '65534', uevent: 'DEVTYPE=wireguard\nINTERFACE=x' }],
+  GRE: ['virtual', { type: '778', ifindex: '7', iflink: '0' }],
+  'GRE with Ethernet': ['virtual', { type: '1', ifindex: '7', iflink: '0', uevent: 'INTERFACE=x' }],
+  'IP in IP': ['virtual', { type: '768', ifindex: '7', iflink: '2' }],
+  'IPv6 in IPv4': ['virtual', { type: '776', ifindex: '7', iflink: '0' }],
+  VXLAN: ['virtual', { type: '1', uevent: 'DEVTYPE=vxlan\nINTERFACE=x', lower_eth0: '' }],
+  Geneve: ['virtual', { type: '1', uevent: 'DEVTYPE=geneve', ifindex: '7', iflink: '7' }],
+  'a dummy': ['virtual', { type: '1', ifindex: '7', iflink: '7', uevent: 'INTERFACE=x' }],
+  'a TUN device': ['virtual', { type: '65534', tun_flags: '0x1001', ifindex: '7', iflink: '7' }],
+  'a TAP device': ['virtual', { type: '1', tun_flags: '0x1002', ifindex: '7', iflink: '7' }],
+  'an xfrm interface': ['virtual', { type: '65534', ifindex: '7', iflink: '2' }],
+  'the Ethernet of a container': ['real', { type: '1', ifindex: '2', iflink: '9', uevent: 'INTERFACE=x' }],
+  'a VLAN on a card': [
+    'real',
+    { type: '1', ifindex: '7', iflink: '2', uevent: 'DEVTYPE=vlan', lower_eth0: '' },
+  ],
+  'a VLAN on a dummy': ['virtual', { type: '1', uevent: 'DEVTYPE=vlan', lower_dummy: '' }],
+  'a bond of cards': ['real', { type: '1', uevent: 'DEVTYPE=bond', lower_eth0: '' }],
+  'a bridge of a VLAN': ['real', { type: '1', uevent: 'DEVTYPE=bridge', bridge: '', 'brif/eth0': '' }],
+  'a bridge of containers': ['virtual', { type: '1', uevent: 'DEVTYPE=bridge', bridge: '', 'brif/pair': '' }],
+  'a modem': ['real', { type: '512', ifindex: '7', iflink: '7' }],
+}
+
+for (const [what, [medium, files]] of Object.entries(KERNEL)) {
+  test(`${what} is ${medium} under any name`, async () => {
+    const sysfs = await mkdtemp(join(tmpdir(), 'plexus-sysfs-'))
+    const make = async (path: string, content: string) => {
+      await mkdir(dirname(join(sysfs, path)), { recursive: true })
+      await writeFile(join(sysfs, path), content)
+    }
+    try {
+      for (const [path, text] of [
+        ['eth0/device', ''],
+        ['dummy/type', '1'],
+        ['pair/type', '1'],
+        ['pair/iflink', '99'],
+      ] as const) {
+        await make(path, text)
+      }
+      for (const name of ['lan0', 'office', 'x']) {
+        for (const [path, content] of Object.entries(files)) await make(`${name}/${path}`, content)
+        assert.equal(mediumOf(name, sysfs), medium)
+      }
+    } finally {
+      await rm(sysfs, { recursive: true })
+    }
+  })
+}
 
 test('the flags of IPv6 addresses are read as Linux writes them', () => {
   const table =

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { PlexusError } from '../../src/errors/index.js'
-import { type Clock, parseEndpoint } from '../../src/net/index.js'
+import { asPlexusError, PlexusError } from '../../src/errors/index.js'
+import { type Clock, parseEndpoint, silent, UdpPort } from '../../src/net/index.js'
 import { type EarlyEnd, giveUpEarly } from '../../src/pairing/outlook.js'
+import { blocked } from '../../src/pairing/reachability.js'
 import { type NatHint, NO_HINT, type Prospect } from '../../src/punch/index.js'
+import { discover } from '../../src/stun/index.js'
+import { systemClock, systemRandom } from '../../src/system/index.js'
 
 /** A clock that stands still until it is turned. */
 class HandClock implements Clock {
@@ -114,6 +117,65 @@ test('no STUN server and no peer: UDP is blocked', async () => {
     reasons.map(({ code }) => code),
     ['UDP_BLOCKED'],
   )
+})
+
+/** What the STUN servers of these names come to, where names resolve to what is given, or fail with a code. */
+async function failureOf(names: Readonly<Record<string, readonly string[] | string>>): Promise<PlexusError> {
+  const port = UdpPort.open({ address: '127.0.0.1' })
+  const { signal } = new AbortController()
+  try {
+    const options = { clock: systemClock, random: systemRandom, log: silent, signal, timeout: 300 }
+    await discover(port, Object.keys(names), {
+      ...options,
+      resolve: async (host) => {
+        const found = Object.entries(names).find(([name]) => name.split(':')[0] === host)?.[1] ?? 'ENOTFOUND'
+        if (typeof found !== 'string') return found.map((address) => ({ address }))
+        throw Object.assign(new Error(found), { code: found })
+      },
+    })
+    return assert.fail('somebody answered')
+  } catch (thrown) {
+    return asPlexusError(thrown)
+  } finally {
+    await port.close()
+  }
+}
+
+test('where no name resolves, that is the cause, and nobody is said to have waited', async () => {
+  const cases: Record<string, string>[] = [
+    { 'one.test': 'ENOTFOUND' },
+    { 'one.test': 'EAI_AGAIN', 'two.test': 'ENOTFOUND' },
+    { 'one.test:3479': 'ENOTFOUND', 'two.test': 'ENOTFOUND', 'three.test': 'ESERVFAIL' },
+  ]
+  for (const names of cases) {
+    const failure = await failureOf(names)
+    assert.equal(failure.code, 'STUN_UNREACHABLE')
+    assert.doesNotMatch(failure.message, /within/)
+    const told = blocked(failure, 'dht does not answer')
+    assert.equal(told.code, 'STUN_UNREACHABLE')
+    assert.match(told.message, /resolves no names \(DNS\)/)
+    assert.doesNotMatch(told.message, /UDP/)
+    assert.match(told.advice ?? '', /name servers/)
+  }
+})
+
+test('where somebody was asked in vain UDP may be blocked, and how long that was is told', async () => {
+  const mute = UdpPort.open({ address: '127.0.0.1' })
+  const { port } = mute.local(4) ?? { port: 9 }
+  try {
+    const cases: Record<string, readonly string[] | string>[] = [
+      { [`one.test:${port}`]: ['127.0.0.1'] },
+      { [`one.test:${port}`]: ['127.0.0.1'], 'two.test': 'ENOTFOUND' },
+      { [`127.0.0.1:${port}`]: [] },
+    ]
+    for (const names of cases) {
+      const failure = await failureOf(names)
+      assert.match(failure.message, /within 1 s/)
+      assert.equal(blocked(failure, 'dht does not answer').code, 'UDP_BLOCKED')
+    }
+  } finally {
+    await mute.close()
+  }
 })
 
 test('what is stopped leaves no timer', () => {

@@ -213,6 +213,22 @@ describe('a ping', () => {
   })
 })
 
+test('nobody can ping or invite themselves, and is told so at once', async () => {
+  const names = [ALICE, BOB, 'carol@px.test/phone']
+  const world = await World.create(names)
+  const { signal } = new AbortController()
+  try {
+    for (const name of names) {
+      const context = await world.context(name)
+      const own = { code: 'BAD_FLAG', message: `${name} is your own identity: there is nobody else to meet.` }
+      await assert.rejects(invite(context, parseIdentity(name), { signal }), own)
+      await assert.rejects(runPing(context, parseIdentity(name), { signal, count: 1, tell: () => {} }), own)
+    }
+  } finally {
+    await world.close()
+  }
+})
+
 describe('a pairing', () => {
   let world: World
   before(async () => {
