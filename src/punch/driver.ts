@@ -91,6 +91,10 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
     const { packets, sockets: further } = core.spent
     const ms = Math.round(clock.now() - start)
     if (packets > 0) log.info({}, `tried ${packets} packets and ${further} further sockets in ${ms} ms`)
+    if (core.received.held > 0) {
+      const why = 'too much went to addresses of this peer that do not answer'
+      log.info({}, `${core.received.held} checks were held back: ${why}`)
+    }
     log.debug({ ...core.received, ms }, 'punch: over')
   }
 

@@ -20,7 +20,16 @@ import { ReplayWindow } from './replay.js'
 import type { Role, RoleContext } from './role.js'
 import { Search } from './search.js'
 import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
-import { ABORT_COUNT, ABORT_GAP, ABORT_PATHS, ACK_GAP, OPENING_PACE, PACE, PROMPT } from './timing.js'
+import {
+  ABORT_COUNT,
+  ABORT_GAP,
+  ABORT_PATHS,
+  ACK_GAP,
+  LONG_WAIT,
+  OPENING_PACE,
+  PACE,
+  PROMPT,
+} from './timing.js'
 import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
 
 const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
@@ -59,8 +68,8 @@ export class Punch {
   #state: PunchState
   #transmits: Transmit[] = []
   #events: PunchEvent[] = []
-  /** Datagrams that were authentic, came a second time, or were not of the peer. */
-  readonly received = { authentic: 0, replayed: 0, foreign: 0 }
+  /** Datagrams that were authentic, came a second time, or were not of the peer; and checks that had to wait for long. */
+  readonly received = { authentic: 0, replayed: 0, foreign: 0, held: 0 }
 
   /** @throws RangeError if the keys cannot serve */
   constructor(options: PunchOptions, now: number) {
@@ -254,6 +263,7 @@ export class Punch {
       const wait = this.#allowance.take(now, pair.candidate.endpoint, 'check')
       if (wait > 0) {
         pair.postpone(now + wait)
+        if (wait >= LONG_WAIT) this.received.held++
         return
       }
     }

@@ -59,6 +59,9 @@ export const ACK_COUNT = 3
 /** ICE's lower limit: far enough apart for a short burst of loss, short enough not to be felt. */
 export const ACK_GAP = 5
 
+/** A check that the governor holds up for so long is worth telling: the peer has too much at addresses that do not answer. */
+export const LONG_WAIT = 250
+
 /** How often a side that gives up says so on each path: at 30% loss all are lost in 1 of 37. */
 export const ABORT_COUNT = 3
 /** Between two rounds of them, at least. */
