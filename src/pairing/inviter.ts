@@ -12,7 +12,7 @@ import { Correspondence, type Mailing, type Opened, sessionMailbox } from './cor
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
 import { type Gathering, gather, keepMapped, onMapped, onSymmetric } from './gathering.js'
 import type { Answer, Invite, Purpose, Update } from './message.js'
-import { refuseOneself } from './oneself.js'
+import { ofOneself, refuseOneself } from './oneself.js'
 import type { Passage } from './passage.js'
 import { pass } from './passing.js'
 import { PeerNews } from './peer-news.js'
@@ -52,7 +52,7 @@ export interface InviteOptions {
  * Invites a peer once: gather, post the invite, wait for the answer, punch. If the peer is inviting us at the same
  * time, the lower session id stays the inviter, and the other side answers it.
  * The caller owns the passage's port; on failure everything is closed and the peer is told.
- * @throws PlexusError BAD_FLAG for the own identity, PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_COMMAND, NO_PATH, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
+ * @throws PlexusError BAD_FLAG for a ping of the own identity, PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_COMMAND, NO_PATH, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
  *   the signal's reason
  */
 export async function invite(
@@ -60,7 +60,7 @@ export async function invite(
   peer: IdentityName,
   options: InviteOptions,
 ): Promise<Passage> {
-  refuseOneself(peer, outer.host.name)
+  if (options.purpose === 'ping') refuseOneself(peer, outer.host.name)
   const session = outer.random(16).toString('hex')
   const context = { ...outer, log: outer.log.child({ session: shortSession(session) }) }
   const { clock, log } = context
@@ -76,7 +76,7 @@ export async function invite(
     () =>
       new PlexusError(
         'PEER_SILENT',
-        `${formatIdentity(peer)} has not answered in ${Math.round(total / 1000)} s.`,
+        `${formatIdentity(peer)} has not answered in ${Math.round(total / 1000)} s.${ofOneself(peer, outer.host.name)}`,
       ),
   )
   try {

@@ -2,7 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 
 /**
- * An identity that invites itself would wait for an answer that nobody gives.
+ * A ping of the own identity measures nothing: who answers it, if anybody does, is this machine or one with the same key.
  * @throws PlexusError BAD_FLAG
  */
 export function refuseOneself(peer: IdentityName, own: IdentityName): void {
@@ -11,4 +11,11 @@ export function refuseOneself(peer: IdentityName, own: IdentityName): void {
   throw new PlexusError('BAD_FLAG', `${name} is your own identity: there is nobody else to meet.`, {
     advice: 'Name the identity of the other machine; each machine needs one of its own.',
   })
+}
+
+/** What to add where nobody has answered an invite; an accepter may use the same identity, though it should not. */
+export function ofOneself(peer: IdentityName, own: IdentityName): string {
+  return formatIdentity(peer) === formatIdentity(own)
+    ? ' It is your own identity: each machine needs one of its own.'
+    : ''
 }

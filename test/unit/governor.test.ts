@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Allowance, GOVERNOR_LIMITS, Governor, type Limit } from '../../src/net/index.js'
+import { World } from '../support/world.js'
 
 const at = (address: string, port = 4000) => ({ address, port })
 
@@ -126,4 +127,22 @@ test('what is remembered is bounded', () => {
   }
   const { addresses, identities } = governor.remembered
   assert.ok(addresses <= 4096 && identities <= 1024, `${addresses}, ${identities}`)
+})
+
+test('every session of a process asks the one governor that it was given, in both roles', async () => {
+  const names = ['alice@px.test/laptop', 'bob@px.test/server', 'carol@px.test/phone'] as const
+  const [, bob] = names
+  const world = await World.create(names)
+  const governor = new Governor()
+  try {
+    const accepter = await world.accepter(bob, { governor })
+    for (const [nth, name] of [names[0], names[2]].entries()) {
+      await world.invite(name, bob, { governor })
+      await accepter.next()
+      // the peers of the accepter, and the one peer of the inviters
+      assert.equal(governor.remembered.identities, 2 + nth)
+    }
+  } finally {
+    await world.close()
+  }
 })

@@ -213,7 +213,7 @@ describe('a ping', () => {
   })
 })
 
-test('nobody can ping or invite themselves, and is told so at once', async () => {
+test('nobody can ping themselves, and is told so at once; an invite that nobody answers says it too', async () => {
   const names = [ALICE, BOB, 'carol@px.test/phone']
   const world = await World.create(names)
   const { signal } = new AbortController()
@@ -221,8 +221,9 @@ test('nobody can ping or invite themselves, and is told so at once', async () =>
     for (const name of names) {
       const context = await world.context(name)
       const own = { code: 'BAD_FLAG', message: `${name} is your own identity: there is nobody else to meet.` }
-      await assert.rejects(invite(context, parseIdentity(name), { signal }), own)
       await assert.rejects(runPing(context, parseIdentity(name), { signal, count: 1, tell: () => {} }), own)
+      const invited = invite({ ...context, timeout: 300 }, parseIdentity(name), { signal })
+      await assert.rejects(invited, { code: 'PEER_SILENT', message: /It is your own identity/ })
     }
   } finally {
     await world.close()
