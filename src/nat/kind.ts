@@ -39,7 +39,7 @@ export const KINDS: Readonly<Record<NatKind, string>> = {
   'symmetric-random': 'symmetric NAT with random ports (address-and-port-dependent mapping)',
   symmetric: 'symmetric NAT (mapping that depends on the destination)',
   unknown: 'a NAT whose kind could not be measured',
-  'udp-blocked': 'UDP is blocked, by all that can be seen',
+  'udp-blocked': 'unknown: UDP is most likely blocked',
   'no-server': 'unknown: no STUN server answered',
   offline: 'nothing comes back from anywhere',
 }

@@ -34,6 +34,9 @@ const SUSPICION = 600
 /** When UDP is taken for blocked if a server was reached over TCP meanwhile, in ms: every server has had five requests by then. */
 const CONVICTION = 1400
 
+/** Where nobody listens on any host (traceroute's): a host that refuses it shows that UDP gets there and an answer back. */
+const SHUT_PORT = 33_434
+
 /** Of how many servers other signs are looked for. */
 const TRIES = 3
 
@@ -92,7 +95,7 @@ export async function measureNat(options: MeasureOptions): Promise<NatReport> {
     const signs = signsOf(all, options, limit.signal)
     const ended = drive(all, ports, clock, limit.signal)
     void signs.then(({ reached, refused }) => {
-      if (reached.size === 0 && !refused) return
+      if (reached.size === 0 && refused === 'nowhere') return
       for (const discovery of all) discovery.hurry(started + CONVICTION)
       ended.step()
     })
@@ -214,11 +217,11 @@ function drive(
 interface Signs {
   /** The addresses that were reached over TCP. */
   readonly reached: ReadonlySet<string>
-  /** A datagram came back as refused. */
-  readonly refused: boolean
+  /** A datagram came back as refused; or one to another port of such a host, where surely nobody listens. */
+  readonly refused: 'there' | 'elsewhere' | 'nowhere'
 }
 
-const NO_SIGNS: Signs = { reached: new Set(), refused: false }
+const NO_SIGNS: Signs = { reached: new Set(), refused: 'nowhere' }
 
 /** Looks for other signs of the servers when none has answered for a while. */
 async function signsOf(
@@ -234,19 +237,25 @@ async function signsOf(
   if (discoveries.some(({ heard }) => heard)) return NO_SIGNS
   const servers = discoveries.flatMap((discovery) => discovery.servers).slice(0, TRIES)
   const request = encode({ class: 'request', transaction: random(TRANSACTION_ID_LENGTH) })
-  const refusals = servers.map((server) => refusesUdp(server, request, clock.timer, signal))
+  const ask = (to: Endpoint) => refusesUdp(to, request, clock.timer, signal)
+  const there = servers.map(ask)
+  const elsewhere = servers.map(({ address }) => ask({ address, port: SHUT_PORT }))
   const reached = await Promise.all(servers.map((server) => answersTcp(server, signal)))
   const addresses = servers.filter((_, index) => reached[index]).map(({ address }) => address)
-  return { reached: new Set(addresses), refused: (await Promise.all(refusals)).includes(true) }
+  const refused = (await Promise.all(there)).includes(true)
+    ? 'there'
+    : (await Promise.all(elsewhere)).includes(true)
+      ? 'elsewhere'
+      : 'nowhere'
+  return { reached: new Set(addresses), refused }
 }
 
 async function udpOf(discoveries: readonly Discovery[], signs: Promise<Signs>): Promise<UdpFinding> {
   if (discoveries.some(({ heard }) => heard)) return 'open'
   const { reached, refused } = await signs
-  if (refused) return 'refused'
-  // a host that is up need not have a STUN server; several that have none are unlikely
-  if (reached.size > 1) return 'blocked'
-  return reached.size === 1 ? 'unanswered' : 'silent'
+  if (refused === 'there') return 'refused'
+  if (refused === 'elsewhere') return 'unanswered'
+  return reached.size > 0 ? 'blocked' : 'silent'
 }
 
 async function portMappingOf(

@@ -80,16 +80,13 @@ export function helpOf(report: NatReport): string[] {
   const { udp, ipv4, ipv6, carrier, portMapping, servers } = report
   if (udp === 'blocked')
     return [
-      'Let UDP out in the firewall of this network: plexus needs it, and nothing here can go around it.',
+      'Let UDP out in the firewall of this network: plexus needs it, and nothing here can go around it. Or the server has no STUN service and drops what comes: name others with --stun-server.',
     ]
   if (udp === 'refused')
     return [
       'Name another server with --stun-server: nothing listens there for UDP, or a firewall rejects it.',
     ]
-  if (udp === 'unanswered')
-    return [
-      'Check that a STUN server runs there, or name several with --stun-server: when none of them answers, UDP is most likely blocked.',
-    ]
+  if (udp === 'unanswered') return ['Check that a STUN server runs there, or name others with --stun-server.']
   if (udp === 'silent') {
     const nameless =
       servers.length > 0 && servers.every(({ said }) => /^its name d(id|oes) not resolve/.test(said))

@@ -69,9 +69,9 @@ export type UdpFinding =
   | 'open'
   /** No server answered, and one refused the datagram (ICMP port unreachable): nothing listens there, or a firewall rejects UDP. */
   | 'refused'
-  /** No server answered. One host was reached over TCP: UDP may be blocked, or no STUN server runs there. */
+  /** No server answered, but the host of one refused a datagram to another port: UDP gets there, and no STUN server answers. */
   | 'unanswered'
-  /** Several hosts were reached over TCP, but no datagram came back from any: most likely UDP is blocked. */
+  /** A host was reached over TCP, but nothing came back over UDP, no refusal either: most likely UDP is blocked. */
   | 'blocked'
   /** Nothing came back, over TCP neither: no network, or servers that are all gone. */
   | 'silent'

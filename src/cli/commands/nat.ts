@@ -62,8 +62,8 @@ function asJson(report: NatReport): string {
 const UDP = {
   open: 'gets out and back',
   refused: 'unknown: the datagrams were refused (port unreachable), so no STUN server listens there',
-  unanswered: 'unknown: no datagram came back; the host was reached over TCP, but may have no STUN server',
-  blocked: 'most likely blocked: no datagram came back, though several servers were reached over TCP',
+  unanswered: 'unknown: the host refuses other UDP ports, so UDP gets there, but no STUN server answers',
+  blocked: 'most likely blocked: nothing came back, though a server was reached over TCP',
   silent: 'nothing came back from any server, over TCP neither',
 } as const
 
