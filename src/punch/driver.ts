@@ -136,10 +136,14 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
       sockets.keep(0)
       settle?.reject(signal.aborted ? signal.reason : failureError(state.failure, clock.now() - start))
     } else {
-      stopTimer = clock.timer(Math.max(0, core.deadline - clock.now()), () => {
+      const next = () => {
         core.tick(clock.now())
         pump()
-      })
+      }
+      const wait = core.deadline - clock.now()
+      // what is due need not wait for the millisecond that a timer takes at least
+      const turn = wait <= 0 ? setImmediate(next) : undefined
+      stopTimer = turn ? () => clearImmediate(turn) : clock.timer(wait, next)
     }
   }
 
