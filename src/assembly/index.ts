@@ -4,8 +4,6 @@ export {
   formatRecord,
   OFFER_KINDS,
   type OfferKind,
-  type Outcome,
-  type PairingEvent,
 } from '../pairing/index.js'
 export { bindOf, openPort, tryPort } from './bind.js'
 export { refuseClashes } from './forwards.js'

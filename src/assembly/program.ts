@@ -7,7 +7,6 @@ import {
   runInviter,
 } from '../daemon/index.js'
 import { formatIdentity, type Host, type IdentityName, Repository } from '../identity/index.js'
-import type { Outcome } from '../pairing/index.js'
 import { lockDirectory, openStateFolder, refuseWritable } from '../place/index.js'
 import { Forwarding, type Near } from '../wormhole/index.js'
 import { bindOf, tryPort } from './bind.js'
@@ -24,8 +23,6 @@ import type { ProgramSettings, RoleSettings, UseSettings } from './settings.js'
 export interface ProgramHooks {
   /** Takes a passage that nothing is done with, as `KEY=value` lines. */
   readonly print: (lines: string) => void
-  /** Hears how each pairing went: when it is made or has failed, and again when its command has ended. */
-  readonly report: (outcome: Outcome) => void
   /** Opens the near end of the one connection, once there is a tunnel: nothing is read before. */
   readonly near: () => Near
   /** Everything of this machine is as it should be; what comes now is seen by others. */
@@ -71,15 +68,17 @@ export class Program {
     let forwarding: Forwarding | undefined
     try {
       const bind = bindOf(network.bind)
+      const scope = {}
       await tryPort(bind)
       // who comes early waits for the first tunnel, and a port that is taken is found before anything is sent
       if (plan) {
-        forwarding = await Forwarding.open(plan, { clock, log })
+        forwarding = await Forwarding.open(plan, { clock, log, scope })
         announceImports(plan.imports, log)
       }
       hooks.onReady?.()
       const session = await assemble(settings, { repository, host, directory }, outside, {
         bind,
+        scope,
         watchNat: () => watchNat(network, state, outside, role.is),
       })
       const unwatch = (forwarding && hooks.watch?.(forwarding)) ?? (() => {})
@@ -141,7 +140,6 @@ export class Program {
       environment: this.#outside.environment ?? {},
       ...(spoken ? { dialect: spoken } : {}),
       print: this.#hooks.print,
-      report: this.#hooks.report,
     }
   }
 }

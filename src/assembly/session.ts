@@ -28,6 +28,8 @@ export interface SessionOptions extends MeetingOptions {
   readonly rendezvous?: Rendezvous
   /** The bind of the settings, where its ports have been given out from before. */
   readonly bind?: PairingContext['bind']
+  /** What a watcher tells its own sessions by. */
+  readonly scope?: object
   /** Begins to look at the NAT beside the pairings; closed with them. */
   readonly watchNat?: () => Promise<NatWatch>
   /** Whether passages go on when everything else is closed: their port mappings are held then. */
@@ -55,6 +57,7 @@ export async function assemble(
     bind = bindOf(network.bind),
     watchNat,
     passagesOutlive,
+    scope,
     ...options
   }: SessionOptions = {},
 ): Promise<Assembled> {
@@ -76,6 +79,7 @@ export async function assemble(
       clock,
       random,
       log,
+      ...(scope ? { scope } : {}),
       repository,
       host,
       app,

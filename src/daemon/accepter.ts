@@ -8,7 +8,6 @@ import {
   failedOutcome,
   findBlocked,
   type GiveUp,
-  type Outcome,
   pairedOutcome,
   type RefusalCode,
   ROOM,
@@ -17,6 +16,7 @@ import {
   type Underway,
 } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
+import { type Outcome, publish } from '../watch/index.js'
 import { Expulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
 import { OlderDialect } from './older-dialect.js'
@@ -317,7 +317,8 @@ class Accepting {
   }
 
   #report(outcome: Outcome, passage?: AnyPassage): void {
-    if (passage === undefined || passage.session === this.#newest) this.#settings.report?.(outcome)
+    const superseded = passage !== undefined && passage.session !== this.#newest
+    publish('plexus:pairing', this.#settings.context, () => ({ name: 'outcome', outcome, superseded }))
   }
 }
 

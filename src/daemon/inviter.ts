@@ -3,6 +3,7 @@ import { asPlexusError } from '../errors/index.js'
 import { exitStatus, keyless, wantsKey } from '../exec/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { discard, failedOutcome, invite, pairedOutcome } from '../pairing/index.js'
+import { type Outcome, publish } from '../watch/index.js'
 import { Expulsion } from './expulsion.js'
 import { type AnyPassage, handOver } from './handover.js'
 import type { DaemonSettings } from './settings.js'
@@ -25,7 +26,6 @@ export async function runInviter(
   peer: IdentityName,
   options: { readonly signal: AbortSignal; readonly onPassage?: () => void },
 ): Promise<number> {
-  const { report = () => {} } = settings
   const { clock, rendezvous } = settings.context
   const afterwards = new AbortController()
   let cancel = () => {}
@@ -42,21 +42,25 @@ export async function runInviter(
       throw thrown
     })
     const child = await handOver(settings, taken, options.signal)
-    report(pairedOutcome(passage))
+    tell(settings, pairedOutcome(passage))
     if (child === undefined) return 0
     expulsion.watch(taken, standing, child)
     void expulsion.run(watch.signal)
     const exit = exitStatus(await child.exited)
-    report(pairedOutcome(passage, exit))
+    tell(settings, pairedOutcome(passage, exit))
     return exit
   } catch (thrown) {
-    report(failedOutcome(asPlexusError(thrown), { passage, peer }))
+    tell(settings, failedOutcome(asPlexusError(thrown), { passage, peer }))
     throw thrown
   } finally {
     cancel()
     afterwards.abort()
     watch.abort()
   }
+}
+
+function tell({ context }: DaemonSettings, outcome: Outcome): void {
+  publish('plexus:pairing', context, () => ({ name: 'outcome', outcome, superseded: false }))
 }
 
 /** Invites the peer in the dialect that it is spoken with: `auto` is native for who speaks first. */

@@ -1,6 +1,7 @@
 import { asPlexusError, type PlexusError } from '../errors/index.js'
 import type { IdentityName } from '../identity/index.js'
 import { type Clock, type Random, sleep } from '../net/index.js'
+import { publish } from '../watch/index.js'
 import { runInviter } from './inviter.js'
 import type { Carrier, DaemonSettings } from './settings.js'
 
@@ -77,7 +78,7 @@ export async function keepInviting(
       log.warn({ code: error.code }, `the pairing failed: ${error.message}`)
     }
     const wait = waitBefore(failures, random)
-    log.info({}, `pairing again in ${(wait / 1000).toFixed(1)} s`)
+    publish('plexus:pairing', settings.context, () => ({ name: 'waiting', wait }))
     const hurry = Math.min(wait, waitBefore(2, random), HURRY)
     if (carrier) await pause(carrier, { wait, hurry }, clock, signal)
     else await sleep(clock, wait, signal)

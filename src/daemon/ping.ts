@@ -2,14 +2,8 @@ import { setMaxListeners } from 'node:events'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { type Clock, sleep } from '../net/index.js'
-import {
-  discard,
-  invite,
-  type PairingContext,
-  type Passage,
-  shortSession,
-  type Tell,
-} from '../pairing/index.js'
+import { discard, invite, type PairingContext, type Passage, shortSession } from '../pairing/index.js'
+import { type PairingEvent, watch } from '../watch/index.js'
 import { type Echo, EchoCipher, type EchoType } from './echo.js'
 
 /** Between two echoes, in ms: as ping(8) allows everybody. */
@@ -40,7 +34,8 @@ export interface PingOptions {
   readonly signal: AbortSignal
   /** How many echoes are sent. */
   readonly count: number
-  readonly tell: Tell
+  /** Hears of every step. */
+  readonly tell: (event: PairingEvent) => void
 }
 
 /**
@@ -52,7 +47,10 @@ export async function runPing(
   peer: IdentityName,
   options: PingOptions,
 ): Promise<PingReport> {
-  const passage = await invite(context, peer, { ...options, purpose: 'ping' })
+  const { signal, tell } = options
+  const scope = {}
+  const stopWatching = watch('plexus:pairing', ({ event }) => tell(event), scope)
+  const passage = await invite({ ...context, scope }, peer, { signal, purpose: 'ping' }).finally(stopWatching)
   const log = context.log.child({ session: shortSession(passage.session) })
   try {
     return await exchange({ ...context, log }, passage, options)

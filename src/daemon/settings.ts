@@ -2,7 +2,7 @@ import type { DialectChoice, NativePeers } from '../dialect/index.js'
 import type { Command, Environment, RepeatPolicy } from '../exec/index.js'
 import type { IdentityName } from '../identity/index.js'
 import type { Logger } from '../net/index.js'
-import type { Outcome, PairingContext } from '../pairing/index.js'
+import type { PairingContext } from '../pairing/index.js'
 import type { CarryEnd, Tunnel } from '../wormhole/index.js'
 
 /** What goes through a tunnel on the passage itself, in place of a command. */
@@ -38,8 +38,6 @@ export interface DaemonSettings {
   readonly dialect?: DialectSettings
   /** Takes the passage as `KEY=value` lines when there is no command. */
   readonly print: (lines: string) => void
-  /** Hears how each pairing went: when it is made or has failed, and again when its command has ended. */
-  readonly report?: (outcome: Outcome) => void
 }
 
 export interface AccepterSettings extends DaemonSettings {

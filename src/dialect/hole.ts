@@ -11,6 +11,7 @@ import {
 } from '../pairing/index.js'
 import { handshake, type PeerMessage } from '../plexus3/index.js'
 import { isSymmetric } from '../punch/index.js'
+import { publish } from '../watch/index.js'
 
 /** A hole to a plexus 3.x peer, of which both sides know no more than 64 bits: there is no key. */
 export interface Plexus3Passage extends Hole {
@@ -110,11 +111,19 @@ export async function dig(context: PairingContext, options: DiggingOptions): Pro
     })
     .finally(() => gathering.settle())
   const inner = await innerEndpoint(port, endpoint)
-  const how = shaken.acknowledged ? '' : ', by the silence of a peer that was answered'
-  log.info(
-    {},
-    `punched in ${Math.round(clock.now() - started)} ms: ${formatEndpoint(inner)} to ${formatEndpoint(endpoint)} (plexus-3)${how}`,
-  )
+  publish('plexus:path', context, () => ({
+    name: 'open',
+    session,
+    peer: formatIdentity(peer),
+    inner,
+    outer: own,
+    faraway: endpoint,
+    kind: 'reflexive',
+    rtt: undefined,
+    dialect: 'plexus-3',
+    bySilence: !shaken.acknowledged,
+    took: clock.now() - started,
+  }))
   return {
     dialect: 'plexus-3',
     role,

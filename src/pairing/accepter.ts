@@ -2,6 +2,7 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import { deadline } from '../net/index.js'
 import type { SeenSessions } from '../sealing/index.js'
+import { publish } from '../watch/index.js'
 import { answer, inviterOf } from './answering.js'
 import { Complaints } from './complaints.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
@@ -205,8 +206,8 @@ export class Accepter {
     const asked = { session: message.session, peer: message.from, purpose: message.purpose, arrived }
     const refusal = await this.#negotiations.admit(asked, this.#latency)
     if (refusal) return this.#refuse(opened, refusal.code, refusal.sentence)
-    const how = message.purpose === 'ping' ? 'pinged' : 'invited'
-    log.info({ session: shortSession(message.session) }, `${how} by ${peer}`)
+    const { session, purpose } = message
+    publish('plexus:pairing', this.#context, () => ({ name: 'invited', session, peer, purpose }))
     this.#start(opened)
   }
 
@@ -303,9 +304,12 @@ export class Accepter {
     const { message, certificate, host } = invite
     const { clock, log, app } = this.#context
     const peer = formatIdentity(message.from)
-    const session = shortSession(message.session)
-    const what = { code, message: `${peer} was refused: ${sentence}` }
-    if (sentence !== TOO_MUCH) this.#complaints.ofPeer(log.child({ session }), peer, what)
+    const { session } = message
+    // of too many messages there has been a word already
+    const loudness = sentence === TOO_MUCH ? 'none' : this.#complaints.loudness(peer)
+    publish('plexus:pairing', this.#context, () => {
+      return { name: 'refused', session, peer, code, sentence, loudness }
+    })
     if (!this.#refusals.allows(peer)) return
     const limit = deadline(clock, FAREWELL)
     const refusal: Refusal = {

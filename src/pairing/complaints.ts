@@ -30,8 +30,12 @@ export class Complaints {
 
   /** A peer did something that comes to nothing. */
   ofPeer(log: Logger, peer: string, { code, message }: Pick<PlexusError, 'code' | 'message'>): void {
-    const loudness = this.#peers.allows(peer) ? 'warn' : 'debug'
-    log[loudness]({ code }, message)
+    log[this.loudness(peer)]({ code }, message)
+  }
+
+  /** How loud one more complaint of a peer is to be. */
+  loudness(peer: string): 'warn' | 'debug' {
+    return this.#peers.allows(peer) ? 'warn' : 'debug'
   }
 
   /** A peer says more than it may: told once in a minute. */

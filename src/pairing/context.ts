@@ -10,6 +10,8 @@ export interface PairingContext {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
+  /** What a watcher tells its own sessions by. */
+  readonly scope?: object
   readonly repository: Repository
   readonly host: Host
   readonly app: string

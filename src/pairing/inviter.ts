@@ -6,6 +6,7 @@ import { type Certificate, expiryNotice, formatIdentity, type IdentityName } fro
 import { deadline, type Logger, sleep } from '../net/index.js'
 import { isSymmetric } from '../punch/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
+import { publish } from '../watch/index.js'
 import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
@@ -18,7 +19,6 @@ import { pass } from './passing.js'
 import { PeerNews } from './peer-news.js'
 import { abilities } from './prospects.js'
 import { blocked } from './reachability.js'
-import type { Tell } from './story.js'
 
 /**
  * When an inviter begins to look whether the peer is inviting it, in ms after its invite was posted: an accepter
@@ -39,8 +39,6 @@ export interface InviteOptions {
   /** Ends the attempt. */
   readonly signal: AbortSignal
   readonly purpose?: Purpose
-  /** Hears of every step. */
-  readonly tell?: Tell
   /**
    * While it has not aborted, the log hears of a peer that gives up after the passage: its command may fail to start.
    * Without it nobody listens any more once there is a passage.
@@ -68,7 +66,12 @@ export async function invite(
   const total = stretchedTimeout(context)
   const notice = expiryNotice(context.host.certificate, clock.date())
   if (notice) log.warn({}, `the own certificate of ${formatIdentity(context.host.name)} ${notice}`)
-  log.info({}, `inviting ${formatIdentity(peer)} to '${context.app}' over ${context.rendezvous.name}`)
+  publish('plexus:pairing', context, () => ({
+    name: 'inviting',
+    peer: formatIdentity(peer),
+    app: context.app,
+    over: context.rendezvous.name,
+  }))
   const limit = deadline(
     clock,
     total,
@@ -81,7 +84,7 @@ export async function invite(
   )
   try {
     const gathering = await gather(context, limit.signal)
-    options.tell?.({ name: 'gathered', candidates: gathering.candidates })
+    publish('plexus:pairing', context, () => ({ name: 'gathered', candidates: gathering.candidates }))
     try {
       const attempt = new Attempt(context, {
         ...options,
@@ -102,7 +105,7 @@ export async function invite(
   }
 }
 
-interface AttemptOptions extends Pick<InviteOptions, 'purpose' | 'tell' | 'afterwards'> {
+interface AttemptOptions extends Pick<InviteOptions, 'purpose' | 'afterwards'> {
   readonly session: string
   readonly peer: IdentityName
   /** The peer's: two during a rollover. */
@@ -142,7 +145,7 @@ class Attempt {
   }
 
   async run(until: number): Promise<Passage> {
-    const { peer, session, certificates, gathering, limit, purpose, tell } = this.#options
+    const { peer, session, certificates, gathering, limit, purpose } = this.#options
     const { clock, app, host } = this.#context
     const own = ephemeral()
     const message: Invite = {
@@ -185,7 +188,6 @@ class Attempt {
       const timeout = Math.max(1, until - clock.now())
       if (next.kind === 'glare') return next.passage
       const { offer } = next.by.message
-      tell?.({ name: 'answered' })
       // an update that overtook the invite may have come to nobody
       if (isSymmetric(gathering.nat) && !isDeepStrictEqual(gathering.nat, message.offer.nat)) {
         void this.#update([])
@@ -200,7 +202,6 @@ class Attempt {
         gathering,
         remote: offer,
         ...(purpose ? { purpose } : {}),
-        ...(tell ? { tell } : {}),
         patience: 0,
         base: 0,
         timeout,
@@ -243,14 +244,13 @@ class Attempt {
 
   /** Posts the invite. What it fails with ends the attempt, unless somebody has answered all the same. */
   async #post(message: Invite, made: Mailing): Promise<PlexusError | undefined> {
-    const { clock, log } = this.#context
+    const { clock } = this.#context
     const { peer } = this.#options
     const started = clock.now()
     const stopWaiting = this.#watchUdp()
     try {
       await this.#mail.postToAccepter(peer, made, message, this.#heard.signal)
-      log.info({}, `invite posted in ${Math.round(clock.now() - started)} ms`)
-      this.#options.tell?.({ name: 'posted' })
+      publish('plexus:pairing', this.#context, () => ({ name: 'posted', took: clock.now() - started }))
       return undefined
     } catch (thrown) {
       const error = asPlexusError(thrown, 'RENDEZVOUS_UNREACHABLE')
@@ -307,7 +307,7 @@ class Attempt {
     if (message.session !== session) return
     switch (message.kind) {
       case 'answer':
-        this.#context.log.info({}, `${name} answered`)
+        publish('plexus:pairing', this.#context, () => ({ name: 'answered', peer: name }))
         this.#turn({ kind: 'answered', by: { ...opened, message } })
         break
       case 'update':

@@ -1,6 +1,7 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { type Clock, sleep } from '../net/index.js'
+import { publish } from '../watch/index.js'
 import { Admission, type Kind, ROOM, type Room, type Underway, type Verdict } from './admission.js'
 import type { Complaints } from './complaints.js'
 import { type PairingContext, shortSession } from './context.js'
@@ -147,17 +148,17 @@ export class Negotiations {
 
   /** Begins a session that was admitted. */
   enter({ session, peer }: Asked, outer: PairingContext, dialogue: Dialogue | undefined, carry: Carry): void {
-    const log = outer.log.child({ session: shortSession(session) })
+    const context = { ...outer, log: outer.log.child({ session: shortSession(session) }) }
     const controller = new AbortController()
     if (this.#ended) controller.abort(this.#ended)
     const name = formatIdentity(peer)
     const heard = () => this.#admission.heard(this.#clock.now(), session)
-    const over = carry({ ...outer, log }, controller.signal, heard)
+    const over = carry(context, controller.signal, heard)
       .then(() => 'paired' as const)
       .catch((thrown: unknown) => {
         const error = asPlexusError(thrown)
-        const message = `the pairing failed: ${error.message}`
-        this.#complaints.ofPeer(log, name, { code: error.code, message })
+        const loudness = this.#complaints.loudness(name)
+        publish('plexus:pairing', context, () => ({ name: 'failed', session, peer: name, error, loudness }))
         this.#options.onFailure?.({ peer, session, error })
         return 'failed' as const
       })

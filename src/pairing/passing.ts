@@ -4,6 +4,7 @@ import { deadline, type Endpoint, familyOf, formatEndpoint, sameEndpoint, sleep 
 import type { PortMapping } from '../portmap/index.js'
 import { addressOf, isSearch, isSymmetric, type NatHint, type Punched, punch } from '../punch/index.js'
 import type { SessionKeys } from '../sealing/index.js'
+import { publish } from '../watch/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
 import type { Offer, Purpose } from './message.js'
@@ -11,7 +12,7 @@ import { afterwards, giveUpEarly } from './outlook.js'
 import type { Passage, Role } from './passage.js'
 import type { PeerNews } from './peer-news.js'
 import { openFurther, ownProspect, peerProspect } from './prospects.js'
-import { CandidateStory, formatRecord, type Tell } from './story.js'
+import { CandidateStory, formatRecord } from './story.js'
 
 /** How long an inviter that knows of the accepter's success lets it go ahead, in ms: its acknowledgements take 10. */
 const HEAD_START = 15
@@ -26,8 +27,6 @@ export interface PassingOptions {
   readonly gathering: Gathering
   readonly remote: Pick<Offer, 'candidates' | 'nat' | 'can'>
   readonly purpose?: Purpose
-  /** Hears how it went. */
-  readonly tell?: Tell
   /** Accepter: how long until it turns to full TTL when it has heard nothing, in ms. */
   readonly patience: number
   /** When the peer can be expected to punch as well, in ms. */
@@ -51,7 +50,7 @@ export interface PassingOptions {
  */
 export async function pass(context: PairingContext, options: PassingOptions): Promise<Passage> {
   const { clock, log, random, hops, search, bind } = context
-  const { role, session, peer, fingerprint, keys, gathering, patience, base, timeout, news, purpose, tell } =
+  const { role, session, peer, fingerprint, keys, gathering, patience, base, timeout, news, purpose } =
     options
   const name = formatIdentity(peer)
   const network = reflexiveOf(gathering, 4)?.address
@@ -123,7 +122,8 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     const candidates = story.records()
     for (const record of candidates) log.debug({}, `candidate ${formatRecord(record)}`)
     const { own, peer } = prospects()
-    tell?.({ name: 'punched', candidates, mapping: { own: own.nat.mapping, peer: peer.nat.mapping } })
+    const mapping = { own: own.nat.mapping, peer: peer.nat.mapping }
+    publish('plexus:pairing', context, () => ({ name: 'punched', candidates, mapping }))
     if (searched.size > 0) search?.ended(name, story.found(searched))
   }
   const result = await attempt.result.catch((thrown: unknown) => {
@@ -140,10 +140,12 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     // the accepter goes on acknowledging for a moment before it hands over: its command is to start first
     if (role === 'inviter' && result.acknowledged) await sleep(clock, HEAD_START, options.signal)
     const ends = await endsOf(gathering, result)
-    const { inner } = ends
     const { peer: faraway, kind, rtt, port } = result
-    const ms = Math.round(clock.now() - started)
-    log.info({}, `punched in ${ms} ms: ${formatEndpoint(inner)} to ${formatEndpoint(faraway)} (${kind})`)
+    publish('plexus:path', context, () => {
+      const { inner, outer } = ends
+      const took = clock.now() - started
+      return { name: 'open', session, peer: name, inner, outer, faraway, kind, rtt, took }
+    })
     const { app, host } = context
     const what = {
       role,

@@ -1,5 +1,6 @@
-import { formatEndpoint, type Mapping } from '../net/index.js'
-import { type Candidate, formatCandidate, type PunchEvent } from '../punch/index.js'
+import { formatEndpoint } from '../net/index.js'
+import type { Candidate, PunchEvent } from '../punch/index.js'
+import type { CandidateSteps } from '../watch/index.js'
 
 /** What became of one candidate of the peer; times in ms since the punch began. */
 export interface CandidateRecord {
@@ -11,24 +12,6 @@ export interface CandidateRecord {
   /** The shortest round trip that was measured, in ms. */
   rtt?: number
 }
-
-/** The steps of a pairing, for whoever tells a person about it. */
-export type PairingEvent =
-  /** The own candidates are known. */
-  | { readonly name: 'gathered'; readonly candidates: readonly Candidate[] }
-  /** The invite lies in the peer's mailbox. */
-  | { readonly name: 'posted' }
-  /** The peer's answer has come. */
-  | { readonly name: 'answered' }
-  /** The punch is over, well or not. */
-  | {
-      readonly name: 'punched'
-      readonly candidates: readonly CandidateRecord[]
-      /** What is known of both NATs by now. */
-      readonly mapping: { readonly own: Mapping; readonly peer: Mapping }
-    }
-
-export type Tell = (event: PairingEvent) => void
 
 /** The story of every candidate of a punch, in the order in which they were met. */
 export class CandidateStory {
@@ -66,12 +49,13 @@ export class CandidateStory {
 }
 
 /** `reflexive 192.0.2.1:4000: checked after 0 ms, heard after 31 ms, proven after 33 ms, round trip 2.1 ms` */
-export function formatRecord(record: CandidateRecord): string {
+export function formatRecord(record: CandidateSteps): string {
   const steps = (['checked', 'heard', 'proven', 'nominated'] as const).flatMap((step) => {
     const at = record[step]
     return at === undefined ? [] : [`${step} after ${Math.round(at)} ms`]
   })
   if (record.heard === undefined && record.proven === undefined) steps.push('never heard')
   if (record.rtt !== undefined) steps.push(`round trip ${record.rtt.toFixed(1)} ms`)
-  return `${formatCandidate(record.candidate)}: ${steps.join(', ')}`
+  const { kind, endpoint } = record.candidate
+  return `${kind} ${formatEndpoint(endpoint)}: ${steps.join(', ')}`
 }

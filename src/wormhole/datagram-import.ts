@@ -3,6 +3,7 @@ import { isIPv6 } from 'node:net'
 import { asPlexusError } from '../errors/index.js'
 import { formatEndpoint } from '../net/index.js'
 import type { Conduit } from './conduit.js'
+import { tellOpened } from './connection.js'
 import { FlowTable } from './flow-table.js'
 import { encodeHeader } from './header.js'
 import { openAtAll } from './local-addresses.js'
@@ -76,7 +77,7 @@ export class DatagramImport {
     }
     const flow = opened(tunnel, encodeHeader({ carries: 'datagrams', name: this.name }))
     if (flow === undefined) return undefined
-    const ended = this.#around.ledger.begin()
+    const ended = tellOpened(this.#around, { direction: 'out', service: this.name, carries: 'datagrams' })
     const close = () => {
       this.#flows.delete(source)
       flow.onmessage = undefined // what is on its way already must not meet a closed socket

@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
+import { tellOpened } from './connection.js'
 import { FlowTable } from './flow-table.js'
 import { addressesOf } from './local-addresses.js'
 import { formatService, type Service } from './service.js'
@@ -32,13 +33,18 @@ export class DatagramService {
    * Joins a flow with a socket towards the service, until it has been silent for long. Of several addresses, as `localhost`
    * has, it is the first that does not refuse what was sent before anything came from there.
    */
-  async serve(flow: TunnelFlow, service: Service & { kind: 'udp' }, early: readonly Buffer[]): Promise<void> {
+  async serve(
+    flow: TunnelFlow,
+    name: string,
+    service: Service & { kind: 'udp' },
+    early: readonly Buffer[],
+  ): Promise<void> {
     const tell = (what: string) => warnOnce(this.#around, what)
     const addresses = [...(await addressesOf(service.host))]
     let socket = await firstConnected(addresses, service.port)
     /** What to say again at the next address. */
     let unanswered: Buffer[] | undefined = addresses.length > 0 ? [] : undefined
-    const ended = this.#around.ledger.begin()
+    const ended = tellOpened(this.#around, { direction: 'in', service: name, carries: 'datagrams' })
     const close = () => {
       this.#flows.remove(flow)
       flow.onmessage = undefined // what is on its way already must not meet a closed socket

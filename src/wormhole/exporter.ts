@@ -1,4 +1,5 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
+import { tellFailed, tellOpened } from './connection.js'
 import { DatagramService } from './datagram-service.js'
 import { dial } from './dial.js'
 import { decodeHeader } from './header.js'
@@ -37,7 +38,7 @@ export class Exporter {
 
   async #serve(stream: TunnelStream, header: Uint8Array): Promise<void> {
     stream.on('error', () => {}) // whoever joins it listens; before that its end is told by 'close'
-    const { ledger, log } = this.#around
+    const { log } = this.#around
     const wanted = decodeHeader(header)
     if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'That header is not understood.')
     if (this.#open >= MOST_CONNECTIONS) {
@@ -48,13 +49,13 @@ export class Exporter {
       return stream.reset('SERVICE_UNREACHABLE', `The tunnel has ${MOST_CONNECTIONS} connections already.`)
     }
     this.#open++
-    const ended = ledger.begin()
     const { name } = wanted
+    const ended = tellOpened(this.#around, { direction: 'in', service: name, carries: 'stream' })
     try {
       const route = await this.#router({ ...wanted, peer: this.#peer })
       if (stream.destroyed) return
       if (route.kind === 'refused') {
-        ledger.failed++
+        tellFailed(this.#around, { direction: 'in', service: name })
         const about = `${this.#peer} ${route.code}`
         warnOnce(this.#around, `a connection to '${name}' is refused: ${route.sentence}`, about)
         return stream.reset(route.code, route.sentence)
@@ -95,7 +96,7 @@ export class Exporter {
     } catch (thrown) {
       if (gone.signal.aborted) return undefined
       const { code, message } = asPlexusError(thrown, 'SERVICE_UNREACHABLE')
-      this.#around.ledger.failed++
+      tellFailed(this.#around, { direction: 'in', service: name })
       const at = formatService(service)
       warnOnce(this.#around, `'${name}' (${at}): ${message}`, `${at} ${message}`)
       stream.reset(resetCode(code), `The service '${name}': ${message}`)
@@ -113,7 +114,7 @@ export class Exporter {
     try {
       const route = await this.#router({ ...wanted, peer: this.#peer })
       if (route.kind === 'service' && route.service.kind === 'udp') {
-        return await this.#datagrams.serve(flow, route.service, early)
+        return await this.#datagrams.serve(flow, wanted.name, route.service, early)
       }
       const why = route.kind === 'refused' ? route.sentence : 'It has connections, not datagrams.'
       const about = `${this.#peer} datagrams`
@@ -122,7 +123,7 @@ export class Exporter {
       const { message } = asPlexusError(thrown)
       warnOnce(this.#around, `datagrams to '${wanted.name}' go nowhere: ${message}`, message)
     }
-    this.#around.ledger.failed++
+    tellFailed(this.#around, { direction: 'in', service: wanted.name })
     flow.close()
   }
 }

@@ -1,10 +1,12 @@
 import { asPlexusError, type PlexusError } from '../errors/index.js'
-import { type Clock, formatEndpoint, type Logger, sleep } from '../net/index.js'
+import type { Clock, Logger } from '../net/index.js'
+import { publish } from '../watch/index.js'
 import { Conduit } from './conduit.js'
 import { DatagramImport } from './datagram-import.js'
 import { Exporter } from './exporter.js'
 import { Hush } from './hush.js'
-import { bytes, count, Ledger } from './ledger.js'
+import { Ledger } from './ledger.js'
+import { report } from './report.js'
 import { byName, type Router } from './router.js'
 import { formatService, type Service } from './service.js'
 import type { Share } from './share.js'
@@ -28,9 +30,6 @@ export interface ForwardingPlan {
   readonly wait: number
 }
 
-/** Over how long a rate is measured, in ms. */
-const SAMPLE = 1000
-
 /** How a tunnel came to its end; `silent` never stood. */
 export type CarryEnd = TunnelOver | { readonly kind: 'silent'; readonly error: PlexusError }
 
@@ -40,10 +39,13 @@ export class Forwarding {
   readonly #router: Router
   readonly #imports: (StreamImport | DatagramImport)[] = []
   readonly #conduits = new Map<string, Conduit>()
-  readonly #tunnels = new Map<Tunnel, string>()
+  readonly #tunnels = new Set<Tunnel>()
+  readonly #carrying = new Set<Promise<CarryEnd>>()
+  readonly #ledger: Ledger
 
   private constructor(plan: ForwardingPlan, around: Surroundings) {
     this.#around = around
+    this.#ledger = new Ledger(around.scope)
     this.#router = typeof plan.exports === 'function' ? plan.exports : byName(plan.exports)
     for (const { peer } of plan.imports) {
       if (!this.#conduits.has(peer)) this.#conduits.set(peer, new Conduit({ ...around, wait: plan.wait }))
@@ -52,13 +54,14 @@ export class Forwarding {
 
   /**
    * Listens for every import, and says so in the log; all of them, or none is left open.
+   * @param around `scope`: what a watcher tells the tunnels and connections of this one by
    * @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
    */
   static async open(
     plan: ForwardingPlan,
-    { clock, log }: { clock: Clock; log: Logger },
+    { clock, log, scope = {} }: { clock: Clock; log: Logger; scope?: object },
   ): Promise<Forwarding> {
-    const around = { clock, log, hush: new Hush(clock), ledger: new Ledger() }
+    const around = { clock, log, hush: new Hush(clock), scope }
     const forwarding = new Forwarding(plan, around)
     try {
       for (const one of plan.imports) forwarding.#imports.push(await forwarding.#listen(one))
@@ -108,67 +111,48 @@ export class Forwarding {
    * @param peer who is at its other end
    * @param log names the session
    */
-  async carry(peer: string, tunnel: Tunnel, log: Logger = this.#around.log): Promise<CarryEnd> {
-    const { clock, ledger } = this.#around
-    new Exporter(tunnel, peer, this.#router, { ...this.#around, log })
+  carry(peer: string, tunnel: Tunnel, log: Logger = this.#around.log): Promise<CarryEnd> {
+    const carrying = this.#carry(peer, tunnel, { ...this.#around, log })
+    this.#carrying.add(carrying)
+    return carrying.finally(() => this.#carrying.delete(carrying))
+  }
+
+  async #carry(peer: string, tunnel: Tunnel, around: Surroundings): Promise<CarryEnd> {
+    const { clock } = around
+    new Exporter(tunnel, peer, this.#router, around)
     try {
       await tunnel.ready
     } catch (thrown) {
       const error = asPlexusError(thrown, 'TUNNEL_SILENT')
       await tunnel.close()
-      const { kind } = await tunnel.over
-      // one that was ended by this side failed at nothing
-      const level = kind === 'closed' ? 'debug' : 'warn'
-      log[level]({ code: error.code }, `no tunnel came about: ${error.message}`)
+      const closed = (await tunnel.over).kind === 'closed'
+      publish('plexus:tunnel', around, () => ({ name: 'silent', peer, error, closed }))
       return { kind: 'silent', error }
     }
-    const { path, rtt } = tunnel.stats()
-    log.info({}, `the tunnel stands${to(peer)} over ${formatEndpoint(path)}${milliseconds(rtt)}`)
+    const read = () => tunnel.stats()
+    publish('plexus:tunnel', around, () => ({ name: 'up', tunnel, peer, read }))
     const began = clock.now()
-    this.#tunnels.set(tunnel, peer)
+    this.#tunnels.add(tunnel)
     this.#conduits.get(peer)?.attach(tunnel)
     const over = await tunnel.over
     this.#tunnels.delete(tunnel)
-    ledger.settle(tunnel)
-    const stood = `after ${Math.round((clock.now() - began) / 1000)} s`
-    const lost = over.kind === 'dead' || over.kind === 'failed'
-    if (lost)
-      log.warn({}, `the tunnel${to(peer)} was lost ${stood}${over.error ? `: ${over.error.message}` : ''}`)
-    else
-      log.info(
-        {},
-        `the tunnel${to(peer)} was closed ${over.kind === 'closed' ? 'here ' : 'by the peer '}${stood}`,
-      )
+    publish('plexus:tunnel', around, () => {
+      const lasted = clock.now() - began
+      return { name: 'over', tunnel, peer, end: over.kind, error: over.error, lasted, reading: read() }
+    })
     return over
   }
 
   /** How it stands: a line for each tunnel, its rate over a second. @throws the signal's reason */
   async report(signal: AbortSignal): Promise<string[]> {
-    const { clock, ledger } = this.#around
+    const { clock } = this.#around
     const waiting = [...this.#conduits.values()].reduce((sum, conduit) => sum + conduit.waiting, 0)
-    const lines = [
-      `${count(ledger.open, 'connection')} open, ${ledger.opened} since the start, ${ledger.failed} failed, ${waiting} waiting for a tunnel; ${count(this.#tunnels.size, 'tunnel')}`,
-    ]
-    const before = new Map([...this.#tunnels.keys()].map((tunnel) => [tunnel, tunnel.stats()]))
-    const began = clock.now()
-    if (before.size > 0) await sleep(clock, SAMPLE, signal)
-    const seconds = Math.max(1, clock.now() - began) / 1000
-    for (const [tunnel, earlier] of before) {
-      const stats = tunnel.stats()
-      const rate = (now: number, then: number) => `${bytes(Math.max(0, now - then) / seconds)}/s`
-      lines.push(
-        `tunnel${to(this.#tunnels.get(tunnel) ?? '')} over ${formatEndpoint(stats.path)}${milliseconds(stats.rtt)}: ` +
-          `${count(stats.streams, 'stream')}, ${count(stats.flows, 'flow')}, ` +
-          `${bytes(stats.bytesIn)} in at ${rate(stats.bytesIn, earlier.bytesIn)}, ` +
-          `${bytes(stats.bytesOut)} out at ${rate(stats.bytesOut, earlier.bytesOut)}, ${stats.retransmitted} sent again`,
-      )
-    }
-    return lines
+    return await report(this.#ledger, { clock, waiting, signal })
   }
 
   /** All that was forwarded, as one line. */
   summary(): string {
-    return this.#around.ledger.summary()
+    return this.#ledger.summary()
   }
 
   /** Listens no more, cuts off every connection and closes every tunnel. */
@@ -176,14 +160,8 @@ export class Forwarding {
     const why = reason ?? asPlexusError(new Error('The program is ending'), 'CANCELLED')
     for (const conduit of this.#conduits.values()) conduit.close(why)
     await Promise.all(this.#imports.splice(0).map((one) => one.close()))
-    await Promise.all([...this.#tunnels.keys()].map((tunnel) => tunnel.close()))
+    await Promise.all([...this.#tunnels].map((tunnel) => tunnel.close()))
+    await Promise.all(this.#carrying)
+    this.#ledger.close()
   }
-}
-
-function to(peer: string): string {
-  return peer === '' ? '' : ` to ${peer}`
-}
-
-function milliseconds(rtt: number | undefined): string {
-  return rtt === undefined ? '' : `, round trip ${rtt.toFixed(1)} ms`
 }

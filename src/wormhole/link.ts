@@ -5,7 +5,6 @@ import { DatagramImport } from './datagram-import.js'
 import { Exporter } from './exporter.js'
 import { encodeHeader } from './header.js'
 import { Hush } from './hush.js'
-import { Ledger } from './ledger.js'
 import type { Router } from './router.js'
 import type { Service } from './service.js'
 import { StreamImport } from './stream-import.js'
@@ -29,7 +28,7 @@ export class Link {
   /** @param router decides on what the peer opens, from now on */
   constructor(tunnel: Tunnel, peer: string, router: Router, { clock, log }: { clock: Clock; log: Logger }) {
     this.tunnel = tunnel
-    this.#around = { clock, log, hush: new Hush(clock), ledger: new Ledger() }
+    this.#around = { clock, log, hush: new Hush(clock), scope: this }
     this.#conduit = new Conduit({ clock, wait: 0 })
     this.#conduit.attach(tunnel)
     new Exporter(tunnel, peer, router, this.#around)

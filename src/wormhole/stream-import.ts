@@ -2,6 +2,7 @@ import { lstatSync, rmSync } from 'node:fs'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Conduit } from './conduit.js'
+import { tellFailed, tellOpened } from './connection.js'
 import { SOCKET_OPTIONS } from './dial.js'
 import { encodeHeader } from './header.js'
 import { openAtAll } from './local-addresses.js'
@@ -63,7 +64,7 @@ export class StreamImport {
   }
 
   async #serve(socket: Socket): Promise<void> {
-    const { ledger, log } = this.#around
+    const { log } = this.#around
     const near = nearSocket(socket)
     socket.on('error', () => {}) // its end is told by 'close', to whoever has it
     if (this.#sockets.size >= MOST_CONNECTIONS) {
@@ -74,7 +75,7 @@ export class StreamImport {
       return near.abort()
     }
     this.#sockets.add(socket)
-    const ended = ledger.begin()
+    const ended = tellOpened(this.#around, { direction: 'out', service: this.name, carries: 'stream' })
     const gone = new AbortController()
     const onclose = () => gone.abort(new PlexusError('STREAM_RESET', 'The connection was closed.'))
     socket.once('close', onclose)
@@ -102,7 +103,7 @@ export class StreamImport {
       this.#around.log.debug({}, sentence)
       return
     }
-    this.#around.ledger.failed++
+    tellFailed(this.#around, { direction: 'out', service: this.name })
     // the sentence may be of the peer
     warnOnce(this.#around, `${sentence} [${error.code}]`, `${this.name} ${error.code}`)
   }

@@ -1,13 +1,13 @@
 import type { Clock, Logger } from '../net/index.js'
 import type { Hush } from './hush.js'
-import type { Ledger } from './ledger.js'
 
 /** What both ends of a tunnel work with. */
 export interface Surroundings {
   readonly clock: Clock
   readonly log: Logger
   readonly hush: Hush
-  readonly ledger: Ledger
+  /** What a watcher tells its own tunnels by. */
+  readonly scope: object
 }
 
 /**

@@ -12,6 +12,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // who decides what is at a path, who knows what is in a file, and how files are written
   'src/files': ['src/errors'],
   'src/net': ['src/errors'],
+  // what is told of all the others: log, status, metrics and --result read it there
+  'src/watch': ['src/net', 'src/errors'],
   'src/stun': ['src/net', 'src/errors'],
   'src/portmap': ['src/net', 'src/errors'],
   'src/nat': ['src/stun', 'src/net', 'src/errors'],
@@ -21,6 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/plexus3': ['src/sealing', 'src/identity', 'src/net', 'src/errors'],
   rendezvous: ['src/files', 'src/net', 'src/errors'],
   'src/pairing': [
+    'src/watch',
     'src/punch',
     'src/sealing',
     'src/portmap',
@@ -32,6 +35,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // sessions with peers of an older language, beside those of pairing
   'src/dialect': [
+    'src/watch',
     'src/pairing',
     'src/plexus3',
     'src/punch',
@@ -42,9 +46,10 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'rendezvous',
   ],
   'src/exec': ['src/files', 'src/net', 'src/errors'],
-  'src/wormhole': ['src/net', 'src/errors'],
+  'src/wormhole': ['src/watch', 'src/net', 'src/errors'],
   'src/daemon': [
     'src/files',
+    'src/watch',
     'src/dialect',
     'src/pairing',
     'src/wormhole',
@@ -61,6 +66,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // the one place where settings become a program
   'src/assembly': [
     'src/files',
+    'src/watch',
     'src/daemon',
     'src/dialect',
     'src/pairing',
@@ -103,6 +109,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // flags in, settings out: how a pairing is put together is for src/assembly to know
   'src/cli': [
     'src/files',
+    'src/watch',
     'src/system',
     'src/assembly',
     'src/place',

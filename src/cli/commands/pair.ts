@@ -1,4 +1,4 @@
-import { failedOutcome, type Outcome, openProgram } from '../../assembly/index.js'
+import { failedOutcome, openProgram } from '../../assembly/index.js'
 import { asPlexusError, isAbort, PlexusError } from '../../errors/index.js'
 import { Ending } from '../../exec/index.js'
 import type { Logger } from '../../net/index.js'
@@ -16,31 +16,28 @@ export async function pairCommand(values: Values): Promise<number> {
   // a reader that has gone away must not end a daemon
   process.stdout.on('error', () => {})
   const result = ResultFile.of(values)
-  let told: Logger | undefined
-  const report = (outcome: Outcome) => result?.write(outcome, told)
-  let reported = false
+  const stopFollowing = result?.follow()
   try {
-    const code = await pair(values, (outcome, log) => {
-      reported = true
-      told = log
-      report(outcome)
-    })
-    if (!reported && values.switch('once')) {
-      report(failedOutcome(new PlexusError('CANCELLED', 'Ended by a signal before anybody paired.'), {}))
+    const code = await pair(values)
+    if (values.switch('once')) {
+      result?.unlessWritten(
+        failedOutcome(new PlexusError('CANCELLED', 'Ended by a signal before anybody paired.')),
+      )
     }
     return code
   } catch (thrown) {
     // what went wrong before there was a pairing: nobody else has told of it
-    if (!reported) report(failedOutcome(asPlexusError(thrown), {}))
+    result?.unlessWritten(failedOutcome(asPlexusError(thrown)))
     throw thrown
+  } finally {
+    stopFollowing?.()
   }
 }
 
-async function pair(values: Values, report: (outcome: Outcome, log: Logger) => void): Promise<number> {
+async function pair(values: Values): Promise<number> {
   const { settings, log } = programSettings(values)
   const program = await openProgram(settings, outsideWith(log), {
     print: (lines) => void process.stdout.write(lines),
-    report: (outcome) => report(outcome, log),
     near: standardStreams,
     onReady: () => announce(values, settings, log),
     watch: (forwarding) => reportOn(forwarding, log),

@@ -1,7 +1,8 @@
-import { formatRecord, openPing, type PairingEvent, type PingReport } from '../../assembly/index.js'
+import { formatRecord, openPing, type PingReport } from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
 import { formatIdentity, type IdentityName } from '../../identity/index.js'
 import { formatEndpoint } from '../../net/index.js'
+import type { PairingEvent } from '../../watch/index.js'
 import { systemClock } from '../clock.js'
 import { logOf } from '../flags/log.js'
 import { pairingSettings } from '../flags/settings.js'
@@ -71,7 +72,9 @@ class PingStory {
   }
 
   take(event: PairingEvent): void {
-    this.#steps.push(`${STEPS[event.name]} after ${Math.round(systemClock.now() - this.#started)} ms`)
+    const step = event.name in STEPS ? STEPS[event.name as keyof typeof STEPS] : undefined
+    if (step === undefined) return
+    this.#steps.push(`${step} after ${Math.round(systemClock.now() - this.#started)} ms`)
     if (event.name === 'punched') this.#punched = event
   }
 

@@ -6,9 +6,9 @@ import {
   formatEndpoint,
   type Logger,
   type Random,
-  sameEndpoint,
   type UdpPort,
 } from '../../net/index.js'
+import { publish } from '../../watch/index.js'
 import { Connection } from './connection.js'
 import type { ConnectionEvent, Ending } from './connection-state.js'
 import { CoreDuplex, type TunnelStream } from './duplex.js'
@@ -287,10 +287,7 @@ class RunningTunnel implements Tunnel {
         this.#settleReady?.resolve()
         return
       case 'moved':
-        log.info(
-          { from: formatEndpoint(event.from), to: formatEndpoint(event.to) },
-          sameEndpoint(event.from, event.to) ? 'the path is the same' : 'the peer has another address now',
-        )
+        publish('plexus:path', { log }, () => ({ name: 'moved', from: event.from, to: event.to }))
         return
       case 'over':
         this.#finish(event.ending)

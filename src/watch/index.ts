@@ -1,0 +1,13 @@
+import './log.js'
+
+export { type Channels, publish, type Source, type Told, watch } from './channels.js'
+export type {
+  CandidateSteps,
+  ConnectionEvent,
+  PairingEvent,
+  PathEvent,
+  SeenCandidate,
+  TunnelEvent,
+  TunnelReading,
+} from './events.js'
+export type { Outcome } from './outcome.js'
