@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
@@ -7,11 +6,11 @@ import { deadline, type Logger, sleep } from '../net/index.js'
 import { isSymmetric } from '../punch/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import { publish } from '../watch/index.js'
-import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
 import { type Gathering, gather, keepMapped, onMapped, onSymmetric } from './gathering.js'
+import { Glare } from './glare.js'
 import type { Answer, Invite, Purpose, Update } from './message.js'
 import { ofOneself, refuseOneself } from './oneself.js'
 import type { Passage } from './passage.js'
@@ -20,17 +19,8 @@ import { PeerNews } from './peer-news.js'
 import { abilities } from './prospects.js'
 import { blocked } from './reachability.js'
 
-/**
- * When an inviter begins to look whether the peer is inviting it, in ms after its invite was posted: an accepter
- * that is there has answered by then, and the common case pays nothing.
- */
-const GLARE_AFTER = 2000
-
 /** How long a rendezvous over UDP may take for the invite where no STUN server has answered, in ms. */
 const BLOCKED_AFTER = 6000
-
-/** How many of the peer's own invites are answered at a time: all but one are of attempts that have ended. */
-const MAX_GLARE = 4
 
 /** How long the failed posting may take to say why, once the time is up, in ms. */
 const LAST_WORDS = 500
@@ -131,8 +121,8 @@ class Attempt {
   /** Aborts when the invite needs no further posting or ringing. */
   readonly #heard = new AbortController()
   readonly #reply: Buffer
-  /** The peer's own sessions that this side is answering. */
-  readonly #answering = new Set<string>()
+  /** Whoever pings does not want to be started on, and looks for no glare. */
+  readonly #glare: Glare | undefined
   #state: 'inviting' | 'passed' = 'inviting'
   #turn: (turn: Turn) => void = () => {}
   #fail: (error: PlexusError) => void = () => {}
@@ -142,6 +132,14 @@ class Attempt {
     this.#options = options
     this.#mail = new Correspondence(context)
     this.#reply = context.random(32)
+    if (options.purpose !== undefined) return
+    this.#glare = new Glare(context, {
+      ...options,
+      mail: this.#mail,
+      signal: this.#heard.signal,
+      listen: (mailbox) => void this.#listen(mailbox),
+      onPassage: (passage) => this.#turn({ kind: 'glare', passage }),
+    })
   }
 
   async run(until: number): Promise<Passage> {
@@ -176,8 +174,7 @@ class Attempt {
     let failed: PlexusError | undefined
     const posting = this.#post(message, made)
     void this.#listen(sessionMailbox(app, host.name, this.#reply))
-    // whoever pings does not want to be started on
-    if (purpose === undefined) void this.#watchForGlare(message, made)
+    void this.#glare?.watch(message, made)
     const waitingForHole = new AbortController()
     keepMapped(this.#context, gathering, waitingForHole.signal, (one) => void this.#update([one]))
     onSymmetric(gathering, message.offer.nat, waitingForHole.signal, () => void this.#update([]))
@@ -303,7 +300,7 @@ class Attempt {
     if (formatIdentity(message.from) !== name) return
     // an accepter that serves another application says so under its own
     if (message.app !== this.#context.app && message.kind !== 'refusal') return
-    if (message.kind === 'invite') this.#takeInvite({ ...opened, message })
+    if (message.kind === 'invite') this.#glare?.take({ ...opened, message })
     if (message.session !== session) return
     switch (message.kind) {
       case 'answer':
@@ -319,51 +316,6 @@ class Attempt {
         break
       case 'invite':
         break // its own session, thrown back at us
-    }
-  }
-
-  /**
-   * Glare: the peer invites us while we invite it. The lower session id stays the inviter, so this side answers it, while
-   * its own invite stands: what was found may be of an attempt that has ended, and then nothing comes of the answer.
-   */
-  #takeInvite(opened: Opened<Invite>): void {
-    const { message } = opened
-    const { session, gathering, purpose } = this.#options
-    // whoever pings does not want to be started on
-    if (purpose !== undefined) return
-    if (message.session >= session || this.#answering.has(message.session)) return
-    if (this.#answering.size >= MAX_GLARE) return
-    const { clock } = this.#context
-    if (Math.abs(clock.date() - message.time) > stretchedTimeout(this.#context)) return
-    this.#answering.add(message.session)
-    const log = this.#options.log.child({ session: shortSession(message.session) })
-    log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
-    answer({ ...this.#context, host: opened.host, log }, opened, {
-      gathering,
-      news: new PeerNews(),
-      signal: this.#heard.signal,
-    })
-      .then((passage) => this.#turn({ kind: 'glare', passage }))
-      .catch((thrown: unknown) => log.debug({ err: thrown }, 'nothing came of answering the peer'))
-  }
-
-  async #watchForGlare(message: Invite, made: Mailing): Promise<void> {
-    const { clock, app, host, log } = this.#context
-    const { peer } = this.#options
-    try {
-      await sleep(clock, GLARE_AFTER, this.#heard.signal)
-      // one of each, but for a rollover: then the two sides need not agree on which is the current one
-      const own = [host.certificate, ...(host.next ? [host.next.certificate] : [])]
-      const posts = made.copies.flatMap(({ to, sealed }) =>
-        own.map((certificate) => {
-          void this.#listen(sessionMailbox(app, host.name, pairSeed(app, certificate, to)))
-          const mailbox = sessionMailbox(app, peer, pairSeed(app, to, certificate))
-          return this.#mail.post(mailbox, sealed, message, this.#heard.signal)
-        }),
-      )
-      await Promise.all(posts)
-    } catch (thrown) {
-      if (!this.#heard.signal.aborted) log.debug({ err: thrown }, 'glare could not be looked for')
     }
   }
 
@@ -385,14 +337,4 @@ class Attempt {
     const { peer, session, certificates } = this.#options
     return sayFarewell(this.#context, { peer, certificates, session }, error)
   }
-}
-
-/** The seed of the mailbox in which `to` finds what `from` invites it to: both can tell it from the certificates. */
-function pairSeed(app: string, to: Certificate, from: Certificate): Buffer {
-  return createHash('sha256')
-    .update('plexus 4 glare\0')
-    .update(to.fingerprint)
-    .update(from.fingerprint)
-    .update(app)
-    .digest()
 }
