@@ -62,6 +62,8 @@ export interface LetterHead {
 export interface Letter extends LetterHead {
   /** What follows the header, as it stands. */
   readonly body: Uint8Array
+  /** The whole mail, as it stands, with every header: what reads a mail that was changed on its way. */
+  readonly source?: Uint8Array
   /** True if it lay there already when `receive` looked for the first time. */
   readonly lay: boolean
 }
@@ -81,13 +83,18 @@ export interface Letters {
     options: { signal: AbortSignal },
   ): Promise<void>
   /**
-   * The mails that are wanted, as they come, those of the last hours first; each is removed when it was fetched. No
-   * other mail is opened, marked or moved. Ends only when the signal aborts, by ending. May give a mail twice.
-   * @param options `urgent`: somebody waits for an answer, rather than for anybody at any time
+   * The mails that are wanted, as they come, those of the last hours first. No other mail is opened, marked or moved.
+   * Ends only when the signal aborts, by ending. May give a mail twice.
+   * @param options `urgent`: somebody waits for an answer, rather than for anybody at any time; `ours`: whether a mail that
+   *   was opened is what its outside says; one that is not stays where it is and is not given. Each that is given is removed
    */
   receive(
     wanted: (head: LetterHead) => Promise<boolean>,
-    options: { signal: AbortSignal; urgent?: boolean },
+    options: {
+      signal: AbortSignal
+      urgent?: boolean
+      ours?: (letter: Letter) => Promise<boolean>
+    },
   ): AsyncIterable<Letter>
   /** Resolves once all that lay there was looked at by everybody who receives. @throws why that cannot be */
   ready(options: { signal: AbortSignal }): Promise<void>

@@ -13,12 +13,19 @@ const LONGEST_LOOK = 8192
 const BATCH = 1000
 /** The highest UID that there can be (RFC 9051, 2.3.1.1). */
 const LAST_UID = '4294967295'
-/** Octets of the largest mail that is opened: four times what the DHT takes, in base64. */
-const MAX_MAIL = 131_072
+/** Octets of the largest mail that is opened: the largest message as a gateway may write it anew, in quoted-printable. */
+const MAX_MAIL = 262_144
 /** Mails of ours that are kept in mind; whoever fills a mailbox with more makes the oldest be forgotten. */
 const MAX_WAITING = 4096
 /** A mail that has expired is removed this much later, in ms: clocks may be off by it. */
 export const GRACE = 3_600_000
+
+/** A mail that is ours: its subject says so, and it holds a message. */
+export interface Opened {
+  readonly uid: number
+  readonly label: Label
+  readonly sealed: Buffer
+}
 
 /** Mails of ours that lie in a folder and were neither delivered nor removed, and how far it was looked through. */
 export class Folder {
@@ -62,7 +69,7 @@ export class Folder {
       for await (const { uid, headers } of fetchRows(client, `${next}:${to}`, query)) {
         if (uid === undefined || uid < next || !headers) continue
         highest = Math.max(highest, uid)
-        const label = labelOf(headers.toString('latin1'))
+        const label = labelOf(headers.toString('utf8'))
         if (label) this.#wait(uid, label)
       }
       this.#position = { validity, next: to === LAST_UID ? highest + 1 : next + BATCH }
@@ -81,31 +88,34 @@ export class Folder {
     return [...this.#waiting].filter(([, label]) => holds(label)).map(([uid]) => uid)
   }
 
-  /** Opens mails: each with what was sealed, or nothing if it holds nothing; what is gone is forgotten. */
-  async open(
-    client: ImapFlow,
-    uids: readonly number[],
-  ): Promise<{ uid: number; label: Label; sealed?: Buffer }[]> {
+  /**
+   * Opens mails that may be ours by their subjects, without a mark on them. Only those that are ours by their structure are
+   * given; the others are forgotten, and so is what is gone.
+   */
+  async open(client: ImapFlow, uids: readonly number[]): Promise<readonly Opened[]> {
     if (uids.length === 0) return []
-    const found: { uid: number; label: Label; sealed?: Buffer }[] = []
-    const query = { uid: true, source: { maxLength: MAX_MAIL } }
+    const sources: { readonly uid: number; readonly label: Label; readonly source: Buffer }[] = []
+    const query = { uid: true, source: { maxLength: MAX_MAIL + 1 } }
     for await (const { uid, source } of fetchRows(client, uids.join(','), query)) {
-      if (uid === undefined || !source) continue
-      const label = this.#waiting.get(uid)
-      if (!label) continue
-      const sealed = readMail(source.toString('latin1'))
-      found.push({ uid, label, ...(sealed ? { sealed } : {}) })
+      const label = uid === undefined ? undefined : this.#waiting.get(uid)
+      if (uid !== undefined && label && source && source.length <= MAX_MAIL)
+        sources.push({ uid, label, source })
     }
     for (const uid of uids) this.#waiting.delete(uid)
-    return found
+    const opened: Opened[] = []
+    for (const { uid, label, source } of sources) {
+      const sealed = await readMail(source, label)
+      if (sealed) opened.push({ uid, label, sealed })
+    }
+    return opened
   }
 
-  /** Removes mails of ours, with those that could not be before; other mail that somebody has marked for removal stays. */
-  async remove(client: ImapFlow, uids: readonly number[]): Promise<void> {
-    for (const uid of uids) {
-      this.#waiting.delete(uid)
-      this.#spent.add(uid)
-    }
+  /**
+   * Removes mails of ours that were opened, with those that could not be before; other mail that somebody has marked for removal
+   * stays.
+   */
+  async remove(client: ImapFlow, opened: readonly { readonly uid: number }[]): Promise<void> {
+    for (const { uid } of opened) this.#spent.add(uid)
     if (this.#spent.size === 0) return
     const range = [...this.#spent].join(',')
     // without UID EXPUNGE (RFC 4315) an EXPUNGE would take what others have marked

@@ -40,12 +40,19 @@ export interface LetterBoxOwner {
 interface Reader {
   readonly wanted: (head: LetterHead) => Promise<boolean>
   readonly urgent: boolean
+  readonly ours: (letter: Letter) => Promise<boolean>
   readonly inbox: Inbox<Letter>
   /** How far each folder was looked through. */
   readonly positions: Map<string, Position>
   /** Resolves when the folder that messages come to was looked through for the first time. */
   readonly looked: Promise<void>
   readonly onlooked: () => void
+}
+
+/** A mail that was opened. */
+interface Opened {
+  readonly uid: number
+  readonly letter: Letter
 }
 
 /** A mail by its outside. */
@@ -62,8 +69,8 @@ export class LetterBox implements Letters {
   readonly #context: RendezvousContext
   readonly #owner: LetterBoxOwner
   readonly #readers = new Set<Reader>()
-  /** The outsides of letters that were sent or taken: copies of them are ours to remove. */
-  readonly #done = new Set<string>()
+  /** Letters that were sent or taken, by their outsides: copies of them are ours to remove. */
+  readonly #done = new Map<string, (letter: Letter) => Promise<boolean>>()
 
   constructor(account: Account, context: RendezvousContext, owner: LetterBoxOwner) {
     this.#account = account
@@ -86,7 +93,10 @@ export class LetterBox implements Letters {
     this.#owner.life.throwIfAborted()
     for (const each of [from, to]) checkAddress(each)
     const own = scope(signal, this.#owner.life)
-    this.#remember(text.split('\r\n\r\n', 1)[0] ?? '')
+    const [header = ''] = text.split('\r\n\r\n', 1)
+    const sent = text.slice(header.length).replace(/\s+/g, '')
+    // a copy in Sent has the body that was handed in, whatever headers it was given
+    this.#remember(header, async ({ body }) => Buffer.from(body).toString().replace(/\s+/g, '') === sent)
     try {
       await this.#owner.send({ from, to, text }, own.signal)
     } finally {
@@ -96,7 +106,7 @@ export class LetterBox implements Letters {
 
   receive(
     wanted: (head: LetterHead) => Promise<boolean>,
-    { signal, urgent = false }: { signal: AbortSignal; urgent?: boolean },
+    { signal, urgent = false, ours = async () => true }: Parameters<Letters['receive']>[1],
   ): AsyncIterable<Letter> {
     const inbox = new Inbox<Letter>()
     const own: Scope = scope(signal, this.#owner.life)
@@ -105,7 +115,7 @@ export class LetterBox implements Letters {
       const looked = new Promise<void>((resolve) => {
         onlooked = resolve
       })
-      const reader: Reader = { wanted, urgent, inbox, positions: new Map(), looked, onlooked }
+      const reader: Reader = { wanted, urgent, ours, inbox, positions: new Map(), looked, onlooked }
       this.#readers.add(reader)
       const onabort = () => {
         own.close()
@@ -137,8 +147,11 @@ export class LetterBox implements Letters {
     const { mailbox } = client
     if (this.#account.keep || this.#done.size === 0 || !mailbox) return
     const next = await recent(client, mailbox.exists, this.#context.clock.date())
-    const found = await look(client, next)
-    const ours = found.filter(({ header }) => this.#done.has(outside(header))).map(({ uid }) => uid)
+    const found = (await look(client, next)).filter(({ header }) => this.#done.has(outside(header)))
+    const ours: Opened[] = []
+    for await (const each of open(client, found)) {
+      if (await this.#done.get(outside(each.letter.header))?.(each.letter)) ours.push(each)
+    }
     await folder.remove(client, ours)
   }
 
@@ -168,26 +181,39 @@ export class LetterBox implements Letters {
     wanted: readonly Found[],
     lay: boolean,
   ): Promise<void> {
-    const uids = wanted.map(({ uid }) => uid)
-    const fetched: number[] = []
-    const query = { uid: true, bodyParts: ['TEXT'] } // as BODY.PEEK: no flag changes
-    for await (const { uid, bodyParts } of fetchRows(client, uids.join(','), query)) {
-      const head = wanted.find((each) => each.uid === uid)
-      const body = bodyParts?.get('text')
-      if (!head || !body) continue
-      const { header, arrived } = head
-      fetched.push(head.uid)
-      this.#remember(header)
-      reader.inbox.push({ header, arrived, body, lay })
+    const ours: Opened[] = []
+    for await (const { uid, letter } of open(client, wanted)) {
+      const given = { ...letter, lay }
+      if (!(await reader.ours(given))) {
+        this.#context.log.debug({}, 'a mail that only looks like ours from outside stays')
+        continue
+      }
+      ours.push({ uid, letter })
+      this.#remember(letter.header, reader.ours)
+      reader.inbox.push(given)
     }
-    if (!this.#account.keep) await folder.remove(client, fetched)
+    if (!this.#account.keep) await folder.remove(client, ours)
   }
 
-  #remember(header: string): void {
-    this.#done.add(outside(header))
-    const [oldest] = this.#done
+  #remember(header: string, ours: (letter: Letter) => Promise<boolean>): void {
+    this.#done.set(outside(header), ours)
+    const [oldest] = this.#done.keys()
     if (oldest !== undefined && this.#done.size > MAX_REMEMBERED) this.#done.delete(oldest)
     this.#owner.disturb()
+  }
+}
+
+/** Opens mails without a mark on them. */
+async function* open(client: ImapFlow, found: readonly Found[]): AsyncGenerator<Opened> {
+  if (found.length === 0) return
+  const query = { uid: true, source: { maxLength: MAX_LETTER + 1 } }
+  for await (const { uid, source } of fetchRows(client, found.map(({ uid }) => uid).join(','), query)) {
+    const head = found.find((each) => each.uid === uid)
+    if (!head || !source || source.length > MAX_LETTER) continue
+    const { header, arrived } = head
+    const gap = /\r?\n\r?\n/.exec(source.toString('latin1'))
+    const body = source.subarray(gap ? gap.index + gap[0].length : source.length)
+    yield { uid: head.uid, letter: { header, arrived, body, source, lay: false } }
   }
 }
 

@@ -1,18 +1,22 @@
 import { createHash } from 'node:crypto'
 import { PlexusError } from '../../src/errors/index.js'
+import { behindMarks, type Part, partsOf, subjectOf } from '../../src/mail/index.js'
 
 /**
  * A sealed message as a mail. Its subject tells all that has to be known to let it lie: `plexus <mailbox> <expires>`,
  * 32 hex digits that only those can compute who hold the receiver's certificate or the session's seed, and ms since
  * 1970. Its body is an attachment: the sealed octets in base64.
  */
-const SUBJECT = /\bplexus ([0-9a-f]{32}) (\d{13})\b/
+const SUBJECT = /^plexus ([0-9a-f]{32}) (\d{13})$/
+/** The name of that attachment; some gateways add an ending of theirs. */
+const ATTACHMENT = 'message.plexus'
+const NAMED = /^message[._]plexus(?:\.[a-z0-9]{1,8})?$/i
 /** An address that needs no quoting and no SMTPUTF8: what every server takes (RFC 5321, dot-string). */
 const ADDRESS = /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9.-]{1,255}$/
 /** Octets of base64 in a line (RFC 2045). */
 const LINE = 76
-/** How deep a gateway may have wrapped what we wrote, in multiparts. */
-const DEPTH = 4
+/** Lines of a footer that a gateway may have written behind the attachment, in the same part. */
+const FOOTER = 64
 
 /** What the subject of one of our mails says. */
 export interface Label {
@@ -28,11 +32,15 @@ export interface Mail {
   readonly text: string
 }
 
-/** The label of a mail by its header, if it is one of ours, whoever put something before it. */
+/**
+ * The label of a mail by its header, if it may be one of ours, whatever a gateway has put around it. The answer of a person that
+ * quotes our subject is none. Whether it is ours its structure says: `readMail`.
+ */
 export function labelOf(header: string): Label | undefined {
-  const subject = /^subject:((?:.*(?:\r?\n[ \t].*)*))/im.exec(header)?.[1]?.replace(/\r?\n[ \t]+/g, ' ')
-  const [, mailbox, expires] = SUBJECT.exec(subject ?? '') ?? []
-  return mailbox && expires ? { mailbox, expires: Number(expires) } : undefined
+  return behindMarks(subjectOf(header) ?? '', (text) => {
+    const [, mailbox, expires] = SUBJECT.exec(text) ?? []
+    return mailbox && expires ? { mailbox, expires: Number(expires) } : undefined
+  })
 }
 
 /** Writes a mail. The same message gives the same Message-ID, so that a server may drop what is sent twice. */
@@ -41,8 +49,8 @@ export function writeMail(
   sealed: Uint8Array,
   { from, to, date }: { from: string; to: string; date: number },
 ): Mail {
-  const subject = `plexus ${mailbox} ${String(Math.floor(expires)).padStart(13, '0')}`
-  const id = createHash('sha256').update(subject).update(sealed).digest('hex').slice(0, 32)
+  const subject = formatSubject({ mailbox, expires })
+  const id = idOf(subject, sealed)
   const body = Buffer.from(sealed)
     .toString('base64')
     .replace(new RegExp(`.{${LINE}}`, 'g'), '$&\r\n')
@@ -54,8 +62,8 @@ export function writeMail(
     `Message-ID: <${id}@${from.slice(from.lastIndexOf('@') + 1)}>`,
     'Auto-Submitted: auto-generated', // RFC 3834: nobody's holiday notice answers it
     'MIME-Version: 1.0',
-    'Content-Type: application/octet-stream; name="message.plexus"',
-    'Content-Disposition: attachment; filename="message.plexus"',
+    `Content-Type: application/octet-stream; name="${ATTACHMENT}"`,
+    `Content-Disposition: attachment; filename="${ATTACHMENT}"`,
     'Content-Transfer-Encoding: base64',
     '',
     body,
@@ -64,27 +72,45 @@ export function writeMail(
   return { from, to, text: lines.join('\r\n') }
 }
 
-/** The sealed octets of a mail of ours, also if a gateway has made it a part of another; undefined if there are none. */
-export function readMail(source: string, depth = DEPTH): Buffer | undefined {
-  const end = /\r?\n\r?\n/.exec(source)
-  if (!end) return undefined
-  const header = source.slice(0, end.index).replace(/\r?\n[ \t]+/g, ' ')
-  const body = source.slice(end.index + end[0].length)
-  const field = (name: string) => new RegExp(`^${name}:(.*)$`, 'im').exec(header)?.[1]?.trim() ?? ''
-  const type = field('content-type')
-  if (/^multipart\//i.test(type)) {
-    const boundary = /boundary=(?:"([^"]+)"|([^\s;]+))/i.exec(type)?.slice(1).find(Boolean)
-    if (boundary === undefined || depth === 0) return undefined
-    for (const part of body.split(`--${boundary}`).slice(1)) {
-      const found = readMail(part.replace(/^[ \t]*\r?\n/, '\n'), depth - 1)
-      if (found) return found
-    }
-    return undefined
+/**
+ * The sealed octets of a mail of ours, also if a gateway has wrapped it or written it anew; undefined if it is none of ours,
+ * whatever its subject says.
+ * @param source the whole mail
+ */
+export async function readMail(source: Uint8Array, label: Label): Promise<Buffer | undefined> {
+  const subject = formatSubject(label)
+  let named: Buffer | undefined
+  for (const part of await partsOf(source)) {
+    const proven = provenIn(part, subject)
+    if (proven) return proven
+    if (part.name !== undefined && NAMED.test(part.name.trim()) && part.content.length > 0)
+      named ??= part.content
   }
-  if (!/\bmessage\.plexus\b/.test(`${type} ${field('content-disposition')}`)) return undefined
-  if (!/^base64$/i.test(field('content-transfer-encoding'))) return undefined
-  const sealed = Buffer.from(body.replace(/\s+/g, ''), 'base64')
-  return sealed.length > 0 ? sealed : undefined
+  return named
+}
+
+/** What the Message-ID says that we have put in, whatever the part is called now and whatever was written behind it. */
+function provenIn({ id = '', content }: Part, subject: string): Buffer | undefined {
+  const ours = /^<([0-9a-f]{32})@/.exec(id.trim())?.[1]
+  if (ours === undefined) return undefined
+  const is = (end: number) => idOf(subject, content.subarray(0, end)) === ours
+  if (is(content.length)) return content
+  for (let [end, line] = [content.length, 0]; line < FOOTER; line++) {
+    end = content.lastIndexOf(0x0a, end - 1) // where a line ends; there may be a CR before it
+    if (end <= 0) return undefined
+    const cut = [end, end - 1].find(is)
+    if (cut !== undefined) return content.subarray(0, cut)
+  }
+  return undefined
+}
+
+function formatSubject({ mailbox, expires }: Label): string {
+  return `plexus ${mailbox} ${String(Math.floor(expires)).padStart(13, '0')}`
+}
+
+/** The same message has the same id. */
+function idOf(subject: string, sealed: Uint8Array): string {
+  return createHash('sha256').update(subject).update(sealed).digest('hex').slice(0, 32)
 }
 
 /** The address of an identity: its owner. @throws PlexusError RENDEZVOUS_FOREIGN if that is none */

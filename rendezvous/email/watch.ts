@@ -10,6 +10,7 @@ import { connect, select } from './connection.js'
 import { faultOf } from './fault.js'
 import { Folder, GRACE } from './folder.js'
 import type { LetterBox } from './letter-box.js'
+import type { Label } from './message.js'
 import { readPosition, writePosition } from './position.js'
 
 /** Pauses before a lost connection is made again, and before a login that was refused is tried again, in ms. */
@@ -195,27 +196,16 @@ export class Watch {
     const wanted = () => folder.which(({ mailbox }) => this.#receivers.has(mailbox)).slice(0, OPENED)
     for (let uids = wanted(); uids.length > 0; uids = wanted()) {
       const opened = await folder.open(client, uids)
+      if (opened.length < uids.length)
+        log.debug({}, `${uids.length - opened.length} mails that only look like ours by their subject stay`)
       for (const { label, sealed } of opened) {
         this.remember(label.mailbox)
-        if (sealed) this.#receivers.deliver(label.mailbox, sealed)
-        else
-          log.warn(
-            { mailbox: label.mailbox.slice(0, 8) },
-            'a mail with our subject holds no message: dropped',
-          )
+        this.#receivers.deliver(label.mailbox, sealed)
       }
-      if (!this.#account.keep)
-        await folder.remove(
-          client,
-          opened.map(({ uid }) => uid),
-        )
+      if (!this.#account.keep) await folder.remove(client, opened)
     }
     await this.#letters.take(client, folder)
-    if (this.#account.keep) return
-    await folder.remove(
-      client,
-      folder.which(({ expires }) => expires + GRACE < clock.date()),
-    )
+    if (!this.#account.keep) await sweep(client, folder, ({ expires }) => expires + GRACE < clock.date())
   }
 
   /** Looks into the folder of junk, and tidies up where servers leave copies. */
@@ -234,10 +224,11 @@ export class Watch {
     for (const other of untidy ? copies : []) {
       await visit(other, async () => {
         await other.look(client, clock.date())
-        const ours = other.which(
+        await sweep(
+          client,
+          other,
           ({ mailbox, expires }) => this.#done.has(mailbox) || expires + GRACE < clock.date(),
         )
-        await other.remove(client, ours)
         await this.#letters.tidy(client, other)
       })
     }
@@ -255,6 +246,13 @@ export class Watch {
     )
   }
   #saved = ''
+}
+
+/** Removes mails of ours that nobody needs any more, once they were seen to be ours. */
+async function sweep(client: ImapFlow, folder: Folder, spent: (label: Label) => boolean): Promise<void> {
+  const uids = folder.which(spent)
+  for (let from = 0; from < uids.length; from += OPENED)
+    await folder.remove(client, await folder.open(client, uids.slice(from, from + OPENED)))
 }
 
 /** The folders that the server says junk, sent and deleted mail is in (RFC 6154); asked for once. */

@@ -15,7 +15,15 @@ import { readHead, secretOf } from '../plexus3/index.js'
 import type { DialectChoice } from './choice.js'
 import type { Digests } from './digests.js'
 import { checkEndpoint, dig, openGround, type Plexus3Passage, publicEndpoint } from './hole.js'
-import { type LetterContext, Letterhead, lettersOf, openLetter, type Said, staleness } from './letter.js'
+import {
+  isLetter,
+  type LetterContext,
+  Letterhead,
+  lettersOf,
+  openLetter,
+  type Said,
+  staleness,
+} from './letter.js'
 import type { NativePeers } from './natives.js'
 
 /**
@@ -67,7 +75,8 @@ export class LetterAccepter {
   /** Receives until the signal aborts. @throws what the rendezvous throws */
   async run(signal: AbortSignal): Promise<void> {
     const letters = lettersOf(this.#context.rendezvous)
-    for await (const letter of letters.receive((head) => this.#wanted(head), { signal })) {
+    const ours = (letter: Letter) => isLetter(letter, this.#context)
+    for await (const letter of letters.receive((head) => this.#wanted(head), { signal, ours })) {
       const from = readHead(letter.header, this.#context.app)?.from
       if (!from) continue
       try {

@@ -12,7 +12,7 @@ import {
 import { readHead, secretOf } from '../plexus3/index.js'
 import type { Digests } from './digests.js'
 import { dig, openGround, type Plexus3Passage, publicEndpoint } from './hole.js'
-import { type LetterContext, Letterhead, lettersOf, openLetter, staleness } from './letter.js'
+import { isLetter, type LetterContext, Letterhead, lettersOf, openLetter, staleness } from './letter.js'
 
 /** How many answers are tried side by side: one is of the peer, others of earlier invites, or somebody's old words. */
 const MAX_ANSWERS = 4
@@ -118,6 +118,7 @@ class Attempt {
       for await (const letter of letters.receive((head) => this.#wanted(head), {
         signal: over,
         urgent: true,
+        ours: (letter) => isLetter(letter, this.#context),
       })) {
         const { name } = this.#state
         if (letter.lay || name === 'preparing') await this.#discard(letter)

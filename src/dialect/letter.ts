@@ -4,13 +4,14 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import type { PairingContext } from '../pairing/index.js'
 import {
+  findEntity,
   formatAddress,
   formatSubject,
   type Opened,
   openEntity,
   type PeerMessage,
   type Plexus3Head,
-  readBody,
+  readHead,
   readMessage,
   readPlain,
   requireRsa,
@@ -111,17 +112,24 @@ export class Letterhead {
   }
 }
 
+/** Whether a letter that was opened is what its outside says; one that only has its subject is somebody's own mail. */
+export async function isLetter(letter: Letter, { app }: Pick<LetterContext, 'app'>): Promise<boolean> {
+  const from = readHead(letter.header, app)?.from
+  return from !== undefined && (await findEntity(letter, from)) !== undefined
+}
+
 /**
  * Opens a letter of a peer that the repository knows.
  * @throws PlexusError UNSEALABLE, MALFORMED, NO_PATH, DIALECT, IDENTITY_MISSING, CERTIFICATE_…
  */
 export async function openLetter(
-  letter: Pick<Letter, 'body'>,
+  letter: Pick<Letter, 'body' | 'source'>,
   from: IdentityName,
   context: LetterContext,
 ): Promise<Said> {
   const { repository, host, clock, allowPlain } = context
-  const part = readBody(Buffer.from(letter.body).toString('latin1'), from)
+  const part = await findEntity(letter, from)
+  if (part === undefined) throw new PlexusError('MALFORMED', 'The mail is none of a plexus 3.x peer.')
   const plain = readPlain(part)
   if (plain !== undefined) {
     if (!allowPlain) {

@@ -2,6 +2,7 @@ export { type Flag, readDatagram, writeDatagram } from './datagram.js'
 export { type HandshakeDriverOptions, handshake } from './driver.js'
 export { Handshake, type HandshakeOptions, type HandshakeState, type HandshakeTransmit } from './handshake.js'
 export {
+  findEntity,
   formatAddress,
   formatSubject,
   type Plexus3Head,

@@ -1,6 +1,17 @@
+import { addressParser } from 'postal-mime'
 import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, isIdentityName } from '../identity/index.js'
-import { isType, readEntity, readHeaders, readParts, toCrlf, toLf } from './mime.js'
+import { behindMarks, partsOf, subjectOf } from '../mail/index.js'
+import {
+  isType,
+  readBase64,
+  readEntity,
+  readHeaders,
+  readParts,
+  toCrlf,
+  toLf,
+  writeEnveloped,
+} from './mime.js'
 
 /**
  * The mail around the sealed entity. A plexus 3.x peer searches for its headers literally: unquoted, unencoded,
@@ -27,11 +38,12 @@ export function formatAddress(name: IdentityName): string {
   return plain(`${name.pin} <${name.owner}>`, /^[^<>]+ <[^<>\s]+>$/)
 }
 
-/** @returns nothing for what is none @throws never */
+/** Also where a server has quoted or encoded the pin (RFC 5322, RFC 2047). @returns nothing for what is none @throws never */
 export function readAddress(text: string): IdentityName | undefined {
   if (text.length > MAX_LINE) return undefined
-  const [, pin, owner] = /^([^<>]+) <([^<>\s]+)>$/.exec(text.trim()) ?? []
-  if (pin === undefined || owner === undefined) return undefined
+  const [, literal, owner] = /^([^<>]+?)\s*<([^<>\s]+)>$/.exec(text.trim()) ?? []
+  if (literal === undefined || owner === undefined) return undefined
+  const pin = /^"|=\?/.test(literal) ? (addressParser(text)[0]?.name ?? '') : literal
   const name = { owner, pin }
   return isIdentityName(name) ? name : undefined
 }
@@ -41,10 +53,11 @@ export function formatSubject(app: string, kind: Plexus3Mail['kind']): string {
   return plain(`${app} ${kind}`, /^\S(.*\S)? (invite|accept)$/)
 }
 
-/** @returns nothing for the subject of something else */
+/** Also behind the marks of gateways. @returns nothing for the subject of something else, and for what answers one */
 export function readSubject(text: string, app: string): Plexus3Mail['kind'] | undefined {
-  const subject = text.trim()
-  return (['invite', 'accept'] as const).find((kind) => subject === `${app} ${kind}`)
+  return behindMarks(text.trim(), (subject) =>
+    (['invite', 'accept'] as const).find((kind) => subject === `${app} ${kind}`),
+  )
 }
 
 /** Who wrote a mail, to whom and what for, as its header says. */
@@ -59,7 +72,7 @@ export function readHead(header: string, app: string): Plexus3Head | undefined {
     const headers = readHeaders(toLf(header).trimEnd())
     const from = readAddress(headers.get('from') ?? '')
     const to = readAddress(headers.get('to') ?? '')
-    const kind = readSubject(headers.get('subject') ?? '', app)
+    const kind = readSubject(headers.get('subject') ?? '', app) ?? readSubject(subjectOf(header) ?? '', app)
     return from && to && kind ? { from, to, kind } : undefined
   } catch {
     return undefined
@@ -112,6 +125,36 @@ export function readMail(text: string, app: string): Plexus3Mail {
   const kind = readSubject(headers.get('subject') ?? '', app)
   if (!from || !to || !kind) throw new PlexusError('MALFORMED', 'The mail is none of a plexus 3.x peer.')
   return { from, to, app, kind, entity: readBody(body, from) }
+}
+
+/**
+ * The sealed entity of a mail that may have been changed on its way, or the words of one that is not sealed; what was only given the
+ * same outside, and what answers such a mail, has none.
+ * @param letter `body` is what follows the header; `source` the whole mail, where it is known
+ */
+export async function findEntity(
+  { body, source }: { readonly body: Uint8Array; readonly source?: Uint8Array },
+  from: IdentityName,
+): Promise<string | undefined> {
+  const literal = literalEntity(Buffer.from(body).toString('latin1'), from)
+  if (literal !== undefined || source === undefined) return literal
+  const sealed = (await partsOf(source)).find(
+    ({ type, name }) => /^application\/(?:x-)?pkcs7-mime$/.test(type) || /^smime\.p7m$/i.test(name ?? ''),
+  )
+  return sealed && sealed.content.length <= MAX_BODY ? writeEnveloped(sealed.content) : undefined
+}
+
+/** In the one form that is written. */
+function literalEntity(body: string, from: IdentityName): string | undefined {
+  try {
+    const part = readBody(body, from)
+    if (readPlain(part) !== undefined) return part
+    const entity = readEntity(part)
+    readBase64(entity.body)
+    return isType(entity, /^application\/(?:x-)?pkcs7-mime\b/i) ? part : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**

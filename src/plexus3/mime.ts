@@ -88,3 +88,14 @@ export function readBase64(text: string): Buffer {
   if (digits.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(digits)) throw der.malformed(WHAT)
   return Buffer.from(digits, 'base64')
 }
+
+/** What was enveloped, as an entity with its own headers; line ends are LF. */
+export function writeEnveloped(der: Uint8Array): string {
+  return (
+    'MIME-Version: 1.0\n' +
+    'Content-Disposition: attachment; filename="smime.p7m"\n' +
+    'Content-Type: application/x-pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\n' +
+    'Content-Transfer-Encoding: base64\n\n' +
+    `${writeBase64(der)}\n`
+  )
+}

@@ -3,7 +3,17 @@ import { PlexusError } from '../errors/index.js'
 import type { Certificate, Host } from '../identity/index.js'
 import { parseSigned, signContent } from '../sealing/index.js'
 import { envelop, openEnvelope } from './enveloped.js'
-import { boundaryOf, isType, readBase64, readEntity, readParts, toCrlf, toLf, writeBase64 } from './mime.js'
+import {
+  boundaryOf,
+  isType,
+  readBase64,
+  readEntity,
+  readParts,
+  toCrlf,
+  toLf,
+  writeBase64,
+  writeEnveloped,
+} from './mime.js'
 
 /** S/MIME (RFC 8551) as a plexus 3.x peer wants it: signed and detached, then enveloped for one RSA recipient. */
 
@@ -30,13 +40,7 @@ export async function sealEntity(text: string, from: Host, to: Certificate): Pro
   requireRsa(from.certificate)
   requireRsa(to)
   const signed = await signEntity(text, from)
-  return toCrlf(
-    'MIME-Version: 1.0\n' +
-      'Content-Disposition: attachment; filename="smime.p7m"\n' +
-      'Content-Type: application/x-pkcs7-mime; smime-type=enveloped-data; name="smime.p7m"\n' +
-      'Content-Transfer-Encoding: base64\n\n' +
-      `${writeBase64(envelop(Buffer.from(signed), to))}\n`,
-  )
+  return toCrlf(writeEnveloped(envelop(Buffer.from(signed), to)))
 }
 
 /** RFC 1847: what is signed has CRLF, and not the line end before the delimiter. */

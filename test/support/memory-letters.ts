@@ -2,6 +2,7 @@ import type { Letter, LetterHead, Letters } from '../../rendezvous/interface.js'
 
 interface Reader {
   readonly wanted: (head: LetterHead) => Promise<boolean>
+  readonly ours: (letter: Letter) => Promise<boolean>
   readonly queue: Letter[]
   wake: () => void
 }
@@ -29,7 +30,7 @@ export class LetterPlace {
         for (const wake of [...this.#wakes]) wake()
         await this.put(text)
       },
-      receive: (wanted, { signal }) => this.#receive(wanted, signal),
+      receive: (wanted, { signal, ours }) => this.#receive(wanted, signal, ours),
       ready: async () => {},
     }
   }
@@ -38,10 +39,18 @@ export class LetterPlace {
   put(text: string, arrived = this.#date()): Promise<void> {
     this.#delivering = this.#delivering.then(async () => {
       const [header = '', ...rest] = text.split('\r\n\r\n')
-      const letter = { header, arrived, body: Buffer.from(rest.join('\r\n\r\n'), 'latin1'), lay: false }
+      const [source, body] = [text, rest.join('\r\n\r\n')].map((each) => Buffer.from(each, 'latin1'))
+      const letter = {
+        header,
+        arrived,
+        body: body ?? Buffer.alloc(0),
+        ...(source ? { source } : {}),
+        lay: false,
+      }
       let taken = false
       for (const reader of [...this.#readers]) {
         if (!(await reader.wanted({ header, arrived }))) continue
+        if (!(await reader.ours(letter))) continue
         taken = true
         reader.queue.push(letter)
         reader.wake()
@@ -65,8 +74,9 @@ export class LetterPlace {
   async *#receive(
     wanted: (head: LetterHead) => Promise<boolean>,
     signal: AbortSignal,
+    ours: Reader['ours'] = async () => true,
   ): AsyncGenerator<Letter> {
-    const reader: Reader = { wanted, queue: [], wake: () => {} }
+    const reader: Reader = { wanted, ours, queue: [], wake: () => {} }
     this.#readers.add(reader)
     const onabort = () => reader.wake()
     signal.addEventListener('abort', onabort)
