@@ -76,11 +76,12 @@ export interface Letters {
   /**
    * Hands in a whole mail, without a change.
    * @param letter `from` and `to`: the addresses for the mail server
+   * @param options `ours`: as below, of a copy that the server keeps; without it copies are left there
    * @throws what the `post` of the rendezvous throws
    */
   post(
     letter: { readonly from: string; readonly to: string; readonly text: string },
-    options: { signal: AbortSignal },
+    options: { signal: AbortSignal; ours?: (letter: Letter) => Promise<boolean> },
   ): Promise<void>
   /**
    * The mails that are wanted, as they come, those of the last hours first. No other mail is opened, marked or moved.

@@ -1,5 +1,4 @@
-import type { ImapFlow } from 'imapflow'
-import { fetchRows } from './connection.js'
+import type { Connection } from './connection.js'
 import { type Label, labelOf, readMail } from './message.js'
 import type { Position } from './position.js'
 
@@ -11,8 +10,6 @@ const FIRST_LOOK = 32
 const LONGEST_LOOK = 8192
 /** UIDs whose subjects are fetched in one go. */
 const BATCH = 1000
-/** The highest UID that there can be (RFC 9051, 2.3.1.1). */
-const LAST_UID = '4294967295'
 /** Octets of the largest mail that is opened: the largest message as a gateway may write it anew, in quoted-printable. */
 const MAX_MAIL = 262_144
 /** Mails of ours that are kept in mind; whoever fills a mailbox with more makes the oldest be forgotten. */
@@ -51,29 +48,29 @@ export class Folder {
    * Looks at what has come since the last time, by its subject alone. The folder is the selected one.
    * @param date ms since 1970-01-01 UTC
    */
-  async look(client: ImapFlow, date: number): Promise<void> {
-    const { mailbox } = client
+  async look(connection: Connection, date: number): Promise<void> {
+    const { mailbox } = connection.client
     if (!mailbox) throw new Error('the folder is closed')
     const validity = String(mailbox.uidValidity)
     if (this.#position?.validity !== validity) {
       this.#waiting.clear()
       this.#spent.clear()
-      this.#position = { validity, next: await recent(client, mailbox.exists, date) }
+      this.#position = { validity, next: await recent(connection, mailbox.exists, date) }
     }
     for (;;) {
       const next: number = this.#position.next
-      // not `*`: to that the last mail answers even where it is below `next`
-      const to: string = next + BATCH < mailbox.uidNext ? String(next + BATCH - 1) : LAST_UID
+      // to `*` the last mail answers even where it is below `next`; but the highest UID that can be is more than some servers count
+      const to: string = next + BATCH < mailbox.uidNext ? String(next + BATCH - 1) : '*'
       let highest = next - 1
       const query = { uid: true, headers: ['subject'] }
-      for await (const { uid, headers } of fetchRows(client, `${next}:${to}`, query)) {
+      for await (const { uid, headers } of connection.fetch(`${next}:${to}`, query)) {
         if (uid === undefined || uid < next || !headers) continue
         highest = Math.max(highest, uid)
         const label = labelOf(headers.toString('utf8'))
         if (label) this.#wait(uid, label)
       }
-      this.#position = { validity, next: to === LAST_UID ? highest + 1 : next + BATCH }
-      if (to === LAST_UID) return
+      this.#position = { validity, next: to === '*' ? highest + 1 : next + BATCH }
+      if (to === '*') return
     }
   }
 
@@ -92,11 +89,11 @@ export class Folder {
    * Opens mails that may be ours by their subjects, without a mark on them. Only those that are ours by their structure are
    * given; the others are forgotten, and so is what is gone.
    */
-  async open(client: ImapFlow, uids: readonly number[]): Promise<readonly Opened[]> {
+  async open(connection: Connection, uids: readonly number[]): Promise<readonly Opened[]> {
     if (uids.length === 0) return []
     const sources: { readonly uid: number; readonly label: Label; readonly source: Buffer }[] = []
     const query = { uid: true, source: { maxLength: MAX_MAIL + 1 } }
-    for await (const { uid, source } of fetchRows(client, uids.join(','), query)) {
+    for await (const { uid, source } of connection.fetch(uids.join(','), query)) {
       const label = uid === undefined ? undefined : this.#waiting.get(uid)
       if (uid !== undefined && label && source && source.length <= MAX_MAIL)
         sources.push({ uid, label, source })
@@ -114,27 +111,24 @@ export class Folder {
    * Removes mails of ours that were opened, with those that could not be before; other mail that somebody has marked for removal
    * stays.
    */
-  async remove(client: ImapFlow, opened: readonly { readonly uid: number }[]): Promise<void> {
+  async remove(connection: Connection, opened: readonly { readonly uid: number }[]): Promise<void> {
     for (const { uid } of opened) this.#spent.add(uid)
     if (this.#spent.size === 0) return
-    const range = [...this.#spent].join(',')
-    // without UID EXPUNGE (RFC 4315) an EXPUNGE would take what others have marked
-    if (client.capabilities.has('UIDPLUS')) await client.messageDelete(range, { uid: true })
-    else await client.messageFlagsAdd(range, ['\\Deleted'], { uid: true })
+    await connection.remove([...this.#spent].join(','))
     // a server that refuses will do so again; a connection that is lost is made again
-    if (client.usable) this.#spent.clear()
+    if (connection.client.usable) this.#spent.clear()
   }
 }
 
 /** The UID of the first mail that came in the last RECENT ms, found from the end: what is older costs nothing. */
-export async function recent(client: ImapFlow, exists: number, date: number): Promise<number> {
+export async function recent(connection: Connection, exists: number, date: number): Promise<number> {
   let first = Number.POSITIVE_INFINITY
   let chunk = FIRST_LOOK
   for (let end = exists; end > 0 && exists - end < LONGEST_LOOK; chunk *= 2) {
     const dates: number[] = []
     const range = `${Math.max(1, end - chunk + 1)}:${end}`
     const query = { uid: true, internalDate: true }
-    for await (const { uid, internalDate } of fetchRows(client, range, query, { uid: false })) {
+    for await (const { uid, internalDate } of connection.fetch(range, query, { uid: false })) {
       if (uid === undefined || !internalDate) continue
       first = Math.min(first, uid)
       dates.push(new Date(internalDate).getTime())

@@ -86,7 +86,7 @@ class EmailRendezvous implements Rendezvous {
       date: this.#context.clock.date(),
     })
     const own = scope(signal, this.#life.signal)
-    // who cannot read its own mailbox would wait for an answer in vain
+    // who cannot read its own mailbox would wait for an answer in vain, and hear of the peer's silence
     const readable = this.#watching ? this.#watch.watching(own.signal) : Promise.resolve()
     const refused = new Promise<never>((_, reject) => readable.catch(reject))
     refused.catch(() => {})
@@ -94,6 +94,7 @@ class EmailRendezvous implements Rendezvous {
     const sent = this.#tracked(this.#submission.send(mail, own.signal))
     try {
       await Promise.race([sent, refused])
+      if (to.kind === 'identity') await readable
     } catch (thrown) {
       if (signal.aborted && thrown === own.signal.reason) throw signal.reason
       throw thrown

@@ -1,10 +1,9 @@
-import type { ImapFlow } from 'imapflow'
 import { PlexusError } from '../../src/errors/index.js'
 import { Inbox } from '../inbox.js'
 import type { Letter, LetterHead, Letters, RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import type { Account } from './account.js'
-import { fetchRows } from './connection.js'
+import type { Connection } from './connection.js'
 import { type Folder, recent } from './folder.js'
 import { isAddress, type Mail } from './message.js'
 import type { Position } from './position.js'
@@ -13,8 +12,6 @@ import type { Position } from './position.js'
 const MAX_LETTER = 262_144
 /** Octets of the largest header that can be of a letter: three lines, each of which fits RFC 5322. */
 const MAX_HEADER = 4096
-/** The highest UID that there can be (RFC 9051, 2.3.1.1). */
-const LAST_UID = '4294967295'
 /** Outsides remembered of letters that were sent or taken. */
 const MAX_REMEMBERED = 256
 /** What of a header is looked at. */
@@ -88,15 +85,12 @@ export class LetterBox implements Letters {
     return [...this.#readers].some(({ urgent }) => urgent)
   }
 
-  async post({ from, to, text }: Mail, { signal }: { signal: AbortSignal }): Promise<void> {
+  async post({ from, to, text }: Mail, { signal, ours }: Parameters<Letters['post']>[1]): Promise<void> {
     signal.throwIfAborted()
     this.#owner.life.throwIfAborted()
     for (const each of [from, to]) checkAddress(each)
     const own = scope(signal, this.#owner.life)
-    const [header = ''] = text.split('\r\n\r\n', 1)
-    const sent = text.slice(header.length).replace(/\s+/g, '')
-    // a copy in Sent has the body that was handed in, whatever headers it was given
-    this.#remember(header, async ({ body }) => Buffer.from(body).toString().replace(/\s+/g, '') === sent)
+    if (ours) this.#remember(text.split('\r\n\r\n', 1)[0] ?? '', ours)
     try {
       await this.#owner.send({ from, to, text }, own.signal)
     } finally {
@@ -135,54 +129,54 @@ export class LetterBox implements Letters {
   }
 
   /** Gives what is new in the selected folder to who wants it, and removes it. */
-  async take(client: ImapFlow, folder: Folder): Promise<void> {
+  async take(connection: Connection, folder: Folder): Promise<void> {
     for (const reader of this.#readers) {
-      await this.#takeFor(reader, client, folder)
+      await this.#takeFor(reader, connection, folder)
       if (folder.path === this.#account.folder) reader.onlooked()
     }
   }
 
   /** Removes copies of letters that were sent or taken from the selected folder. */
-  async tidy(client: ImapFlow, folder: Folder): Promise<void> {
-    const { mailbox } = client
+  async tidy(connection: Connection, folder: Folder): Promise<void> {
+    const { mailbox } = connection.client
     if (this.#account.keep || this.#done.size === 0 || !mailbox) return
-    const next = await recent(client, mailbox.exists, this.#context.clock.date())
-    const found = (await look(client, next)).filter(({ header }) => this.#done.has(outside(header)))
+    const next = await recent(connection, mailbox.exists, this.#context.clock.date())
+    const found = (await look(connection, next)).filter(({ header }) => this.#done.has(outside(header)))
     const ours: Opened[] = []
-    for await (const each of open(client, found)) {
+    for await (const each of open(connection, found)) {
       if (await this.#done.get(outside(each.letter.header))?.(each.letter)) ours.push(each)
     }
-    await folder.remove(client, ours)
+    await folder.remove(connection, ours)
   }
 
-  async #takeFor(reader: Reader, client: ImapFlow, folder: Folder): Promise<void> {
-    const { mailbox } = client
+  async #takeFor(reader: Reader, connection: Connection, folder: Folder): Promise<void> {
+    const { mailbox } = connection.client
     if (!mailbox) throw new Error('the folder is closed')
     const validity = String(mailbox.uidValidity)
     const before = reader.positions.get(folder.path)
     const known = before?.validity === validity
-    const next = known ? before.next : await recent(client, mailbox.exists, this.#context.clock.date())
-    const found = await look(client, next)
+    const next = known ? before.next : await recent(connection, mailbox.exists, this.#context.clock.date())
+    const found = await look(connection, next)
     const wanted: Found[] = []
     for (const each of found) {
       if (await reader.wanted(each).catch(() => false)) wanted.push(each)
     }
     // what is junk may be so by mistake, and have come a moment ago
     const lay = before === undefined && folder.path === this.#account.folder
-    if (wanted.length > 0) await this.#fetch(reader, client, folder, wanted, lay)
+    if (wanted.length > 0) await this.#fetch(reader, connection, folder, wanted, lay)
     const highest = found.reduce((most, { uid }) => Math.max(most, uid), next - 1)
     reader.positions.set(folder.path, { validity, next: highest + 1 })
   }
 
   async #fetch(
     reader: Reader,
-    client: ImapFlow,
+    connection: Connection,
     folder: Folder,
     wanted: readonly Found[],
     lay: boolean,
   ): Promise<void> {
     const ours: Opened[] = []
-    for await (const { uid, letter } of open(client, wanted)) {
+    for await (const { uid, letter } of open(connection, wanted)) {
       const given = { ...letter, lay }
       if (!(await reader.ours(given))) {
         this.#context.log.debug({}, 'a mail that only looks like ours from outside stays')
@@ -192,7 +186,7 @@ export class LetterBox implements Letters {
       this.#remember(letter.header, reader.ours)
       reader.inbox.push(given)
     }
-    if (!this.#account.keep) await folder.remove(client, ours)
+    if (!this.#account.keep) await folder.remove(connection, ours)
   }
 
   #remember(header: string, ours: (letter: Letter) => Promise<boolean>): void {
@@ -204,10 +198,10 @@ export class LetterBox implements Letters {
 }
 
 /** Opens mails without a mark on them. */
-async function* open(client: ImapFlow, found: readonly Found[]): AsyncGenerator<Opened> {
+async function* open(connection: Connection, found: readonly Found[]): AsyncGenerator<Opened> {
   if (found.length === 0) return
   const query = { uid: true, source: { maxLength: MAX_LETTER + 1 } }
-  for await (const { uid, source } of fetchRows(client, found.map(({ uid }) => uid).join(','), query)) {
+  for await (const { uid, source } of connection.fetch(found.map(({ uid }) => uid).join(','), query)) {
     const head = found.find((each) => each.uid === uid)
     if (!head || !source || source.length > MAX_LETTER) continue
     const { header, arrived } = head
@@ -218,10 +212,10 @@ async function* open(client: ImapFlow, found: readonly Found[]): AsyncGenerator<
 }
 
 /** The mails from this UID on in the selected folder, by their outsides; those that are too large are left out. */
-async function look(client: ImapFlow, next: number): Promise<Found[]> {
+async function look(connection: Connection, next: number): Promise<Found[]> {
   const found: Found[] = []
   const query = { uid: true, internalDate: true, size: true, headers: FIELDS }
-  for await (const row of fetchRows(client, `${next}:${LAST_UID}`, query)) {
+  for await (const row of connection.fetch(`${next}:*`, query)) {
     const { uid, headers, internalDate, size = 0 } = row
     // what the server says unasked of somebody's flags comes as a row too
     if (uid === undefined || uid < next || !headers || internalDate === undefined) continue

@@ -15,6 +15,9 @@ const ATTEMPT = 30_000
 /** Pauses between attempts that may yet succeed, in ms. */
 const RETRY = { first: 1000, last: 5000 }
 
+/** What a server is waited for, for a person. */
+type Step = 'the connection' | 'the login' | 'the mail'
+
 /** Hands mail in, each over a connection of its own. */
 export class Submission {
   readonly #account: Account
@@ -39,7 +42,7 @@ export class Submission {
         return await this.#attempt(mail, signal)
       } catch (thrown) {
         if (signal.aborted) throw last ?? signal.reason
-        last = faultOf(thrown, this.#account.submission)
+        last = faultOf(thrown, this.#account.submission, 'submit')
         if (last.kind !== 'later') throw last
         log.debug({ code: last.code }, `handing in failed, and is tried again: ${last.message}`)
       }
@@ -51,13 +54,12 @@ export class Submission {
 
   async #attempt(mail: Mail, signal: AbortSignal): Promise<void> {
     const { submission, login, credential, trust } = this.#account
-    const limit = deadline(
-      this.#context.clock,
-      ATTEMPT,
-      signal,
-      () =>
-        new PlexusError('RENDEZVOUS_UNREACHABLE', `${submission.host} takes no mail in ${ATTEMPT / 1000} s.`),
-    )
+    const { host, port } = submission
+    let step: Step = 'the connection'
+    const limit = deadline(this.#context.clock, ATTEMPT, signal, () => {
+      const what = `${host}:${port} has not answered ${step} in ${ATTEMPT / 1000} s.`
+      return new PlexusError('RENDEZVOUS_UNREACHABLE', what)
+    })
     // kept out of what starts the program: most meet over something else
     const [{ default: Connection }, secret] = await Promise.all([
       import('nodemailer/lib/smtp-connection/index.js'),
@@ -76,7 +78,10 @@ export class Submission {
       logger: false,
     })
     try {
-      await abortable(handIn(connection, mail, login, secret), limit.signal)
+      const begins = (next: Step) => {
+        step = next
+      }
+      await abortable(handIn(connection, mail, login, secret, begins), limit.signal)
       connection.quit()
     } catch (thrown) {
       connection.close()
@@ -92,6 +97,7 @@ async function handIn(
   { from, to, text }: Mail,
   login: string,
   secret: Secret,
+  begins: (step: Step) => void,
 ): Promise<void> {
   const broken = new Promise<never>((_, reject) => {
     connection.on('error', reject) // stays: a connection that is given up may still break
@@ -103,7 +109,9 @@ async function handIn(
       new Promise<void>((resolve, fail) => run((error) => (error ? fail(error) : resolve()))),
     ])
   await step((done) => connection.connect(done))
+  begins('the login')
   await step((done) => connection.login(authentication(login, secret), done))
+  begins('the mail')
   await step((done) => connection.send({ from, to }, text, done))
 }
 

@@ -1,21 +1,25 @@
 import { join } from 'node:path'
-import type { ImapFlow } from 'imapflow'
 import { PlexusError } from '../../src/errors/index.js'
 import { sleep } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import { type Account, accountName } from './account.js'
 import { Backoff } from './backoff.js'
-import { connect, select } from './connection.js'
-import { faultOf } from './fault.js'
+import { Connection } from './connection.js'
+import { faultOf, PutOff } from './fault.js'
 import { Folder, GRACE } from './folder.js'
 import type { LetterBox } from './letter-box.js'
 import type { Label } from './message.js'
+import { OtherFolders } from './other-folders.js'
 import { readPosition, writePosition } from './position.js'
 
 /** Pauses before a lost connection is made again, and before a login that was refused is tried again, in ms. */
 const LOST = { first: 500, last: 60_000 }
 const REFUSED = { first: 60_000, last: 900_000 }
+/** The same for a login that was put off: it may be a matter of seconds, and asking too often is what many servers mind. */
+const PUT_OFF = { first: 3000, last: 900_000 }
+/** How long a folder beside the one that messages come to is let alone once it could not be used, in ms: doubled each time. */
+const SHUNNED = { first: 60_000, last: 900_000 }
 /** The first look into the other folders, in ms after the login, and the pauses between two, while somebody waits or not. */
 const FIRST_ROUND = 3000
 const WAITING_ROUND = 15_000
@@ -40,7 +44,8 @@ export interface Receivers {
 }
 
 type State =
-  | { readonly is: 'connecting' }
+  /** `last`: why it could not be read, if it was tried. */
+  | { readonly is: 'connecting'; readonly last?: PlexusError }
   | { readonly is: 'watching' }
   | { readonly is: 'refused'; readonly error: PlexusError }
 
@@ -57,6 +62,9 @@ export class Watch {
   #wake: Scope = scope()
   #untidy = false
   #trouble = ''
+  /** Folders that cannot be used, until when on the clock's `now` they are let alone, and for how long, in ms. */
+  readonly #shunned = new Map<string, { readonly until: number; readonly pause: number }>()
+  #over: AbortSignal | undefined
 
   constructor(account: Account, context: RendezvousContext, receivers: Receivers, letters: LetterBox) {
     this.#account = account
@@ -83,10 +91,17 @@ export class Watch {
     if (oldest !== undefined && this.#done.size > MAX_REMEMBERED) this.#done.delete(oldest)
   }
 
-  /** Resolves once messages can arrive. @throws PlexusError why the login is refused, or the signal's reason */
+  /**
+   * Resolves once messages can arrive.
+   * @throws PlexusError why the login is refused; once the signal has aborted why the mailbox cannot be read, or the signal's
+   *   reason where that is not known
+   */
   async watching(signal: AbortSignal): Promise<void> {
     while (this.#state.is === 'connecting') {
-      await abortable(new Promise<void>((resolve) => this.#changes.add(resolve)), signal)
+      const change = new Promise<void>((resolve) => this.#changes.add(resolve))
+      await abortable(change, signal).catch((reason: unknown) => {
+        throw (this.#state.is === 'connecting' && this.#state.last) || reason
+      })
     }
     if (this.#state.is === 'refused') throw this.#state.error
   }
@@ -101,8 +116,10 @@ export class Watch {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#context
     this.#state = { is: 'connecting' }
+    this.#over = signal
     const lost = new Backoff(clock, random, LOST)
     const refused = new Backoff(clock, random, REFUSED)
+    const putOff = new Backoff(clock, random, PUT_OFF)
     const path = join(this.#context.stateDirectory, `email-${accountName(this.#account)}.json`)
     const folder = new Folder(this.#account.folder, await readPosition(path))
     while (!signal.aborted) {
@@ -110,20 +127,23 @@ export class Watch {
         await this.#session(folder, path, signal, () => {
           lost.reset()
           refused.reset()
+          putOff.reset()
           if (this.#trouble) log.info({}, 'the mailbox can be read again')
           this.#trouble = ''
         })
       } catch (thrown) {
         if (signal.aborted) return
-        const error = faultOf(thrown, this.#account.mailbox)
+        const error = faultOf(thrown, this.#account.mailbox, 'use')
         const usage = error.kind === 'usage'
         const told = usage ? `${error.message} ${error.advice}` : error.message
-        if (this.#trouble !== error.code) {
+        // once for each cause: what a server says of a session or a second is no other cause
+        const cause = error.message.replace(/\d+/g, '')
+        if (this.#trouble !== cause)
           log.warn({ code: error.code }, `the mailbox cannot be read, and is tried again: ${told}`)
-        }
-        this.#trouble = error.code
-        this.#enter(usage ? { is: 'refused', error } : { is: 'connecting' })
-        await (usage ? refused : lost).wait(signal).catch(() => {})
+        this.#trouble = cause
+        this.#enter(usage ? { is: 'refused', error } : { is: 'connecting', last: error })
+        const pause = usage ? refused : error instanceof PutOff ? putOff : lost
+        await pause.wait(signal).catch(() => {})
       }
     }
   }
@@ -132,7 +152,8 @@ export class Watch {
   async #session(folder: Folder, path: string, signal: AbortSignal, works: () => void): Promise<void> {
     const { clock } = this.#context
     const lost = scope()
-    const client = await connect(this.#account, signal, () => lost.close())
+    const connection = await Connection.open(this.#account, clock, signal, () => lost.close())
+    const { client } = connection
     let cancel = () => {}
     const onabort = () => {
       this.#wake.close()
@@ -142,23 +163,23 @@ export class Watch {
     if (signal.aborted) onabort()
     try {
       client.on('exists', () => this.#wake.close())
-      await select(client, folder.path)
+      await connection.select(folder.path)
       let round = clock.now() + FIRST_ROUND
       const others = new OtherFolders()
       while (!lost.signal.aborted) {
         this.#wake.close()
         this.#wake = scope(lost.signal)
-        await this.#take(client, folder)
+        await this.#take(connection, folder)
         await this.#save(path, folder)
         works()
         if (this.#state.is !== 'watching') this.#enter({ is: 'watching' })
         if (signal.aborted || clock.now() >= round) {
-          if (!signal.aborted || this.#untidy) await this.#round(client, folder, others)
+          if (!signal.aborted || this.#untidy) await this.#round(connection, folder, others)
           if (signal.aborted) return
           round = clock.now() + (this.#receivers.urgent ? WAITING_ROUND : ROUND)
           continue // what came to the folder while another was selected
         }
-        await this.#idle(client, Math.max(0, round - clock.now()))
+        await this.#idle(connection, Math.max(0, round - clock.now()))
       }
       throw new PlexusError('RENDEZVOUS_UNREACHABLE', 'The connection to the mailbox was lost.')
     } finally {
@@ -170,8 +191,9 @@ export class Watch {
   }
 
   /** Waits until there is mail, or for `ms`. IDLE is left by the next command. */
-  async #idle(client: ImapFlow, ms: number): Promise<void> {
+  async #idle(connection: Connection, ms: number): Promise<void> {
     const { clock } = this.#context
+    const { client } = connection
     const pushed = client.capabilities.has('IDLE')
     const waking = this.#wake.signal
     if (pushed) {
@@ -185,55 +207,83 @@ export class Watch {
     } else {
       const poll = this.#receivers.urgent ? WAITING_POLL : POLL
       await sleep(clock, Math.min(ms, poll), waking).catch(() => {})
-      await client.noop()
+      await connection.within('a NOOP', client.noop())
     }
   }
 
   /** Looks what is new, delivers what somebody receives, and removes that and what has expired. */
-  async #take(client: ImapFlow, folder: Folder): Promise<void> {
+  async #take(connection: Connection, folder: Folder): Promise<void> {
     const { clock, log } = this.#context
-    await folder.look(client, clock.date())
+    await folder.look(connection, clock.date())
     const wanted = () => folder.which(({ mailbox }) => this.#receivers.has(mailbox)).slice(0, OPENED)
     for (let uids = wanted(); uids.length > 0; uids = wanted()) {
-      const opened = await folder.open(client, uids)
+      const opened = await folder.open(connection, uids)
       if (opened.length < uids.length)
         log.debug({}, `${uids.length - opened.length} mails that only look like ours by their subject stay`)
       for (const { label, sealed } of opened) {
         this.remember(label.mailbox)
         this.#receivers.deliver(label.mailbox, sealed)
       }
-      if (!this.#account.keep) await folder.remove(client, opened)
+      if (!this.#account.keep) await folder.remove(connection, opened)
     }
-    await this.#letters.take(client, folder)
-    if (!this.#account.keep) await sweep(client, folder, ({ expires }) => expires + GRACE < clock.date())
+    await this.#letters.take(connection, folder)
+    if (!this.#account.keep) await sweep(connection, folder, ({ expires }) => expires + GRACE < clock.date())
   }
 
   /** Looks into the folder of junk, and tidies up where servers leave copies. */
-  async #round(client: ImapFlow, folder: Folder, others: OtherFolders): Promise<void> {
+  async #round(connection: Connection, folder: Folder, others: OtherFolders): Promise<void> {
     const { clock } = this.#context
-    const { junk, copies } = await others.of(client)
-    const visit = async (other: Folder, tend: () => Promise<void>) => {
-      if (other.path === folder.path || !(await others.changed(client, other))) return
-      await select(client, other.path)
-      await tend()
-    }
-    for (const other of junk) await visit(other, () => this.#take(client, other))
+    const { client } = connection
+    const { junk, copies } = await others.of(connection)
+    for (const other of junk)
+      await this.#visit(connection, other, folder, others, () => this.#take(connection, other))
     // what was junk a moment ago may have copies too
     const untidy = this.#untidy && !this.#account.keep
     this.#untidy = false
     for (const other of untidy ? copies : []) {
-      await visit(other, async () => {
-        await other.look(client, clock.date())
+      await this.#visit(connection, other, folder, others, async () => {
+        await other.look(connection, clock.date())
         await sweep(
-          client,
+          connection,
           other,
           ({ mailbox, expires }) => this.#done.has(mailbox) || expires + GRACE < clock.date(),
         )
-        await this.#letters.tidy(client, other)
+        await this.#letters.tidy(connection, other)
       })
     }
-    if (client.mailbox && client.mailbox.path !== folder.path) await select(client, folder.path)
-    else await client.noop() // the server shows us what it has not told (RFC 9051, 6.1.2): a push may have been lost
+    if (client.mailbox && client.mailbox.path === folder.path)
+      // the server shows us what it has not told (RFC 9051, 6.1.2): a push may have been lost
+      await connection.within('a NOOP', client.noop())
+    else await connection.select(folder.path)
+  }
+
+  /** Tends another folder. One that cannot be used, however it fails, is let alone for a while: it keeps no message from the other. */
+  async #visit(
+    connection: Connection,
+    other: Folder,
+    { path }: Folder,
+    others: OtherFolders,
+    tend: () => Promise<void>,
+  ): Promise<void> {
+    const { clock, log } = this.#context
+    const { until = 0, pause: before = SHUNNED.first / 2 } = this.#shunned.get(other.path) ?? {}
+    if (other.path === path || clock.now() < until) return
+    const pause = Math.min(2 * before, SHUNNED.last)
+    // until it was seen to work: it may take the connection along
+    this.#shunned.set(other.path, { until: clock.now() + pause, pause })
+    try {
+      if (await others.changed(connection, other)) {
+        await connection.select(other.path)
+        await tend()
+      }
+      this.#shunned.delete(other.path)
+    } catch (thrown) {
+      if (this.#over?.aborted) throw thrown
+      const { message } = faultOf(thrown, this.#account.mailbox, 'folder', other.path)
+      const loudness = before < SHUNNED.first ? 'warn' : 'debug'
+      log[loudness]({}, `skipping the folder '${other.path}' for ${pause / 60_000} min: ${message}`)
+      if (!connection.client.usable) throw thrown
+    }
   }
 
   async #save(path: string, folder: Folder): Promise<void> {
@@ -249,40 +299,12 @@ export class Watch {
 }
 
 /** Removes mails of ours that nobody needs any more, once they were seen to be ours. */
-async function sweep(client: ImapFlow, folder: Folder, spent: (label: Label) => boolean): Promise<void> {
+async function sweep(
+  connection: Connection,
+  folder: Folder,
+  spent: (label: Label) => boolean,
+): Promise<void> {
   const uids = folder.which(spent)
   for (let from = 0; from < uids.length; from += OPENED)
-    await folder.remove(client, await folder.open(client, uids.slice(from, from + OPENED)))
-}
-
-/** The folders that the server says junk, sent and deleted mail is in (RFC 6154); asked for once. */
-class OtherFolders {
-  #found: { readonly junk: readonly Folder[]; readonly copies: readonly Folder[] } | undefined
-  readonly #next = new Map<Folder, string>()
-
-  async of(
-    client: ImapFlow,
-  ): Promise<{ readonly junk: readonly Folder[]; readonly copies: readonly Folder[] }> {
-    if (this.#found) return this.#found
-    const list = await client.list()
-    const named = (...uses: string[]) =>
-      list
-        .filter(
-          ({ specialUse, specialUseSource }) =>
-            specialUseSource === 'extension' && specialUse !== undefined && uses.includes(specialUse),
-        )
-        .map(({ path }) => new Folder(path, undefined))
-    this.#found = { junk: named('\\Junk'), copies: named('\\Sent', '\\Trash') }
-    return this.#found
-  }
-
-  /** Whether mail has come to it since the last time. */
-  async changed(client: ImapFlow, folder: Folder): Promise<boolean> {
-    const status = await client.status(folder.path, { uidNext: true, uidValidity: true, messages: true })
-    if (!status) return false
-    const now = `${status.uidValidity} ${status.uidNext}`
-    const before = this.#next.get(folder)
-    this.#next.set(folder, now)
-    return before !== now && (status.messages ?? 0) > 0
-  }
+    await folder.remove(connection, await folder.open(connection, uids.slice(from, from + OPENED)))
 }

@@ -108,7 +108,7 @@ export class Letterhead {
     const entity = this.#certificate ? await sealEntity(line, host, this.#certificate) : line
     const text = writeMail({ from: host.name, to: this.#peer, app, kind, entity })
     const letter = { from: host.name.owner, to: this.#peer.owner, text }
-    await lettersOf(rendezvous).post(letter, { signal })
+    await lettersOf(rendezvous).post(letter, { signal, ours: (copy) => isLetter(copy, this.#context) })
   }
 }
 
