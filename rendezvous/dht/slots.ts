@@ -34,8 +34,8 @@ const FETCH_PATIENCE = 20_000
 const MAX_SLOTS = 64
 /** How long nodes are asked what they hold in a slot after writing to it, in ms. */
 const VERIFY_PATIENCE = 1000
-/** Mailboxes whose slots are remembered by a writer, so that it does not begin at 0 each time. */
-const MAX_WRITTEN = 1024
+/** Mailboxes whose slots are remembered by a writer, so that it does not begin at 0 each time: more than sessions are under way. */
+const MAX_WRITTEN = 64
 
 interface Written {
   next: number

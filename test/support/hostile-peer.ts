@@ -25,9 +25,16 @@ export class HostilePeer {
     this.app = app
   }
 
-  static async of(path: string, name: IdentityName, to: IdentityName, app: string): Promise<HostilePeer> {
+  /** @param elsewhere where its own key is, of a stranger in another repository than the certificate of the accepter */
+  static async of(
+    path: string,
+    name: IdentityName,
+    to: IdentityName,
+    app: string,
+    elsewhere = path,
+  ): Promise<HostilePeer> {
+    const host = await (await Repository.open(elsewhere)).host(name)
     const repository = await Repository.open(path)
-    const host = await repository.host(name)
     const certificate = await repository.certificate(to, { host: name, date: systemClock.date() })
     return new HostilePeer(host, to, certificate, app)
   }
