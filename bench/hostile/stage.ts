@@ -65,7 +65,7 @@ export class Stage {
     const exports = [`--export=echo=${echo}`, `--export=sink=${sink}`, `--export=target=${target}`]
     const accepter = new Program([...flags(BOB), '--accept', ...exports])
     await accepter.said(/ready for invites/)
-    const ports = [20_000, 20_001].map((port) => port + (process.pid % 20_000))
+    const ports = [await freePort(), await freePort()]
     const imports = [`--import=echo=${ports[0]}`, `--import=sink=${ports[1]}`]
     const tunnel = new Program([...flags(ALICE), `--peer-info=${BOB}`, ...imports])
     await tunnel.said(/the tunnel stands|tunnel up/)
@@ -171,6 +171,13 @@ export class Stage {
     await once(socket, 'connect')
     return socket
   }
+}
+
+/** A port that nobody has just now. */
+async function freePort(): Promise<number> {
+  const service = await Service.echo()
+  await service.close()
+  return service.port
 }
 
 function flagsOf(directory: string, stun: StunServer, host: string): string[] {
