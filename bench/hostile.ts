@@ -35,7 +35,7 @@ function percentile(values: readonly number[], share: number): number {
 
 /** Pairs every few seconds throughout, and echoes in the first half, carries in the second. */
 async function measure(stage: Stage, ms: number): Promise<Measured> {
-  const before = stage.held().lines
+  const before = stage.lines
   const over = new AbortController()
   const pairings: number[] = []
   const pairing = (async () => {
@@ -49,7 +49,7 @@ async function measure(stage: Stage, ms: number): Promise<Measured> {
   over.abort()
   await pairing
   const worst = pairings.some(Number.isNaN) ? Number.NaN : Math.max(...pairings)
-  return { pairing: worst, echo: percentile(echoes, 0.99), mbit, lines: stage.held().lines - before }
+  return { pairing: worst, echo: percentile(echoes, 0.99), mbit, lines: stage.lines - before }
 }
 
 const names = ATTACKS.map(({ name }) => name)

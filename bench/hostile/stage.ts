@@ -68,10 +68,11 @@ export class Stage {
     const ports = [await freePort(), await freePort()]
     const imports = [`--import=echo=${ports[0]}`, `--import=sink=${ports[1]}`]
     const tunnel = new Program([...flags(ALICE), `--peer-info=${BOB}`, ...imports])
-    await tunnel.said(/the tunnel stands|tunnel up/)
-    const stage = new Stage({ directory, stun, services, accepter, tunnel, ports })
-    await sleep(systemClock, 500)
-    return stage
+    await tunnel.said(/the tunnel stands|tunnel up/).catch(async (thrown: unknown) => {
+      await accepter.end()
+      throw thrown
+    })
+    return new Stage({ directory, stun, services, accepter, tunnel, ports })
   }
 
   /** Sets attacks going. @returns what ends them */
@@ -151,9 +152,9 @@ export class Stage {
     return (written * 8) / took / 1000
   }
 
-  /** Resident memory of the accepter, in MB, and its lines of log. */
-  held(): { readonly lines: number } {
-    return { lines: this.accepter.stderr.split('\n').length }
+  /** How many lines the accepter has logged. */
+  get lines(): number {
+    return this.accepter.stderr.split('\n').length
   }
 
   async close(): Promise<void> {

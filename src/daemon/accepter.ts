@@ -1,7 +1,7 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { checkProgram, exitStatus, Roster } from '../exec/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
-import { deadline, type PortRange } from '../net/index.js'
+import { broadController, deadline, type PortRange } from '../net/index.js'
 import {
   Accepter,
   discard,
@@ -167,7 +167,7 @@ class Accepting {
   readonly #roster: Roster
   readonly #pings: PingResponder
   readonly #expulsion: Expulsion
-  readonly #controller = new AbortController()
+  readonly #controller = broadController()
   readonly #beginning = new Set<Promise<void>>()
   /** The session of the newest passage: an older one that ends has nothing to report any more. */
   #newest: string | undefined

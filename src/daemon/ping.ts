@@ -1,7 +1,6 @@
-import { setMaxListeners } from 'node:events'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
-import { type Clock, sleep } from '../net/index.js'
+import { broadController, type Clock, sleep } from '../net/index.js'
 import { discard, invite, type PairingContext, type Passage, shortSession } from '../pairing/index.js'
 import { type PairingEvent, watch } from '../watch/index.js'
 import { type Echo, EchoCipher, type EchoType } from './echo.js'
@@ -116,13 +115,12 @@ async function wait(clock: Clock, ms: number, enough: AbortSignal, signal: Abort
 /** Answers the pings of an accepter: no command is started for them, and none is disturbed. */
 export class PingResponder {
   readonly #context: PairingContext
-  readonly #over = new AbortController()
+  readonly #over = broadController()
   /** Whose pings they are. */
   readonly #answering = new Map<Promise<void>, string>()
 
   constructor(context: PairingContext) {
     this.#context = context
-    setMaxListeners(MOST, this.#over.signal)
   }
 
   /** How many are being answered. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { PlexusError } from '../errors/index.js'
 
 /** Time, passed in so that a test can hold it. src/system has the real one. */
@@ -30,6 +31,16 @@ export function sleep(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
 }
 
 /**
+ * A controller whose signal as much may wait for as is under way: Node warns of a leak where there are more than ten
+ * listeners, and each of them is bounded and taken off elsewhere.
+ */
+export function broadController(): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
+}
+
+/**
  * A signal that aborts when `parent` does, or with `reason` after `ms`; `dispose` frees its timer and listener.
  * (AbortSignal.timeout knows no injected clock, and AbortSignal.any keeps its sources alive.)
  */
@@ -39,7 +50,7 @@ export function deadline(
   parent?: AbortSignal,
   reason: () => Error = () => new PlexusError('TIMEOUT', `Nothing came of it in ${Math.round(ms / 1000)} s.`),
 ): { signal: AbortSignal; dispose: () => void; abort: (reason: Error) => void } {
-  const controller = new AbortController()
+  const controller = broadController()
   const onabort = () => controller.abort(parent?.reason)
   if (parent?.aborted) onabort()
   parent?.addEventListener('abort', onabort, { once: true })

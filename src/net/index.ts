@@ -1,5 +1,5 @@
 export { addressBytes, addressText } from './address-bytes.js'
-export { type Clock, deadline, type Random, sleep } from './clock.js'
+export { broadController, type Clock, deadline, type Random, sleep } from './clock.js'
 export {
   canonicalAddress,
   type Endpoint,

@@ -1,6 +1,6 @@
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import { deadline, scopeOf } from '../net/index.js'
+import { broadController, deadline, scopeOf } from '../net/index.js'
 import type { Candidate } from '../punch/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import type { PairingContext } from './context.js'
@@ -60,7 +60,7 @@ export async function answer(
   // looked at before anything else has come
   const latency = context.rendezvous.returning ?? context.rendezvous.latency
   const limit = deadline(clock, context.timeout + BACKSTOP, options.signal)
-  const posts = new AbortController()
+  const posts = broadController()
   const { signal } = limit
   const gathering =
     options.gathering ??

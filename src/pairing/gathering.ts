@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import {
+  broadController,
   type Endpoint,
   type Family,
   familyOf,
@@ -62,7 +63,7 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
   const { range, ...bind } = context.bind
   const port = range ? range.open(bind.address) : UdpPort.open(bind)
   const quick = new QuickNat(log, (server) => sample(context, server, asking.signal))
-  const asking = new AbortController()
+  const asking = broadController()
   let stopLooking = () => {}
   const settle = () => {
     stopLooking()

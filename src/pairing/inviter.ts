@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, expiryNotice, formatIdentity, type IdentityName } from '../identity/index.js'
-import { deadline, type Logger, sleep } from '../net/index.js'
+import { broadController, deadline, type Logger, sleep } from '../net/index.js'
 import { isSymmetric } from '../punch/index.js'
 import { deriveKeys, ephemeral } from '../sealing/index.js'
 import { publish } from '../watch/index.js'
@@ -117,9 +117,9 @@ class Attempt {
   readonly #mail: Correspondence
   readonly #news = new PeerNews()
   /** Aborts when the session ends, however it ends. */
-  readonly #over = new AbortController()
+  readonly #over = broadController()
   /** Aborts when the invite needs no further posting or ringing. */
-  readonly #heard = new AbortController()
+  readonly #heard = broadController()
   readonly #reply: Buffer
   /** Whoever pings does not want to be started on, and looks for no glare. */
   readonly #glare: Glare | undefined

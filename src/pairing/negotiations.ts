@@ -1,6 +1,6 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
-import { type Clock, sleep } from '../net/index.js'
+import { broadController, type Clock, sleep } from '../net/index.js'
 import { publish } from '../watch/index.js'
 import { Admission, type Kind, ROOM, type Room, type Underway, type Verdict } from './admission.js'
 import type { Complaints } from './complaints.js'
@@ -149,7 +149,7 @@ export class Negotiations {
   /** Begins a session that was admitted. */
   enter({ session, peer }: Asked, outer: PairingContext, dialogue: Dialogue | undefined, carry: Carry): void {
     const context = { ...outer, log: outer.log.child({ session: shortSession(session) }) }
-    const controller = new AbortController()
+    const controller = broadController()
     if (this.#ended) controller.abort(this.#ended)
     const name = formatIdentity(peer)
     const heard = () => this.#admission.heard(this.#clock.now(), session)

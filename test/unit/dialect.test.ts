@@ -218,6 +218,18 @@ test('a session in this dialect is within the bounds that hold for every other',
   assert.equal(accepter.log.count(/invited by/), 1)
 })
 
+test('a peer has three places in this dialect too, and what others write in its name does not use up its bounds', async () => {
+  const accepter = await world.accepter({ dialect: 'auto', settings: { onRepeat: 'parallel' } })
+  // anybody can write a mail with this header, and more of them than the peer itself may
+  const spoilt = (await world.mail(LINE)).replace(/(MII[A-Za-z0-9+/]{50})./, '$1!')
+  for (let count = 0; count < 100; count++) await world.letters.put(spoilt)
+  for (let puzzle = 1; puzzle <= 8; puzzle++) {
+    await world.letters.put(await world.mail(`PLEXUS 3.0 127.0.0.1 40000 ${puzzle}`))
+  }
+  await accepter.log.until(/is not answered: 3 pairings of this identity are under way/, 5)
+  assert.equal(accepter.log.count(/invited by/), 3)
+})
+
 test('a newer invite of a peer takes the place of its older one, in whichever language', async () => {
   const accepter = await world.accepter({ dialect: 'auto' })
   for (const puzzle of [1, 2])

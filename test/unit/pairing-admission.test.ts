@@ -24,11 +24,19 @@ describe('an authentic peer that turns hostile', () => {
   let mallory: HostilePeer
   let accepter: RunningAccepter
 
+  const warned: string[] = []
+  const onwarning = (warning: Error) => void warned.push(`${warning.name}: ${warning.message}`)
+
   before(async () => {
+    process.on('warning', onwarning)
     world = await World.create([ALICE, BOB, MALLORY])
     mallory = await HostilePeer.of(world.repository, parseIdentity(MALLORY), parseIdentity(BOB), 'test')
   })
-  after(() => world.close())
+  after(async () => {
+    await world.close()
+    process.off('warning', onwarning)
+    assert.deepEqual(warned, [])
+  })
   afterEach(() => accepter.stop())
 
   async function serve(options: Parameters<World['accepter']>[2] = {}): Promise<void> {
