@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { isIPv4, isIPv6 } from 'node:net'
 import { endianness, platform } from 'node:os'
-import { addressText, type Endpoint, scopeOf, sourceAddress } from '../net/index.js'
+import { addressText, type Endpoint, isPublic, scopeOf, sourceAddress } from '../net/index.js'
 
 /** The router that this machine sends everything else to, and the own address by which it knows this machine. */
 export interface Gateway {
@@ -54,7 +54,7 @@ export async function defaultGateway(bound?: string): Promise<Gateway | undefine
 export async function defaultGateway6(bound?: string): Promise<Gateway | undefined> {
   if ((bound !== undefined && !isIPv6(bound)) || platform() !== 'linux') return undefined
   const own = bound ?? (await sourceAddress(ANYWHERE_6))
-  if (own === undefined || scopeOf(own) !== 'global') return undefined
+  if (own === undefined || !isPublic(own)) return undefined
   const found = await readFile(ROUTES_6, 'latin1').then(parseRoutes6, () => undefined)
   return found ? { ...found, own } : undefined
 }

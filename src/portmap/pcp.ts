@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net'
 import { PlexusError } from '../errors/index.js'
-import { addressBytes, addressText, type Endpoint, scopeOf } from '../net/index.js'
+import { addressBytes, addressText, type Endpoint, isPublic } from '../net/index.js'
 import { exchange, type Questions } from './exchange.js'
 import { believable, LONGEST } from './nat-pmp.js'
 import type { Lease, Mapper, MapperContext } from './protocol.js'
@@ -118,7 +118,7 @@ export class Pcp implements Mapper {
     if (granted.lifetime === 0 || external.port === 0) throw declined('it granted nothing')
     const outside = isIPv4(this.#context.gateway.own)
       ? believable(external) && isIPv4(external.address)
-      : scopeOf(external.address) === 'global'
+      : isPublic(external.address)
     if (!outside) throw declined(`${external.address} is no address of the outside`)
     return { external, lifetime: Math.min(granted.lifetime, LONGEST) }
   }

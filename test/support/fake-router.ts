@@ -42,8 +42,8 @@ export interface FakeRequest {
 const NAT_PMP = 5351
 const SSDP = 1900
 
-/** Linux has all of 127.0.0.0/8 on loopback: nobody else is at this one. */
-export const ROUTER = '127.77.7.7'
+/** Linux has all of 127.0.0.0/8 on loopback: each test process has a router of its own, since their ports are fixed. */
+export const ROUTER = `127.${64 + ((process.pid >> 16) & 63)}.${(process.pid >> 8) & 255}.${process.pid & 255}`
 export const OWN = '127.0.0.1'
 
 /** Time that runs faster, for what has to be waited for. */
