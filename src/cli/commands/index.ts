@@ -1,8 +1,9 @@
 import yargs from 'yargs'
 import { PlexusError } from '../../errors/index.js'
-import { joinWords, nearest } from '../flags/argv.js'
+import { joinWords } from '../flags/argv.js'
 import { EMAIL_FLAGS, type Flag, FORWARDING_FLAGS, type Given, PAIRING_FLAGS } from '../flags/flags.js'
 import { settled } from '../flags/settled.js'
+import { likely, unknownCommand, unknownFlag } from '../flags/suggestions.js'
 import { ID_FLAGS } from '../id/flags.js'
 import { ID_ACTIONS } from '../id/index.js'
 import { version } from '../version.js'
@@ -315,22 +316,40 @@ function flagsOf([command]: readonly string[]): readonly Flag[] {
 /** The commands that take words. */
 const WITH_WORDS: readonly string[] = ['id', 'ping', 'rendezvous']
 
-/** What yargs says of the words that are no flags. */
+/** Every command, as it is typed. */
+const COMMANDS: readonly string[] = [
+  'id',
+  'check',
+  'ping',
+  'nat',
+  'wormhole',
+  'stun-server',
+  'dht-node',
+  'rendezvous',
+  'demo',
+  'completion',
+]
+
+/** What is wrong with the words that are no flags. */
 function misplaced(line: string, argv: readonly string[]): PlexusError {
   const command = argv.find((word) => WITH_WORDS.includes(word)) ?? ''
   const advice = `See plexus ${command} --help.`
   if (line.startsWith('Not enough non-option arguments')) {
-    return new PlexusError('BAD_FLAG', `A word is missing behind 'plexus ${command}'.`, { advice })
+    return new PlexusError('BAD_FLAG', `'plexus ${command}' needs an argument.`, { advice })
   }
   const [, given, choices] = /^Invalid values: Argument: \w+, Given: "(.*)", Choices: (.*)$/.exec(line) ?? []
   if (given !== undefined && choices !== undefined) {
-    const sentence = `'${given}' is none of ${choices.replaceAll('"', '')}.`
-    return new PlexusError('BAD_FLAG', sentence, { advice })
+    const names = choices.replaceAll('"', '')
+    const meant = likely(given, names.split(', '))
+    const sentence = `'plexus ${command}' does not know '${given}': use ${names.replace(/, (?=[^,]*$)/, ' or ')}.`
+    return new PlexusError('BAD_FLAG', sentence, {
+      advice: meant === undefined ? advice : `Did you mean 'plexus ${command} ${meant}'?`,
+    })
   }
   return new PlexusError('BAD_FLAG', `${line.replace(/\.$/, '')}.`)
 }
 
-/** What yargs says, as one sentence that names the word and, for a mistyped flag, the one that was meant. */
+/** What yargs says, as one sentence that names the word and, for a mistyped one, what was meant. */
 function refusal(message: string, argv: readonly string[]): PlexusError {
   const line = message
     .trim()
@@ -340,19 +359,18 @@ function refusal(message: string, argv: readonly string[]): PlexusError {
   if (list === undefined) return misplaced(line, argv)
   const [name = ''] = list.split(', ')
   const word = argv.find((each) => /^--?/.test(each) && each.replace(/^--?/, '').split('=')[0] === name)
-  if (word === undefined) {
-    return new PlexusError('BAD_FLAG', `'${name}' is no command, and no flag that begins with --.`)
+  const cluster = argv.find((each) => /^-[^-]/.test(each) && each.slice(1).includes(name))
+  if (word === undefined && cluster === undefined) {
+    const at = argv.indexOf(name)
+    return unknownCommand(name, argv.slice(at + 1), COMMANDS)
   }
+  // a value may be a secret, and is not repeated
+  const shown = word?.split('=')[0] ?? `-${cluster?.[1] ?? name}`
   const visible = ALL_FLAGS.filter(({ ignored }) => !ignored)
   const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
-  // a value may be a secret, and is not repeated
-  const shown = word.split('=')[0]
   if (names.includes(name)) return new PlexusError('BAD_FLAG', `This command takes no ${shown}.`)
-  const meant = nearest(
-    name,
+  return unknownFlag(
+    shown,
     names.filter((each) => each.length > 1),
   )
-  return new PlexusError('BAD_FLAG', `Unknown flag '${shown}'.`, {
-    ...(meant === undefined ? {} : { advice: `Was --${meant} meant?` }),
-  })
 }

@@ -53,12 +53,13 @@ function checkSwitch(word: string): string {
   return word
 }
 
-/** The name that is most like a mistyped one, when they differ in two letters at most. */
+/** The name that is most like a mistyped one, when they differ in a third of its letters at most, and in no more than two. */
 export function nearest(word: string, names: readonly string[]): string | undefined {
   const [best] = names
     .map((name) => ({ name, distance: distance(word, name) }))
     .sort((one, other) => one.distance - other.distance)
-  return best && best.distance <= 2 ? best.name : undefined
+  const most = Math.min(2, Math.max(1, Math.floor(word.length / 3)))
+  return best && best.distance <= most ? best.name : undefined
 }
 
 /** How many letters have to be put in, taken out or exchanged (Levenshtein). */

@@ -1,8 +1,11 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import type { ProgramSettings, RoleSettings, UseSettings } from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
 import { REPEAT_POLICIES } from '../../exec/index.js'
 import type { Logger } from '../../net/index.js'
 import { commandOf } from './command.js'
+import { defaultRepository } from './defaults.js'
 import { type Forwards, forwardsOf } from './forwarding.js'
 import { logOf } from './log.js'
 import { namedBy, pairingSettings } from './settings.js'
@@ -52,9 +55,29 @@ function roleOf(
   const peer = namedBy(values, 'peer-info')
   if (accept) return { is: 'accepter', ...(peer ? { peer } : {}), onRepeat, once }
   if (peer) return { is: 'inviter', peer, again }
-  throw new PlexusError(
-    'BAD_FLAG',
-    '--peer-info is missing: an inviter needs a peer, only --accept does not.',
+  throw new PlexusError('BAD_FLAG', 'Neither --peer-info nor --accept is given.', {
+    advice: firstStep(values.path('app-repo') ?? defaultRepository()),
+  })
+}
+
+/** What to do first, for somebody who has just begun, or forgot a flag. */
+function firstStep(repository: string): string {
+  if (hasIdentity(repository)) {
+    return 'Name the peer to pair with in --peer-info, or wait for peers with --accept. plexus --help shows examples.'
+  }
+  return `Begin with an identity: plexus id new you@example.com/laptop (in ${repository}, or where --app-repo says). Then exchange certificates: plexus id export here, plexus id import there, and the other way round. plexus demo shows a pairing on this machine alone.`
+}
+
+function hasIdentity(repository: string): boolean {
+  const inside = (path: string) => {
+    try {
+      return readdirSync(path)
+    } catch {
+      return []
+    }
+  }
+  return inside(repository).some((owner) =>
+    inside(join(repository, owner)).some((pin) => existsSync(join(repository, owner, pin, 'private.key'))),
   )
 }
 
