@@ -45,7 +45,7 @@ const proxy = [process.execPath, PROGRAM, ...rig.flags(ALICE, ['--stdio=ssh', '-
 const words = [...proxy, `--peer-info=${BOB}`].map((word) => `'${word}'`).join(' ')
 await copy('scp by ProxyCommand, pairing included', ['-o', `ProxyCommand=${words}`], 'server')
 const inviter = rig.inviter(a, ALICE, BOB, ['--import=ssh=2222'])
-await inviter.said(/the tunnel stands/)
+await inviter.said(/tunnel up/)
 await copy('scp by --import', ['-P', '2222'], '127.0.0.1')
 await rig.close()
 await lab.close()

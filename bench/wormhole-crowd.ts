@@ -36,7 +36,7 @@ const side = (purpose: string, service: number, [own, other]: string[]) =>
 const exporter = side('export', echo.port, ends)
 const importer = side('import', 0, ends.toReversed())
 try {
-  await importer.said(/the tunnel stands/)
+  await importer.said(/tunnel up/)
   const port = Number(/importing service at \S+:(\d+)/.exec(importer.stderr)?.[1])
   await ask(port, 'warm')
   await state('at the start')

@@ -59,7 +59,7 @@ export const wormhole: Setup = async (link, port, directory) => {
     const flags = [`--purpose=${purpose}`, `--service=${service}`, `--key-file=${keyFile}`]
     return new Process(machine, ['wormhole', ...flags, ...addresses])
   })
-  await Promise.all(ends.map((end) => end.said(/the tunnel stands/)))
+  await Promise.all(ends.map((end) => end.said(/tunnel up/)))
   return {
     name: 'wormhole',
     target: { address: '127.0.0.1', port: LOCAL_PORT },

@@ -1,5 +1,6 @@
 import './log.js'
 
+export { bytes, duration } from './amounts.js'
 export { type Channels, publish, type Source, type Told, watch } from './channels.js'
 export type {
   CandidateSteps,

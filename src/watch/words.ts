@@ -1,4 +1,5 @@
 import { formatEndpoint, type Logger, sameEndpoint } from '../net/index.js'
+import { bytes, duration } from './amounts.js'
 import type { Channels } from './channels.js'
 import type { PairingEvent, PathEvent, TunnelEvent } from './events.js'
 
@@ -61,26 +62,30 @@ function path(event: PathEvent): Line {
 }
 
 function tunnel(event: TunnelEvent): Line {
-  const to = event.peer === '' ? '' : ` to ${event.peer}`
+  const withPeer = event.peer === '' ? '' : ` with ${event.peer}`
   switch (event.name) {
     case 'up': {
       const { path, rtt } = event.read()
       const trip = rtt === undefined ? '' : `, round trip ${rtt.toFixed(1)} ms`
-      return ['info', {}, `the tunnel stands${to} over ${formatEndpoint(path)}${trip}`]
+      return ['info', {}, `tunnel up${withPeer} over ${formatEndpoint(path)}${trip}`]
     }
     case 'silent': {
       // one that was ended by this side failed at nothing
       const { code, message } = event.error
-      return [event.closed ? 'debug' : 'warn', { code }, `no tunnel came about: ${message}`]
+      return [event.closed ? 'debug' : 'warn', { code }, `no tunnel${withPeer}: ${message}`]
     }
     case 'over': {
-      const after = `after ${Math.round(event.lasted / 1000)} s`
+      const { bytesIn, bytesOut } = event.reading
+      const carried = `after ${duration(event.lasted)}, ${bytes(bytesIn)} in and ${bytes(bytesOut)} out`
       if (event.end === 'dead' || event.end === 'failed') {
         const why = event.error ? `: ${event.error.message}` : ''
-        return ['warn', {}, `the tunnel${to} was lost ${after}${why}`]
+        return ['warn', {}, `tunnel${withPeer} lost ${carried}${why}`]
       }
-      const by = event.end === 'closed' ? 'here' : 'by the peer'
-      return ['info', {}, `the tunnel${to} was closed ${by} ${after}`]
+      return [
+        'info',
+        {},
+        `tunnel${withPeer} closed${event.end === 'closed' ? '' : ' by the peer'} ${carried}`,
+      ]
     }
   }
 }

@@ -3,6 +3,7 @@ import { tellFailed, tellOpened } from './connection.js'
 import { DatagramService } from './datagram-service.js'
 import { dial } from './dial.js'
 import { decodeHeader } from './header.js'
+import { answerNames } from './names.js'
 import { nearSocket } from './near.js'
 import type { Router } from './router.js'
 import { formatService } from './service.js'
@@ -16,6 +17,8 @@ const MOST_CONNECTIONS = 4096
 /** One side of a tunnel as the one that is asked: dials a service for each stream and flow that the peer opens. */
 export class Exporter {
   readonly #router: Router
+  /** What the peer may use, where that is a list. */
+  readonly #names: readonly string[] | undefined
   readonly #peer: string
   readonly #around: Surroundings
   readonly #over = new AbortController()
@@ -23,8 +26,14 @@ export class Exporter {
   #open = 0
 
   /** Takes what the peer opens from now on, until the tunnel is over. */
-  constructor(tunnel: Tunnel, peer: string, router: Router, around: Surroundings) {
+  constructor(
+    tunnel: Tunnel,
+    peer: string,
+    { router, names }: { readonly router: Router; readonly names?: readonly string[] },
+    around: Surroundings,
+  ) {
     this.#router = router
+    this.#names = names
     this.#peer = peer
     this.#around = around
     this.#datagrams = new DatagramService(around)
@@ -40,6 +49,7 @@ export class Exporter {
     stream.on('error', () => {}) // whoever joins it listens; before that its end is told by 'close'
     const { log } = this.#around
     const wanted = decodeHeader(header)
+    if (wanted?.carries === 'names' && this.#names) return answerNames(stream, this.#names)
     if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'That header is not understood.')
     if (this.#open >= MOST_CONNECTIONS) {
       warnOnce(

@@ -6,13 +6,15 @@ import { DatagramImport } from './datagram-import.js'
 import { Exporter } from './exporter.js'
 import { Hush } from './hush.js'
 import { Ledger } from './ledger.js'
+import { askNames } from './names.js'
 import { report } from './report.js'
-import { byName, type Router } from './router.js'
+import { byName, exportsFor, type Router } from './router.js'
 import { formatService, type Service } from './service.js'
 import type { Share } from './share.js'
 import { StreamImport } from './stream-import.js'
 import type { Surroundings } from './surroundings.js'
 import type { Tunnel, TunnelOver } from './tunnel/index.js'
+import { useOf } from './use.js'
 
 /** A service of a peer that is offered on this machine. */
 export interface Import {
@@ -37,7 +39,10 @@ export type CarryEnd = TunnelOver | { readonly kind: 'silent'; readonly error: P
 export class Forwarding {
   readonly #around: Surroundings
   readonly #router: Router
+  readonly #exports: readonly Share[] | undefined
   readonly #imports: (StreamImport | DatagramImport)[] = []
+  /** Whose each import is. */
+  readonly #owners: string[] = []
   readonly #conduits = new Map<string, Conduit>()
   readonly #tunnels = new Set<Tunnel>()
   readonly #carrying = new Set<Promise<CarryEnd>>()
@@ -47,6 +52,7 @@ export class Forwarding {
     this.#around = around
     this.#ledger = new Ledger(around.scope)
     this.#router = typeof plan.exports === 'function' ? plan.exports : byName(plan.exports)
+    this.#exports = typeof plan.exports === 'function' ? undefined : plan.exports
     for (const { peer } of plan.imports) {
       if (!this.#conduits.has(peer)) this.#conduits.set(peer, new Conduit({ ...around, wait: plan.wait }))
     }
@@ -64,7 +70,10 @@ export class Forwarding {
     const around = { clock, log, hush: new Hush(clock), scope }
     const forwarding = new Forwarding(plan, around)
     try {
-      for (const one of plan.imports) forwarding.#imports.push(await forwarding.#listen(one))
+      for (const one of plan.imports) {
+        forwarding.#imports.push(await forwarding.#listen(one))
+        forwarding.#owners.push(one.peer)
+      }
     } catch (thrown) {
       await forwarding.close()
       throw thrown
@@ -119,7 +128,8 @@ export class Forwarding {
 
   async #carry(peer: string, tunnel: Tunnel, around: Surroundings): Promise<CarryEnd> {
     const { clock } = around
-    new Exporter(tunnel, peer, this.#router, around)
+    const names = this.#exports && exportsFor(this.#exports, peer).map(({ name }) => name)
+    new Exporter(tunnel, peer, { router: this.#router, ...(names ? { names } : {}) }, around)
     try {
       await tunnel.ready
     } catch (thrown) {
@@ -134,6 +144,7 @@ export class Forwarding {
     const began = clock.now()
     this.#tunnels.add(tunnel)
     this.#conduits.get(peer)?.attach(tunnel)
+    void this.#compare(peer, tunnel, around.log)
     const over = await tunnel.over
     this.#tunnels.delete(tunnel)
     publish('plexus:tunnel', around, () => {
@@ -141,6 +152,22 @@ export class Forwarding {
       return { name: 'over', tunnel, peer, end: over.kind, error: over.error, lasted, reading: read() }
     })
     return over
+  }
+
+  /** Says how what is imported from the peer can be used, and at once what the peer does not export. Never rejects. */
+  async #compare(peer: string, tunnel: Tunnel, log: Logger): Promise<void> {
+    const imports = this.#imports.filter((_, index) => this.#owners[index] === peer)
+    if (imports.length === 0) return
+    const names = await askNames(tunnel, this.#around.clock)
+    const missing = imports.filter(({ name }) => names && !names.includes(name) && !/^\d+$/.test(name))
+    const exported = names?.length === 0 ? 'nothing to this side' : names?.join(', ')
+    for (const { name } of missing) {
+      log.warn({}, `${peer} does not export '${name}': it exports ${exported}`)
+    }
+    if (names && missing.length === 0) log.debug({}, `${peer} exports ${exported}`)
+    for (const { name, service } of imports) {
+      if (!missing.some((one) => one.name === name)) log.info({}, `ready: ${useOf(name, service)}`)
+    }
   }
 
   /** How it stands: a line for each tunnel, its rate over a second. @throws the signal's reason */

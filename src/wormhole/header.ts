@@ -1,14 +1,15 @@
 /**
  * What stands at the head of every stream and flow: a byte for the version, a byte for what it carries, and the name of the
- * service in UTF-8. An empty name means the only service that there is.
+ * service in UTF-8. An empty name means the only service that there is. `names` asks for the names of the services that the
+ * peer may use; a side that does not know the question refuses the stream.
  */
 export interface Header {
-  readonly carries: 'stream' | 'datagrams'
+  readonly carries: 'stream' | 'datagrams' | 'names'
   readonly name: string
 }
 
 const VERSION = 1
-const CARRIES = ['stream', 'datagrams'] as const
+const CARRIES = ['stream', 'datagrams', 'names'] as const
 
 /** The longest name, in bytes: with the two before it far below the 512 that a tunnel takes. */
 const LONGEST_NAME = 200

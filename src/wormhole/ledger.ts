@@ -1,4 +1,4 @@
-import { type Told, type TunnelReading, watch } from '../watch/index.js'
+import { bytes, type Told, type TunnelReading, watch } from '../watch/index.js'
 
 /** A tunnel that is up. */
 export interface Standing {
@@ -59,11 +59,4 @@ export class Ledger {
 
 export function count(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? '' : 's'}`
-}
-
-/** In the largest unit of SI that leaves a number of at least 1. */
-export function bytes(number: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, number)) / 3))
-  return `${(number / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`
 }

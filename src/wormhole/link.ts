@@ -31,7 +31,7 @@ export class Link {
     this.#around = { clock, log, hush: new Hush(clock), scope: this }
     this.#conduit = new Conduit({ clock, wait: 0 })
     this.#conduit.attach(tunnel)
-    new Exporter(tunnel, peer, router, this.#around)
+    new Exporter(tunnel, peer, { router }, this.#around)
     void tunnel.over.then(() => this.close())
   }
 

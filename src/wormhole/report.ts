@@ -1,5 +1,6 @@
 import { type Clock, formatEndpoint, sleep } from '../net/index.js'
-import { bytes, count, type Ledger } from './ledger.js'
+import { bytes } from '../watch/index.js'
+import { count, type Ledger } from './ledger.js'
 
 /** Over how long a rate is measured, in ms. */
 const SAMPLE = 1000
@@ -30,10 +31,10 @@ export async function report(
     const rate = (later: number, then: number) => `${bytes(Math.max(0, later - then) / seconds)}/s`
     const trip = now.rtt === undefined ? '' : `, round trip ${now.rtt.toFixed(1)} ms`
     lines.push(
-      `tunnel${peer === '' ? '' : ` to ${peer}`} over ${formatEndpoint(now.path)}${trip}: ` +
+      `tunnel${peer === '' ? '' : ` with ${peer}`} over ${formatEndpoint(now.path)}${trip}: ` +
         `${count(now.streams, 'stream')}, ${count(now.flows, 'flow')}, ` +
         `${bytes(now.bytesIn)} in at ${rate(now.bytesIn, earlier.bytesIn)}, ` +
-        `${bytes(now.bytesOut)} out at ${rate(now.bytesOut, earlier.bytesOut)}, ${now.retransmitted} sent again`,
+        `${bytes(now.bytesOut)} out at ${rate(now.bytesOut, earlier.bytesOut)}, ${now.retransmitted} retransmitted`,
     )
   }
   return lines

@@ -22,28 +22,44 @@ export type Route =
 /** Decides on each stream and each flow that the peer opens; nothing is opened for it before. */
 export type Router = (request: StreamRequest) => Route | Promise<Route>
 
-const UNKNOWN: Route = {
-  kind: 'refused',
-  code: 'SERVICE_UNKNOWN',
-  sentence: 'No service of that name is exported to this peer.',
-}
-
 const OTHER_KIND: Route = {
   kind: 'refused',
   code: 'SERVICE_UNKNOWN',
   sentence: 'The service of that name is of another kind: one side has it as udp:, the other not.',
 }
 
+/** The exports that a peer may use. */
+export function exportsFor(exports: readonly Share[], peer: string): readonly Share[] {
+  return exports.filter(({ peers }) => peers.length === 0 || peers.includes(peer))
+}
+
 /**
- * The router of a list of exports: by name, for those peers that each is for. A peer that a service is not for is told
- * the same as of one that does not exist.
+ * The router of a list of exports: by name, for those peers that each is for. A number that is no name is the port of a
+ * service. A peer that a service is not for is told the same as of one that does not exist.
  */
 export function byName(exports: readonly Share[]): Router {
   return ({ peer, name, carries }) => {
-    const allowed = exports.filter(({ peers }) => peers.length === 0 || peers.includes(peer))
-    const found = name === '' && allowed.length === 1 ? allowed[0] : allowed.find((one) => one.name === name)
-    return found ? ofKind(found.service, carries) : UNKNOWN
+    const allowed = exportsFor(exports, peer)
+    const found =
+      name === '' && allowed.length === 1
+        ? allowed[0]
+        : (allowed.find((one) => one.name === name) ?? onlyAtPort(allowed, name))
+    return found ? ofKind(found.service, carries) : unknown(allowed)
   }
+}
+
+function onlyAtPort(allowed: readonly Share[], name: string): Share | undefined {
+  const [only, ...more] = allowed.filter(
+    ({ service }) => service.kind !== 'unix' && String(service.port) === name,
+  )
+  return more.length === 0 ? only : undefined
+}
+
+function unknown(allowed: readonly Share[]): Route {
+  const names = allowed.map(({ name }) => name).join(', ')
+  const there =
+    names === '' ? 'Nothing is exported to this peer.' : `The names exported to this peer: ${names}.`
+  return { kind: 'refused', code: 'SERVICE_UNKNOWN', sentence: `No such service. ${there}` }
 }
 
 /** The router that has one service, whatever it is called. */

@@ -40,7 +40,7 @@ describe('a tunnel under spoofed datagrams of somebody who does not see its path
     if (service.stdout) await once(service.stdout, 'data')
     accepter = await rig.accepter(b, BOB, ['--export=sink=7000'])
     inviter = rig.inviter(a, ALICE, BOB, ['--import=sink=7000'])
-    await Promise.all([inviter.said(/the tunnel stands/), accepter.said(/the tunnel stands/)])
+    await Promise.all([inviter.said(/tunnel up/), accepter.said(/tunnel up/)])
     const seen = await Promise.all([accepter, inviter].map((process) => process.said(/^punched in/)))
     const [alice, bob] = seen.map(({ msg }) => parseEndpoint(/ to (\S+) /.exec(msg)?.[1] ?? ''))
     assert.ok(alice && bob)
@@ -79,7 +79,7 @@ describe('a tunnel under spoofed datagrams of somebody who does not see its path
     await arrived.stop()
     assert.ok(arrived.packets.length >= ROUND / 2, `${arrived.packets.length} came through the NAT`)
     for (const process of [inviter, accepter]) {
-      assert.equal(times(process, /the tunnel stands/), 1, process.story())
+      assert.equal(times(process, /tunnel up/), 1, process.story())
       assert.equal(process.child.exitCode, null)
     }
   })

@@ -41,7 +41,7 @@ async function standing(
     if (service.stdout) await once(service.stdout, 'data')
     const exporting = await rig.accepter(b, BOB, EXPORT)
     const importing = rig.inviter(a, ALICE, BOB, IMPORT)
-    await importing.said(/the tunnel stands/)
+    await importing.said(/tunnel up/)
     assert.equal(await sent(a), 'same\n', importing.story())
     await use({ lab, rig, a, b, importing, exporting })
   } finally {
@@ -63,9 +63,9 @@ describe('the life of a tunnel', { skip, concurrency: true }, () => {
   test('the importing end is killed: the other one notices, and the next one to come works', async () => {
     await standing(RESTRICTED, async ({ rig, a, importing, exporting }) => {
       await importing.stop('SIGKILL')
-      await exporting.said(/the tunnel .*was lost/)
+      await exporting.said(/tunnel with \S+ lost/)
       const again = rig.inviter(a, ALICE, BOB, IMPORT)
-      await again.said(/the tunnel stands/)
+      await again.said(/tunnel up/)
       assert.equal(await sent(a), 'same\n', again.story())
     })
   })
@@ -74,10 +74,10 @@ describe('the life of a tunnel', { skip, concurrency: true }, () => {
     await standing(RESTRICTED, async ({ rig, a, b, importing, exporting }) => {
       await exporting.stop('SIGKILL')
       await rig.accepter(b, BOB, EXPORT)
-      await importing.said(/the tunnel .*was lost/)
+      await importing.said(/tunnel with \S+ lost/)
       // what is connected before it stands again waits
       assert.equal(await sent(a), 'same\n', importing.story())
-      await until(() => times(importing, /the tunnel stands/) === 2)
+      await until(() => times(importing, /tunnel up/) === 2)
     })
   })
 
@@ -91,7 +91,7 @@ describe('the life of a tunnel', { skip, concurrency: true }, () => {
       assert.equal(await sending, 'same\n', importing.story())
       assert.equal(await sent(a), 'same\n', importing.story())
       for (const process of [importing, exporting])
-        assert.equal(times(process, /the tunnel stands/), 1, process.story())
+        assert.equal(times(process, /tunnel up/), 1, process.story())
       await exporting.said(/another address/)
     })
   })

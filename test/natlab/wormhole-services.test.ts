@@ -74,7 +74,7 @@ describe('services of a machine behind a NAT, reached from a machine behind anot
       `--import=cache=unix:${path('cache.sock')}`,
       '--import=nobody=9999',
     ])
-    await Promise.all([inviter.said(/the tunnel stands/), accepter.said(/the tunnel stands/)])
+    await Promise.all([inviter.said(/tunnel up/), accepter.said(/tunnel up/)])
   })
   after(async () => {
     await rig?.close()

@@ -27,8 +27,8 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ['a number out of bounds', ['--nat-hops=256'], /--punch-hops is '256'/, /from 1 to 255/],
   ['a fraction', ['--timeout=1.5'], /--timeout is '1.5'/, /whole number/],
   ['an unknown flag', ['--frobnicate=1'], /Unknown flag '--frobnicate'/],
-  ['a mistyped flag', ['--accpet'], /'--accpet'/, /--accept meant/],
-  ['a word that is no command', ['frobnicate'], /'frobnicate' is no command/],
+  ['a mistyped flag', ['--accpet'], /'--accpet'/, /Did you mean --accept/],
+  ['a word that is no command', ['frobnicate'], /Unknown command 'frobnicate'/],
   ['a single flag given twice', ['--app-id=a', '--app-id=b'], /--app-id is given 2 times/],
   ['a flag and its alias', ['--app-id=a', '--app-name=b'], /--app-id is given 2 times/],
   ['a switch given twice', ['--accept', '--accept'], /--accept is given twice/],
@@ -163,7 +163,8 @@ describe('bad input ends the program with code 2 and one line, before anything i
 
   const without = (flag: string) => GOOD.filter((word) => !word.startsWith(flag))
 
-  test('no peer for an inviter', () => refused(without('--peer-info'), [/--peer-info is missing/]))
+  test('no peer for an inviter', () =>
+    refused(without('--peer-info'), [/Neither --peer-info nor --accept is given/]))
 
   test('a short name that nobody has', () =>
     refused(
@@ -254,8 +255,8 @@ describe('bad input ends the program with code 2 and one line, before anything i
     ))
 
   test('an action that is none', () =>
-    refused(['id', 'frob'], [/'frob' is none of new, list/, /plexus id --help/]))
+    refused(['id', 'frob'], [/does not know 'frob': use new, list/, /plexus id --help/]))
 
   test('a ping of nobody', () =>
-    refused(['--app-id=a', 'ping'], [/A word is missing behind 'plexus ping'/, /plexus ping --help/]))
+    refused(['--app-id=a', 'ping'], [/'plexus ping' needs an argument/, /plexus ping --help/]))
 })

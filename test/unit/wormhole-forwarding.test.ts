@@ -135,6 +135,42 @@ describe('forwarding', () => {
     assert.equal(log.importer.count(/127\.0\.0\.1:\d+.*refused/), 0, 'addresses behind an export stay there')
   })
 
+  test('once the tunnel is up it is said how each import is used, and which the peer does not export', async () => {
+    const { link, log } = await sides(
+      [`ssh=${echoAt}`, `web=${echoAt}`, `mine=${echoAt}`, `hidden=${echoAt},peer=eve@example.com/x`],
+      ['ssh=0', 'web=0', 'mine=0', 'hidden=0', 'shh=0'],
+    )
+    link()
+    await log.importer.until(/^info ready: mine at 127\.0\.0\.1:\d+$/)
+    assert.equal(log.importer.count(/^info ready: ssh -p \d+ 127\.0\.0\.1$/), 1)
+    assert.equal(log.importer.count(/^info ready: http:\/\/127\.0\.0\.1:\d+\/$/), 1)
+    for (const name of ['hidden', 'shh']) {
+      const warning = new RegExp(
+        `^warn bob@example.com/server does not export '${name}': it exports ssh, web, mine$`,
+      )
+      assert.equal(log.importer.count(warning), 1)
+    }
+    assert.equal(log.importer.count(/^info ready/), 3)
+  })
+
+  test('a peer that exports nothing to this side says so at once', async () => {
+    const { link, log } = await sides([`ssh=${echoAt},peer=eve@example.com/x`], ['ssh=0'])
+    link()
+    await log.importer.until(
+      /^warn bob@example\.com\/server does not export 'ssh': it exports nothing to this side$/,
+    )
+  })
+
+  test('a number finds the only service at that port, whatever its name', async () => {
+    const port = echo.kind === 'tcp' ? echo.port : 0
+    const { link, dial, log } = await sides([`ssh=${echoAt}`], [`${port}=0`])
+    link()
+    const socket = dial()
+    socket.end('hello')
+    assert.equal(await text(socket), 'hello')
+    assert.equal(log.importer.count(/does not export/), 0)
+  })
+
   test('a service that does not exist, and one that is for another peer, look alike', async () => {
     const { link, dial, log } = await sides(
       [`hidden=${echoAt},peer=eve@example.com/x`, `shown=${echoAt}`],
@@ -194,7 +230,7 @@ describe('forwarding', () => {
     near.break()
     far.break()
     assert.equal(await cut, 'ECONNRESET')
-    await log.exporter.until(/warn the tunnel to alice@example.com\/laptop was lost/)
+    await log.exporter.until(/warn tunnel with alice@example.com\/laptop lost/)
     link()
     const next = dial()
     next.end('again')
@@ -212,7 +248,7 @@ describe('forwarding', () => {
     assert.equal((await fruitless('closed')).kind, 'silent')
     assert.equal(log.importer.count(/^warn/), 0)
     assert.equal((await fruitless('dead')).kind, 'silent')
-    assert.equal(log.importer.count(/^warn no tunnel came about: There is none\./), 1)
+    assert.equal(log.importer.count(/^warn no tunnel with \S+: There is none\./), 1)
   })
 
   test('datagrams stay datagrams, and each local source has its own answers', async () => {
@@ -230,7 +266,7 @@ describe('forwarding', () => {
       for (const socket of [service, ...sources]) socket.close()
     })
     link()
-    await log.importer.until(/the tunnel stands/)
+    await log.importer.until(/tunnel up/)
     const answers = await Promise.all(
       sources.map(async (socket, index) => {
         socket.send(`question ${index}`, at.port, at.host)
@@ -256,7 +292,7 @@ describe('forwarding', () => {
       for (const socket of [service, source]) socket.close()
     })
     const [near, far] = link()
-    await log.importer.until(/the tunnel stands/)
+    await log.importer.until(/tunnel up/)
     const { openFlow } = near
     const tried = new Promise<void>((resolve) => {
       near.openFlow = () => {
@@ -278,7 +314,7 @@ describe('forwarding', () => {
   test('names that a peer makes up are told once', async () => {
     const { link, log } = await sides([`s=${echoAt}`], [])
     const [near] = link()
-    await log.exporter.until(/the tunnel stands/)
+    await log.exporter.until(/tunnel up/)
     for (let count = 0; count < 20; count++) {
       near.open(encodeHeader({ carries: 'stream', name: `x${count}` })).on('error', () => {})
       near.openFlow(encodeHeader({ carries: 'datagrams', name: `x${count}` }))
@@ -332,7 +368,7 @@ describe('forwarding', () => {
     )
     assert.match(
       second ?? '',
-      /^tunnel to bob@example\.com\/server over 192\.0\.2\.1:9, round trip 0\.5 ms: 1 stream, /,
+      /^tunnel with bob@example\.com\/server over 192\.0\.2\.1:9, round trip 0\.5 ms: 1 stream, /,
     )
     socket.destroy()
     await importer.close()

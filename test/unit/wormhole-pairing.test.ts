@@ -113,7 +113,7 @@ describe('services through a pairing', () => {
     await importer.end('SIGKILL')
     const successor = programs.inviter('--import', 'echo=0')
     assert.equal(await ask(await importedAt(successor, 'echo'), 'three'), 'three')
-    assert.equal(second.times(/the tunnel stands/), 2)
+    assert.equal(second.times(/tunnel up/), 2)
   })
 
   test('with --once an import ends with its tunnel, and an export too', async () => {
@@ -124,7 +124,7 @@ describe('services through a pairing', () => {
     assert.equal((await accepter.ended).code, 0)
     const next = await programs.accepter('--export', `echo=${echo.port}`)
     const other = programs.inviter('--once', '--import', 'echo=0')
-    await other.said(/the tunnel stands/)
+    await other.said(/tunnel up/)
     await next.end()
     assert.equal((await other.ended).code, 0)
   })
@@ -133,7 +133,7 @@ describe('services through a pairing', () => {
     const accepter = await programs.accepter('--export', `echo=${echo.port}`)
     const importer = programs.inviter('--import', 'echo=0')
     const port = await importedAt(importer, 'echo')
-    await importer.said(/the tunnel stands/)
+    await importer.said(/tunnel up/)
     const noise = createSocket('udp4').on('error', () => {})
     const noise6 = createSocket('udp6').on('error', () => {})
     const heard: Buffer[] = []
@@ -160,7 +160,7 @@ describe('services through a pairing', () => {
     for (const one of [noise, noise6]) one.close()
     assert.equal(hash.digest('hex'), createHash('sha256').update(data).digest('hex'))
     assert.deepEqual(heard, [], 'nothing is answered')
-    assert.equal(importer.times(/the tunnel was lost|cut off/), 0)
+    assert.equal(importer.times(/tunnel with \S+ lost|cut off/), 0)
   })
 
   test('who reads nothing holds up nobody else, and fills no memory', async () => {
@@ -213,7 +213,7 @@ describe('services through a pairing', () => {
     await programs.accepter('--export', `echo=${echo.port}`)
     const importer = programs.inviter('--import', 'echo=0')
     const port = await importedAt(importer, 'echo')
-    await importer.said(/the tunnel stands/)
+    await importer.said(/tunnel up/)
     const first = connect(port, '127.0.0.1')
     first.write('here')
     await once(first, 'data')
@@ -256,7 +256,7 @@ describe('services through a pairing', () => {
     importer.process.kill('SIGUSR2')
     await importer.said(/1 connection open, 1 since the start, 0 failed, 0 waiting for a tunnel; 1 tunnel/)
     await importer.said(
-      /tunnel to bob@example\.com\/server over \S+, round trip \d+\.\d ms: 1 stream, 0 flows, .* in at /,
+      /tunnel with bob@example\.com\/server over \S+, round trip \d+\.\d ms: 1 stream, 0 flows, .* in at /,
     )
     socket.destroy()
     assert.doesNotMatch((await importer.end()).stderr, /[Dd]ebugger/)
