@@ -141,12 +141,12 @@ describe('forwarding', () => {
       ['ssh=0', 'web=0', 'mine=0', 'hidden=0', 'shh=0'],
     )
     link()
-    await log.importer.until(/^info ready: mine at 127\.0\.0\.1:\d+$/)
-    assert.equal(log.importer.count(/^info ready: ssh -p \d+ 127\.0\.0\.1$/), 1)
-    assert.equal(log.importer.count(/^info ready: http:\/\/127\.0\.0\.1:\d+\/$/), 1)
+    await log.importer.until(/^info ready: mine at 127\.0\.0\.1:\d+ {}$/)
+    assert.equal(log.importer.count(/^info ready: ssh -p \d+ 127\.0\.0\.1 {}$/), 1)
+    assert.equal(log.importer.count(/^info ready: http:\/\/127\.0\.0\.1:\d+\/ {}$/), 1)
     for (const name of ['hidden', 'shh']) {
       const warning = new RegExp(
-        `^warn bob@example.com/server does not export '${name}': it exports ssh, web, mine$`,
+        `^warn bob@example.com/server does not export '${name}': it exports ssh, web, mine {}$`,
       )
       assert.equal(log.importer.count(warning), 1)
     }
@@ -157,7 +157,7 @@ describe('forwarding', () => {
     const { link, log } = await sides([`ssh=${echoAt},peer=eve@example.com/x`], ['ssh=0'])
     link()
     await log.importer.until(
-      /^warn bob@example\.com\/server does not export 'ssh': it exports nothing to this side$/,
+      /^warn bob@example\.com\/server does not export 'ssh': it exports nothing to this side {}$/,
     )
   })
 
