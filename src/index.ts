@@ -34,12 +34,17 @@ export {
   openTunnel,
   type PairingOptions,
   type Passage,
+  type PassageHandler,
+  type PlainLog,
   type Refusal,
   type RendezvousOptions,
+  type ServeOptions,
   type StreamDecision,
   type Surroundings,
+  serve,
   type Tunnel,
   type TunnelOptions,
+  type TunnelStats,
 } from './library/index.js'
 export {
   type Clock,
@@ -75,4 +80,4 @@ export {
   StunServer,
   type StunServerOptions,
 } from './stun/index.js'
-export type { StreamRequest, TunnelOver, TunnelStats } from './wormhole/index.js'
+export type { StreamRequest, TunnelOver } from './wormhole/index.js'

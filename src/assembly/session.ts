@@ -43,6 +43,9 @@ export interface Assembled {
   close(): Promise<void>
 }
 
+/** How long a pairing may take where nobody has said so, in ms, before it stretches. */
+const TIMEOUT = 60_000
+
 /**
  * Puts together what sessions work with: the one place where settings become a pairing's context. All of it is opened,
  * or nothing is left open.
@@ -92,7 +95,8 @@ export async function assemble(
       ...(search ? { search } : {}),
       governor,
       hops: network.hops,
-      timeout,
+      timeout: timeout ?? TIMEOUT,
+      exact: timeout !== undefined,
     }
     const close = async () => {
       const givenBack = passagesOutlive ? portMapper?.settled() : portMapper?.close()

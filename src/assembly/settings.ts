@@ -50,8 +50,8 @@ export interface SessionSettings {
   readonly app: string
   readonly meeting: MeetingSettings
   readonly network: NetworkSettings
-  /** How long one pairing may take, in ms. */
-  readonly timeout: number
+  /** How long one pairing may take, in ms, to the letter; without it a minute, and longer over a slow rendezvous. */
+  readonly timeout?: number
 }
 
 /** The same with who this side is, and where it keeps what outlasts a restart. */

@@ -5,6 +5,7 @@ import { UdpPort } from '../net/index.js'
 import { Accepter, type PairingContext, type RefusalCode, ROOM, type Underway } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { Backlog } from './backlog.js'
+import { spoken } from './option-words.js'
 import { badOption, identityOption, type PairingOptions, wholeOption } from './options.js'
 import { type Passage, passageOf } from './passage.js'
 import { type Setup, setUp } from './setup.js'
@@ -41,19 +42,24 @@ const BACKLOG = 16
  * comes to something; pairings go on while the loop's body runs. The caller owns each passage that it was given.
  *
  * It ends when `signal` aborts, without an error, or when the loop is left: then every session is ended, what nobody
- * took is closed, and everything that was opened for it. For one loop.
+ * took is closed, and everything that was opened for it. For one loop. What is thrown in the body of a `for await` leaves the
+ * loop, and so ends the accepter for everybody: a program that serves many peers uses `serve`.
  * @throws PlexusError from `next()`: BAD_OPTION, REPOSITORY, KEY_…, STATE_DIRECTORY, BAD_RENDEZVOUS, and what a
  *   rendezvous throws that cannot go on
  */
-export function accept(options: AcceptOptions): AsyncIterableIterator<Passage> {
+export function accept(options: AcceptOptions): AsyncIterableIterator<Passage> & AsyncDisposable {
   const life = new AbortController()
   const passages = passagesOf(options, life)
+  const end = () => {
+    // a generator that waits would hear of its end only with the next passage
+    life.abort(new PlexusError('CANCELLED', 'The accepter ends.'))
+    return passages.return()
+  }
   return {
-    next: () => passages.next(),
-    return: () => {
-      // a generator that waits would hear of its end only with the next passage
-      life.abort(new PlexusError('CANCELLED', 'The accepter ends.'))
-      return passages.return()
+    next: () => spoken(() => passages.next()),
+    return: end,
+    async [Symbol.asyncDispose]() {
+      await end()
     },
     [Symbol.asyncIterator]() {
       return this

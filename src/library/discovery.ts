@@ -1,6 +1,9 @@
-import { silent, type UdpPort } from '../net/index.js'
+import type { UdpPort } from '../net/index.js'
 import { discover as ask, type DiscoverOptions, type Reflexive } from '../stun/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
+import { loggerOf } from './log.js'
+import { spoken } from './option-words.js'
+import type { Surroundings } from './options.js'
 
 /**
  * Learns under which endpoints the outside sees a port, by asking STUN servers on that very port (RFC 8489). Other
@@ -13,8 +16,9 @@ import { systemClock, systemRandom } from '../system/index.js'
 export function discover(
   port: UdpPort,
   servers: readonly string[],
-  options: Partial<DiscoverOptions> = {},
+  options: Partial<Omit<DiscoverOptions, 'log'>> & Pick<Surroundings, 'log'> = {},
 ): Promise<Reflexive[]> {
   const { signal = new AbortController().signal } = options
-  return ask(port, servers, { clock: systemClock, random: systemRandom, log: silent, ...options, signal })
+  const rest = { ...options, signal, log: loggerOf(options.log) }
+  return spoken(() => ask(port, servers, { clock: systemClock, random: systemRandom, ...rest }))
 }

@@ -1,5 +1,6 @@
 import { createIdentity as create, type IdentityName, type IdentityPaths } from '../identity/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
+import { spoken } from './option-words.js'
 import { badOption, identityOption, type Surroundings } from './options.js'
 
 export interface IdentityOptions extends Omit<Surroundings, 'log'> {
@@ -19,5 +20,5 @@ export async function createIdentity(
   { key = 'rsa', clock = systemClock, random = systemRandom }: IdentityOptions = {},
 ): Promise<{ fingerprint: string; paths: IdentityPaths }> {
   if (key !== 'rsa' && key !== 'ec') throw badOption('key', key, "'rsa' or 'ec'")
-  return create(repository, identityOption('name', name), { key, random, date: clock.date() })
+  return spoken(() => create(repository, identityOption('name', name), { key, random, date: clock.date() }))
 }

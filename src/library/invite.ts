@@ -1,5 +1,6 @@
 import type { IdentityName } from '../identity/index.js'
 import { invite as pair } from '../pairing/index.js'
+import { spoken } from './option-words.js'
 import { identityOption, type PairingOptions } from './options.js'
 import { type Passage, passageOf } from './passage.js'
 import { setUp } from './setup.js'
@@ -15,15 +16,17 @@ export interface InviteOptions extends PairingOptions {
  *   or the repository; `later` (PEER_SILENT, BUSY, PUNCH_TIMEOUT, …) may work another time; `impossible` never will;
  *   or the signal's reason
  */
-export async function invite(options: InviteOptions): Promise<Passage> {
-  const { signal = new AbortController().signal } = options
-  signal.throwIfAborted()
-  const peer = identityOption('peer', options.peer)
-  const setup = await setUp(options)
-  try {
+export function invite(options: InviteOptions): Promise<Passage> {
+  return spoken(async () => {
+    const { signal = new AbortController().signal } = options
     signal.throwIfAborted()
-    return passageOf(await pair(setup.context, peer, { signal }))
-  } finally {
-    await setup.close()
-  }
+    const peer = identityOption('peer', options.peer)
+    const setup = await setUp(options)
+    try {
+      signal.throwIfAborted()
+      return passageOf(await pair(setup.context, peer, { signal }))
+    } finally {
+      await setup.close()
+    }
+  })
 }

@@ -4,6 +4,7 @@ import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, parseIdentity, type Repository } from '../identity/index.js'
 import type { Clock, Logger, Random } from '../net/index.js'
 import { OFFER_KINDS, type OfferKind } from '../pairing/index.js'
+import type { PlainLog } from './log.js'
 
 /** What the real clock, the system's randomness and silence stand in for when a program has nothing of its own. */
 export interface Surroundings {
@@ -11,8 +12,8 @@ export interface Surroundings {
   readonly clock?: Clock
   /** The system's randomness. Whoever replaces it answers for the secrecy of the keys. */
   readonly random?: Random
-  /** Nothing is logged without it; a pino logger is one. No secret is ever logged. */
-  readonly log?: Logger
+  /** Nothing is logged without it. A pino logger is one, and so is `console`. No secret is ever logged. */
+  readonly log?: Logger | PlainLog
 }
 
 /** What both roles of a pairing are given. Each field without a `?` has to be there. */
@@ -52,7 +53,7 @@ export interface PairingOptions extends Surroundings {
    * behind a symmetric NAT. true
    */
   readonly search?: boolean
-  /** How long one pairing may take, in ms; it stretches to the latency of a slow rendezvous. 60,000 */
+  /** How long one pairing may take, in ms. Without it a minute, and twice the latency of the rendezvous. */
   readonly timeout?: number
   /**
    * A directory (made 0700 if there is none) for what should outlast a restart: the sessions that were seen, and keys
@@ -64,8 +65,7 @@ export interface PairingOptions extends Surroundings {
   readonly signal?: AbortSignal
 }
 
-/** `--timeout` and `--punch-hops` of the command line have the same defaults. */
-const TIMEOUT = 60_000
+/** `--punch-hops` of the command line has the same default. */
 const HOPS = 7
 /** A day, in ms: who waits longer invites again. */
 const LONGEST_TIMEOUT = 24 * 3_600_000
@@ -78,7 +78,7 @@ export interface CheckedOptions {
   readonly app: string
   readonly network: NetworkSettings
   /** ms */
-  readonly timeout: number
+  readonly timeout?: number
 }
 
 /**
@@ -87,7 +87,7 @@ export interface CheckedOptions {
  */
 export function checkOptions(options: PairingOptions): CheckedOptions {
   const { bind = {} } = options
-  const { app = 'plexus', stunServers = [], hops = HOPS, timeout = TIMEOUT } = options
+  const { app = 'plexus', stunServers = [], hops = HOPS, timeout } = options
   if (typeof app !== 'string' || app === '' || app.length > LONGEST_APP)
     throw badOption('app', app, `a text of 1 to ${LONGEST_APP} characters`)
   if (!Array.isArray(stunServers) || !stunServers.every((server) => typeof server === 'string'))
@@ -115,7 +115,7 @@ export function checkOptions(options: PairingOptions): CheckedOptions {
       search,
       hops: wholeOption('hops', hops, 1, 255),
     },
-    timeout: wholeOption('timeout', timeout, 1, LONGEST_TIMEOUT),
+    ...(timeout === undefined ? {} : { timeout: wholeOption('timeout', timeout, 1, LONGEST_TIMEOUT) }),
   }
 }
 

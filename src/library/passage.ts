@@ -46,6 +46,13 @@ export interface Passage {
    * @returns `inner`, once the port is free: bind exactly this, soon, while the NATs remember
    */
   release(): Promise<Endpoint>
+  /** Closes the socket, at the end of an `await using`. After `release` it does nothing. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** In ms, to a hundredth: what is below that is noise. */
+export function roundTrip(rtt: number | undefined): number | undefined {
+  return rtt === undefined ? undefined : Math.round(rtt * 100) / 100
 }
 
 /** Beside the labels that this program uses itself, so that no use of an embedder can meet one of them. */
@@ -67,7 +74,7 @@ export function passageOf(punched: Punched): Passage {
     outer,
     faraway,
     kind,
-    rtt,
+    rtt: roundTrip(rtt),
     key: keys.key,
     expand: (label, length) => keys.expand(LABEL + label, length),
     socket: port,
@@ -77,5 +84,6 @@ export function passageOf(punched: Punched): Passage {
       await port.close()
       return inner
     },
+    [Symbol.asyncDispose]: () => port.close(),
   }
 }

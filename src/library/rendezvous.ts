@@ -1,7 +1,8 @@
 import type { Rendezvous } from '../../rendezvous/index.js'
 import { openMeeting } from '../assembly/index.js'
-import { silent } from '../net/index.js'
 import { systemClock, systemRandom } from '../system/index.js'
+import { loggerOf } from './log.js'
+import { spoken } from './option-words.js'
 import { badOption, type Surroundings } from './options.js'
 
 export interface RendezvousOptions extends Surroundings {
@@ -25,11 +26,11 @@ export async function openRendezvous(
   const outside = {
     clock: options.clock ?? systemClock,
     random: options.random ?? systemRandom,
-    log: options.log ?? silent,
+    log: loggerOf(options.log),
   }
   const meeting = { urls: urlsOf(urls), options: options.options ?? {} }
   const more = options.cwd === undefined ? {} : { cwd: options.cwd }
-  return openMeeting(meeting, options.stateDirectory, outside, more)
+  return spoken(() => openMeeting(meeting, options.stateDirectory, outside, more))
 }
 
 /** The URLs that a program gave. @throws PlexusError BAD_OPTION for anything else */

@@ -1,9 +1,9 @@
 import { assemble, type MeetingSettings, stateOwner } from '../assembly/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
-import { silent } from '../net/index.js'
 import type { PairingContext } from '../pairing/index.js'
 import { systemClock, systemGovernor, systemRandom } from '../system/index.js'
+import { loggerOf } from './log.js'
 import { badOption, checkOptions, type PairingOptions } from './options.js'
 import { isRendezvous, urlsOf } from './rendezvous.js'
 import { openState } from './state.js'
@@ -22,7 +22,8 @@ export interface Setup {
  * @throws PlexusError BAD_OPTION, IDENTITY_NAME, REPOSITORY, IDENTITY_MISSING, KEY_…, STATE_DIRECTORY, BAD_RENDEZVOUS
  */
 export async function setUp(options: PairingOptions): Promise<Setup> {
-  const { clock = systemClock, random = systemRandom, log = silent } = options
+  const { clock = systemClock, random = systemRandom } = options
+  const log = loggerOf(options.log)
   const { host: name, ...plain } = checkOptions(options)
   const repository = await openRepository(options.repository)
   const host = await repository.host(name)

@@ -1,20 +1,21 @@
 import type { Duplex } from 'node:stream'
-import { silent } from '../net/index.js'
 import { systemClock, systemGovernor, systemRandom } from '../system/index.js'
 import {
   formatService,
   Link,
   openTunnel as open,
+  type TunnelStats as PortStats,
   parseService,
   parseShareName,
   type Route,
   type Router,
   type StreamRequest,
   type TunnelOver,
-  type TunnelStats,
 } from '../wormhole/index.js'
+import { loggerOf } from './log.js'
+import { forPrograms, spoken } from './option-words.js'
 import { badOption, type Surroundings } from './options.js'
-import type { Passage } from './passage.js'
+import { type Passage, roundTrip } from './passage.js'
 
 /**
  * What becomes of a stream that the peer opens: a service that it is joined with, as `--export` takes one
@@ -33,6 +34,12 @@ export interface TunnelOptions extends Surroundings {
   readonly signal?: AbortSignal
 }
 
+/** How a tunnel stands. */
+export interface TunnelStats extends Omit<PortStats, 'since'> {
+  /** When the peer had proven itself. */
+  readonly since: Date
+}
+
 /** A tunnel on a passage: encrypted streams, each held up by nobody else, in both directions. */
 export interface Tunnel {
   /** `owner/pin` of the other side. */
@@ -41,7 +48,7 @@ export interface Tunnel {
   readonly over: Promise<TunnelOver>
   /**
    * A stream to what the other side's `onStream` makes of this name. It is there at once; a refusal is its `error`, a
-   * PlexusError SERVICE_UNKNOWN, SERVICE_REFUSED or SERVICE_UNREACHABLE. Each direction ends by itself.
+   * PlexusError SERVICE_UNKNOWN, SERVICE_DENIED, SERVICE_REFUSED or SERVICE_UNREACHABLE. Each direction ends by itself.
    * @throws PlexusError BAD_ENDPOINT for a name that cannot be one, TUNNEL_LOST
    */
   open(name: string): Duplex
@@ -50,10 +57,20 @@ export interface Tunnel {
    * @throws PlexusError BAD_ENDPOINT, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
    */
   listen(name: string, at: string): Promise<{ readonly at: string; close(): Promise<void> }>
-  /** Bytes, round-trip time in ms, and what is open. */
+  /** Bytes, round-trip time in ms to a hundredth, what is open, and since when. */
   stats(): TunnelStats
   /** Closes it, and tells the peer. */
   close(): Promise<void>
+  /** The same, at the end of an `await using`. */
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** The tunnel that a passage was given to. */
+const tunnels = new WeakMap<Passage, Tunnel>()
+
+/** The tunnel on a passage, if it was opened. */
+export function tunnelOn(passage: Passage): Tunnel | undefined {
+  return tunnels.get(passage)
 }
 
 /**
@@ -62,7 +79,8 @@ export interface Tunnel {
  * @throws PlexusError TUNNEL_SILENT if it did not within 10 s, BAD_OPTION, the signal's reason; then the socket is closed
  */
 export async function openTunnel(passage: Passage, options: TunnelOptions = {}): Promise<Tunnel> {
-  const { clock = systemClock, random = systemRandom, log = silent, onStream } = options
+  const { clock = systemClock, random = systemRandom, onStream } = options
+  const log = loggerOf(options.log)
   const { signal = new AbortController().signal } = options
   const { role, faraway, key, socket, peer } = passage
   if (onStream !== undefined && typeof onStream !== 'function') {
@@ -86,19 +104,25 @@ export async function openTunnel(passage: Passage, options: TunnelOptions = {}):
     await tunnel.ready
   } catch (thrown) {
     await link.close()
-    throw thrown
+    throw forPrograms(thrown)
   }
-  return {
+  const opened: Tunnel = {
     peer,
     over: tunnel.over,
     open: (name) => link.open(parseShareName(name)),
     async listen(name, at) {
-      const listening = await link.listen(parseShareName(name), parseService(at))
+      const listening = await spoken(() => link.listen(parseShareName(name), parseService(at)))
       return { at: formatService(listening.service), close: () => listening.close() }
     },
-    stats: () => tunnel.stats(),
+    stats() {
+      const { since, rtt, ...stats } = tunnel.stats()
+      return { ...stats, rtt: roundTrip(rtt), since: new Date(clock.date() - (clock.now() - since)) }
+    },
     close: () => link.close(),
+    [Symbol.asyncDispose]: () => link.close(),
   }
+  tunnels.set(passage, opened)
+  return opened
 }
 
 function routerOf(onStream: TunnelOptions['onStream']): Router {
@@ -114,5 +138,5 @@ function routeOf(decision: StreamDecision): Route {
   if (decision === undefined) return NONE
   if (typeof decision === 'string') return { kind: 'service', service: parseService(decision) }
   if (typeof decision === 'function') return { kind: 'handler', handle: decision }
-  return { kind: 'refused', code: 'SERVICE_REFUSED', sentence: decision.refuse }
+  return { kind: 'refused', code: 'SERVICE_DENIED', sentence: decision.refuse }
 }

@@ -34,6 +34,8 @@ export interface PairingContext {
   readonly hops: number
   /** How long one pairing may take, in ms. */
   readonly timeout: number
+  /** Whether `timeout` is meant to the letter: somebody named it. Else it stretches to the latency of the rendezvous. */
+  readonly exact?: boolean
 }
 
 /** How long a message is worth anything, and how far two clocks may differ, in ms. */
@@ -45,8 +47,12 @@ export function shortSession(session: string): string {
 }
 
 /** What a pairing may take in all, in ms: two messages have to get through the slowest rendezvous in it. */
-export function stretchedTimeout(context: Pick<PairingContext, 'timeout' | 'rendezvous'>): number {
-  return context.timeout + 2 * context.rendezvous.latency
+export function stretchedTimeout({
+  timeout,
+  exact,
+  rendezvous,
+}: Pick<PairingContext, 'timeout' | 'exact' | 'rendezvous'>): number {
+  return exact ? timeout : timeout + 2 * rendezvous.latency
 }
 
 export type { Host, IdentityName }

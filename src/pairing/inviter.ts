@@ -54,6 +54,13 @@ export async function invite(
   const { clock, log } = context
   const certificates = await new Correspondence(context).certificatesOf(peer)
   const total = stretchedTimeout(context)
+  if (total < 2 * context.rendezvous.latency) {
+    const needed = Math.ceil((2 * context.rendezvous.latency) / 1000)
+    log.warn(
+      {},
+      `the time-out of ${total / 1000} s is short: ${context.rendezvous.name} takes about ${needed} s`,
+    )
+  }
   const notice = expiryNotice(context.host.certificate, clock.date())
   if (notice) log.warn({}, `the own certificate of ${formatIdentity(context.host.name)} ${notice}`)
   publish('plexus:pairing', context, () => ({
@@ -216,7 +223,9 @@ class Attempt {
       this.#heard.abort(failed ?? new PlexusError('CANCELLED', 'The session is over.'))
       if (failed) this.#end(failed)
       else this.#linger()
-      if (failed && !isFromPeer(failed)) void this.#farewell(failed)
+      // where the rendezvous took no invite there is nobody to tell
+      const told = failed && (isFromPeer(failed) || failed.code === 'RENDEZVOUS_UNREACHABLE')
+      if (failed && !told) void this.#farewell(failed)
     }
   }
 

@@ -82,7 +82,7 @@ function unsearched(own: Prospect, peer: Prospect): PlexusError | undefined {
       : [seeks, 'searches for no path']
   const side = who === own ? 'this side' : 'the peer'
   return new PlexusError('PUNCH_TIMEOUT', `No path was found: ${nat}, and ${side} ${why}.`, {
-    advice: 'Leave out --no-search and --stun-client with a port, or give --port-range some hundred ports.',
+    advice: 'Leave out --no-search and a port in --stun-client, or widen --port-range to some hundred ports.',
   })
 }
 

@@ -15,7 +15,7 @@ export type Route =
   | { readonly kind: 'handler'; readonly handle: (stream: Duplex) => void }
   | {
       readonly kind: 'refused'
-      readonly code: 'SERVICE_REFUSED' | 'SERVICE_UNKNOWN'
+      readonly code: 'SERVICE_DENIED' | 'SERVICE_UNKNOWN'
       readonly sentence: string
     }
 

@@ -160,6 +160,12 @@ describe('the packed package', () => {
     assert.equal(code, 0)
   })
 
+  test('compiles what its documentation shows of serving', async () => {
+    const text = readFileSync(`${ROOT}docs/library.md`, 'utf8')
+    const compiled = await consumer.compile('serve.ts', /^```ts serve\n(.*?)^```/ms.exec(text)?.[1] ?? '')
+    assert.deepEqual([compiled.code, compiled.stdout], [0, ''])
+  })
+
   test('does what its documentation shows of tunnels', async () => {
     const compiled = await consumer.compile('tunnel.ts', tunnelExample())
     assert.deepEqual([compiled.code, compiled.stdout], [0, ''])

@@ -112,7 +112,13 @@ export const PAIRING_FLAGS: readonly Flag[] = [
     'allow-plain',
     'of plexus 3.x peers, take mail that nobody has signed, and write it where a certificate is missing',
   ),
-  flag('Pairing', 'one', 'timeout', 'how long a pairing may take, in seconds', 's', '60'),
+  flag(
+    'Pairing',
+    'one',
+    'timeout',
+    'how long a pairing may take, in seconds (default 60, longer over a slow rendezvous)',
+    's',
+  ),
   flag(
     'Pairing',
     'one',

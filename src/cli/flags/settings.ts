@@ -23,12 +23,17 @@ export function pairingSettings(values: Values): PairingSettings {
     app: values.text('app-id') ?? 'plexus',
     meeting: { urls: rendezvousUrls(values), options: rendezvousOptions(values) },
     network: networkSettings(values),
-    timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000,
+    ...timeoutOf(values),
     repository: values.path('app-repo') ?? defaultRepository(),
     ...(host ? { host } : {}),
     state: stateDirectory(values),
     dialect: dialectSettings(values),
   }
+}
+
+function timeoutOf(values: Values): { timeout?: number } {
+  if (values.text('timeout') === undefined) return {}
+  return { timeout: values.whole('timeout', 1, LONGEST_TIMEOUT, 60) * 1000 }
 }
 
 /** What the flags say of the network. @throws PlexusError BAD_FLAG */

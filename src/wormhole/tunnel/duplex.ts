@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import { PlexusError } from '../../errors/index.js'
-import type { CoreStream, StreamResetCode } from './stream.js'
+import { type CoreStream, RESET_CODES, type StreamResetCode } from './stream.js'
 
 /** A stream of the tunnel: a Duplex whose two directions end by themselves. */
 export interface TunnelStream extends Duplex {
@@ -125,7 +125,5 @@ export class CoreDuplex extends Duplex implements TunnelStream {
 }
 
 function resetCode(code: string): StreamResetCode {
-  return code === 'SERVICE_REFUSED' || code === 'SERVICE_UNREACHABLE' || code === 'SERVICE_UNKNOWN'
-    ? code
-    : 'STREAM_RESET'
+  return RESET_CODES.find((known) => known === code) ?? 'STREAM_RESET'
 }

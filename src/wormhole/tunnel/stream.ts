@@ -9,6 +9,7 @@ export const RESET_CODES = [
   'SERVICE_REFUSED',
   'SERVICE_UNREACHABLE',
   'SERVICE_UNKNOWN',
+  'SERVICE_DENIED',
 ] as const
 export type StreamResetCode = (typeof RESET_CODES)[number]
 
