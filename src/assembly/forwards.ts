@@ -1,8 +1,7 @@
-import { PlexusError } from '../errors/index.js'
-import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { type Logger, scopeOf } from '../net/index.js'
 import { formatService, type Import, type Share } from '../wormhole/index.js'
-import { resolveNamed } from './named.js'
 import type { ForwardingSettings } from './settings.js'
 
 /** Refuses exports by which one name would lead one peer to two services. @throws PlexusError BAD_FLAG */
@@ -29,46 +28,66 @@ export interface Forwards {
   readonly imports: readonly Import[]
   /** ms */
   readonly wait: number
+  /** What is left out for now, and why: a key that tells it apart, and a sentence. */
+  readonly absent: ReadonlyMap<string, PlexusError>
 }
 
 /**
- * The services with every peer by its full name.
+ * Who is meant, by the full name, if that peer may pair.
+ * @throws PlexusError BAD_FLAG for no name, and why the peer may not pair just now
+ */
+export type PeerLookup = (text: string, from: string) => Promise<string>
+
+/**
+ * The services with every peer by its full name. Those of peers that may not pair just now are left out: what is wrong with
+ * one peer takes nothing from the others.
  * @param peer the only one that pairs, if there is one
- * @throws PlexusError BAD_FLAG, IDENTITY_MISSING, IDENTITY_AMBIGUOUS
+ * @throws PlexusError BAD_FLAG, and what the lookup throws of the only peer
  */
 export async function resolveForwards(
   { exports, imports, wait }: ForwardingSettings,
-  repository: Repository,
+  lookUp: PeerLookup,
   peer: IdentityName | undefined,
 ): Promise<Forwards> {
   const own = peer && formatIdentity(peer)
-  const resolved = async (from: string, texts: readonly string[]) => {
-    const names = []
+  const absent = new Map<string, PlexusError>()
+  const resolved = async (what: string, from: string, texts: readonly string[]) => {
+    const names: string[] = []
     for (const text of texts) {
-      const name = formatIdentity(await resolveNamed(repository, { text, from }))
-      if (own !== undefined && name !== own) {
-        throw new PlexusError('BAD_FLAG', `${from} is for ${name}, but --peer-info lets ${own} alone pair.`)
+      try {
+        const name = await lookUp(text, from)
+        if (own !== undefined && name !== own) {
+          throw new PlexusError('BAD_FLAG', `${from} is for ${name}, but --peer-info lets ${own} alone pair.`)
+        }
+        names.push(name)
+      } catch (thrown) {
+        const error = asPlexusError(thrown)
+        if (own !== undefined || error.code === 'BAD_FLAG' || error.code === 'INTERNAL') throw thrown
+        absent.set(`${what} ${text}`, error)
       }
-      names.push(name)
     }
     return names
   }
   const shared: Share[] = []
-  for (const share of exports) shared.push({ ...share, peers: await resolved('--export', share.peers) })
+  for (const share of exports) {
+    const peers = await resolved(`export '${share.name}' to`, '--export', share.peers)
+    // an empty list would let everybody in
+    if (peers.length > 0 || share.peers.length === 0) shared.push({ ...share, peers })
+  }
   refuseClashes(shared)
   const wanted: Import[] = []
   for (const { name, service, peers } of imports) {
-    const [from = own, ...more] = await resolved('--import', peers)
-    if (from === undefined || more.length > 0) {
+    if (peers.length > 1 || (peers.length === 0 && own === undefined)) {
       throw new PlexusError(
         'BAD_FLAG',
-        `--import has '${name}' of ${more.length > 0 ? 'several peers' : 'no peer'}, but an import is of one.`,
+        `--import has '${name}' of ${peers.length > 1 ? 'several peers' : 'no peer'}, but an import is of one.`,
         { advice: 'Name it behind the service: --import ssh=2222,peer=laptop.' },
       )
     }
-    wanted.push({ name, service, peer: from })
+    const [from = own] = await resolved(`import '${name}' of`, '--import', peers)
+    if (from !== undefined) wanted.push({ name, service, peer: from })
   }
-  return { exports: shared, imports: wanted, wait }
+  return { exports: shared, imports: wanted, wait, absent }
 }
 
 /** Says who else can use what is imported. */

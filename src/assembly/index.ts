@@ -12,6 +12,7 @@ export { resolveHost, resolveNamed } from './named.js'
 export { measureNetwork, openNatMemory, openPing, openProgram } from './opening.js'
 export type { Outside } from './outside.js'
 export type { Program, ProgramHooks } from './program.js'
+export { lookAtServices, type ServicesSeen } from './services.js'
 export { type Assembled, assemble, type Foundation, type SessionOptions, stateOwner } from './session.js'
 export type {
   BindSettings,

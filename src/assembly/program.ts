@@ -11,11 +11,12 @@ import { lockDirectory, openStateFolder, refuseWritable } from '../place/index.j
 import { Forwarding, type Near } from '../wormhole/index.js'
 import { bindOf, tryPort } from './bind.js'
 import { dialectOf } from './dialect.js'
-import { announceImports, resolveForwards } from './forwards.js'
+import { announceImports } from './forwards.js'
 import { resolveHost, resolveNamed } from './named.js'
 import { watchNat } from './nat-watch.js'
 import { OneConnection } from './one-connection.js'
 import type { Outside } from './outside.js'
+import { ServiceKeeper } from './service-keeper.js'
 import { type Assembled, assemble, stateOwner } from './session.js'
 import type { ProgramSettings, RoleSettings, UseSettings } from './settings.js'
 
@@ -58,7 +59,9 @@ export class Program {
     const { app, use, network, state } = settings
     const { clock, log } = outside
     const { repository, host, peer } = await identitiesOf(settings, outside)
-    const plan = use.is === 'services' ? await resolveForwards(use, repository, peer) : undefined
+    const around = { repository, host: host.name, peer, clock, log }
+    const keeper = use.is === 'services' ? new ServiceKeeper(use, around) : undefined
+    const plan = await keeper?.plan()
     const directory = await openStateFolder(state, stateOwner(app, host.name))
     const role = roleOf(settings.role, peer)
     const unlock =
@@ -82,8 +85,22 @@ export class Program {
         watchNat: () => watchNat(network, state, outside, role.is),
       })
       const unwatch = (forwarding && hooks.watch?.(forwarding)) ?? (() => {})
+      const unkeep = (forwarding && keeper?.run(forwarding)) ?? (() => {})
       const carrier = carrierOf(use, forwarding, hooks)
-      return new Program(settings, { role, directory, session, carrier, unwatch, unlock }, hooks, outside)
+      return new Program(
+        settings,
+        {
+          role,
+          directory,
+          session,
+          carrier,
+          unkeep,
+          unwatch,
+          unlock,
+        },
+        hooks,
+        outside,
+      )
     } catch (thrown) {
       await forwarding?.close()
       unlock()
@@ -115,8 +132,9 @@ export class Program {
 
   /** Ends what goes through its services, says what is still to be said, and lets go of everything. */
   async close(): Promise<void> {
-    const { carrier, unwatch, session, unlock } = this.#parts
+    const { carrier, unkeep, unwatch, session, unlock } = this.#parts
     try {
+      unkeep()
       if (carrier instanceof Forwarding) await carrier.close()
       unwatch()
       await session.close()
@@ -152,6 +170,7 @@ interface Parts {
   readonly session: Assembled
   /** What has the passages, if it is a tunnel of this program. */
   readonly carrier: Forwarding | OneConnection | undefined
+  readonly unkeep: () => void
   readonly unwatch: () => void
   readonly unlock: () => void
 }

@@ -18,7 +18,7 @@ const MOST_CONNECTIONS = 4096
 export class Exporter {
   readonly #router: Router
   /** What the peer may use, where that is a list. */
-  readonly #names: readonly string[] | undefined
+  readonly #names: () => readonly string[] | undefined
   readonly #peer: string
   readonly #around: Surroundings
   readonly #over = new AbortController()
@@ -29,11 +29,11 @@ export class Exporter {
   constructor(
     tunnel: Tunnel,
     peer: string,
-    { router, names }: { readonly router: Router; readonly names?: readonly string[] },
+    { router, names }: { readonly router: Router; readonly names?: () => readonly string[] | undefined },
     around: Surroundings,
   ) {
     this.#router = router
-    this.#names = names
+    this.#names = names ?? (() => undefined)
     this.#peer = peer
     this.#around = around
     this.#datagrams = new DatagramService(around)
@@ -49,7 +49,8 @@ export class Exporter {
     stream.on('error', () => {}) // whoever joins it listens; before that its end is told by 'close'
     const { log } = this.#around
     const wanted = decodeHeader(header)
-    if (wanted?.carries === 'names' && this.#names) return answerNames(stream, this.#names)
+    const names = wanted?.carries === 'names' ? this.#names() : undefined
+    if (names) return answerNames(stream, names)
     if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'That header is not understood.')
     if (this.#open >= MOST_CONNECTIONS) {
       warnOnce(

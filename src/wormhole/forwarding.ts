@@ -35,27 +35,47 @@ export interface ForwardingPlan {
 /** How a tunnel came to its end; `silent` never stood. */
 export type CarryEnd = TunnelOver | { readonly kind: 'silent'; readonly error: PlexusError }
 
+/** An import, and what listens for it. */
+interface Listening {
+  readonly one: Import
+  readonly at: StreamImport | DatagramImport
+}
+
+/** What tells imports apart: nothing of one that has the same key changes. */
+function keyOf({ name, service, peer }: Import): string {
+  return JSON.stringify([name, service, peer])
+}
+
+function announceImport({ name, service }: Listening['at'], log: Logger): void {
+  log.info({}, `importing ${name} at ${formatService(service)}`)
+}
+
+function announceExport({ name, service, peers }: Share, log: Logger): void {
+  const whose = peers.length > 0 ? ` to ${peers.join(', ')}` : ''
+  log.info({}, `exporting ${name} (${formatService(service)})${whose}`)
+}
+
 /** What this side offers to peers and what it takes from them, through whichever tunnels there are. */
 export class Forwarding {
   readonly #around: Surroundings
-  readonly #router: Router
-  readonly #exports: readonly Share[] | undefined
-  readonly #imports: (StreamImport | DatagramImport)[] = []
-  /** Whose each import is. */
-  readonly #owners: string[] = []
+  readonly #wait: number
+  #router: Router
+  #exports: readonly Share[] | undefined
+  #imports: readonly Listening[] = []
   readonly #conduits = new Map<string, Conduit>()
-  readonly #tunnels = new Set<Tunnel>()
+  /** With whom each is. */
+  readonly #tunnels = new Map<Tunnel, string>()
+  #ondemand: () => void = () => {}
+  #state: 'open' | 'closed' = 'open'
   readonly #carrying = new Set<Promise<CarryEnd>>()
   readonly #ledger: Ledger
 
   private constructor(plan: ForwardingPlan, around: Surroundings) {
     this.#around = around
+    this.#wait = plan.wait
     this.#ledger = new Ledger(around.scope)
     this.#router = typeof plan.exports === 'function' ? plan.exports : byName(plan.exports)
     this.#exports = typeof plan.exports === 'function' ? undefined : plan.exports
-    for (const { peer } of plan.imports) {
-      if (!this.#conduits.has(peer)) this.#conduits.set(peer, new Conduit({ ...around, wait: plan.wait }))
-    }
   }
 
   /**
@@ -70,31 +90,61 @@ export class Forwarding {
     const around = { clock, log, hush: new Hush(clock), scope }
     const forwarding = new Forwarding(plan, around)
     try {
-      for (const one of plan.imports) {
-        forwarding.#imports.push(await forwarding.#listen(one))
-        forwarding.#owners.push(one.peer)
-      }
+      for (const one of plan.imports)
+        forwarding.#imports = [...forwarding.#imports, await forwarding.#listen(one)]
     } catch (thrown) {
       await forwarding.close()
       throw thrown
     }
-    for (const { name, service } of forwarding.#imports) {
-      log.info({}, `importing ${name} at ${formatService(service)}`)
+    for (const { at } of forwarding.#imports) announceImport(at, log)
+    for (const share of forwarding.#exports ?? []) announceExport(share, log)
+    return forwarding
+  }
+
+  /**
+   * Changes to another plan: what is in both goes on untouched. An import that is not in it any more refuses connections,
+   * and one that cannot listen is left out; the same plan once more tries it again. One call at a time.
+   * @returns the imports that cannot listen, and why
+   */
+  async change({
+    exports,
+    imports,
+  }: Pick<ForwardingPlan, 'exports' | 'imports'>): Promise<{ one: Import; error: PlexusError }[]> {
+    const { log } = this.#around
+    if (typeof exports !== 'function') {
+      const before = new Set((this.#exports ?? []).map((share) => JSON.stringify(share)))
+      for (const share of exports) if (!before.has(JSON.stringify(share))) announceExport(share, log)
     }
-    if (typeof plan.exports !== 'function') {
-      for (const { name, service, peers } of plan.exports) {
-        log.info(
-          {},
-          `exporting ${name} (${formatService(service)})${peers.length > 0 ? ` to ${peers.join(', ')}` : ''}`,
-        )
+    this.#router = typeof exports === 'function' ? exports : byName(exports)
+    this.#exports = typeof exports === 'function' ? undefined : exports
+    const wanted = new Map(imports.map((one) => [keyOf(one), one]))
+    const [staying, going] = [
+      this.#imports.filter(({ one }) => wanted.has(keyOf(one))),
+      this.#imports.filter(({ one }) => !wanted.has(keyOf(one))),
+    ]
+    this.#imports = staying
+    await Promise.all(going.map(({ at }) => at.close()))
+    for (const { one } of staying) wanted.delete(keyOf(one))
+    const failed = []
+    for (const one of wanted.values()) {
+      try {
+        const listening = await this.#listen(one)
+        if (this.#state === 'closed') {
+          await listening.at.close()
+          break
+        }
+        this.#imports = [...this.#imports, listening]
+        announceImport(listening.at, log)
+      } catch (thrown) {
+        failed.push({ one, error: asPlexusError(thrown) })
       }
     }
-    return forwarding
+    return failed
   }
 
   /** Where the imports listen, by their order. */
   get listening(): readonly Service[] {
-    return this.#imports.map(({ service }) => service)
+    return this.#imports.map(({ at }) => at.service)
   }
 
   /** Whether a local connection waits for a tunnel. */
@@ -104,15 +154,28 @@ export class Forwarding {
 
   /** Calls back when a local connection begins to wait for a tunnel. */
   set ondemand(callback: () => void) {
+    this.#ondemand = callback
     for (const conduit of this.#conduits.values()) conduit.ondemand = callback
   }
 
-  #listen({ name, service, peer }: Import): Promise<StreamImport | DatagramImport> {
-    const conduit = this.#conduits.get(peer)
-    if (conduit === undefined) throw new Error('every import has a conduit')
-    return service.kind === 'udp'
-      ? DatagramImport.open(name, service, conduit, this.#around)
-      : StreamImport.open(name, service, conduit, this.#around)
+  async #listen(one: Import): Promise<Listening> {
+    const { name, service, peer } = one
+    const conduit = this.#conduitTo(peer)
+    const at =
+      service.kind === 'udp'
+        ? await DatagramImport.open(name, service, conduit, this.#around)
+        : await StreamImport.open(name, service, conduit, this.#around)
+    return { one, at }
+  }
+
+  #conduitTo(peer: string): Conduit {
+    const known = this.#conduits.get(peer)
+    if (known) return known
+    const conduit = new Conduit({ ...this.#around, wait: this.#wait })
+    conduit.ondemand = this.#ondemand
+    for (const [tunnel, whose] of this.#tunnels) if (whose === peer) conduit.attach(tunnel)
+    this.#conduits.set(peer, conduit)
+    return conduit
   }
 
   /**
@@ -128,8 +191,10 @@ export class Forwarding {
 
   async #carry(peer: string, tunnel: Tunnel, around: Surroundings): Promise<CarryEnd> {
     const { clock } = around
-    const names = this.#exports && exportsFor(this.#exports, peer).map(({ name }) => name)
-    new Exporter(tunnel, peer, { router: this.#router, ...(names ? { names } : {}) }, around)
+    // the plan may change while the tunnel is up
+    const router: Router = (request) => this.#router(request)
+    const names = () => this.#exports && exportsFor(this.#exports, peer).map(({ name }) => name)
+    new Exporter(tunnel, peer, { router, names }, around)
     try {
       await tunnel.ready
     } catch (thrown) {
@@ -142,7 +207,7 @@ export class Forwarding {
     const read = () => tunnel.stats()
     publish('plexus:tunnel', around, () => ({ name: 'up', tunnel, peer, read }))
     const began = clock.now()
-    this.#tunnels.add(tunnel)
+    this.#tunnels.set(tunnel, peer)
     this.#conduits.get(peer)?.attach(tunnel)
     void this.#compare(peer, tunnel, around.log)
     const over = await tunnel.over
@@ -156,17 +221,18 @@ export class Forwarding {
 
   /** Says how what is imported from the peer can be used, and at once what the peer does not export. Never rejects. */
   async #compare(peer: string, tunnel: Tunnel, log: Logger): Promise<void> {
-    const imports = this.#imports.filter((_, index) => this.#owners[index] === peer)
+    const imports = this.#imports.filter(({ one }) => one.peer === peer)
     if (imports.length === 0) return
     const names = await askNames(tunnel, this.#around.clock)
-    const missing = imports.filter(({ name }) => names && !names.includes(name) && !/^\d+$/.test(name))
+    const missing = imports.filter(({ one }) => names && !names.includes(one.name) && !/^\d+$/.test(one.name))
     const exported = names?.length === 0 ? 'nothing to this side' : names?.join(', ')
-    for (const { name } of missing) {
-      log.warn({}, `${peer} does not export '${name}': it exports ${exported}`)
+    for (const { one } of missing) {
+      log.warn({}, `${peer} does not export '${one.name}': it exports ${exported}`)
     }
     if (names && missing.length === 0) log.debug({}, `${peer} exports ${exported}`)
-    for (const { name, service } of imports) {
-      if (!missing.some((one) => one.name === name)) log.info({}, `ready: ${useOf(name, service)}`)
+    for (const listening of imports) {
+      const { one, at } = listening
+      if (!missing.includes(listening)) log.info({}, `ready: ${useOf(one.name, at.service)}`)
     }
   }
 
@@ -185,9 +251,11 @@ export class Forwarding {
   /** Listens no more, cuts off every connection and closes every tunnel. */
   async close(reason?: PlexusError): Promise<void> {
     const why = reason ?? asPlexusError(new Error('The program is ending'), 'CANCELLED')
+    this.#state = 'closed'
     for (const conduit of this.#conduits.values()) conduit.close(why)
-    await Promise.all(this.#imports.splice(0).map((one) => one.close()))
-    await Promise.all([...this.#tunnels].map((tunnel) => tunnel.close()))
+    await Promise.all(this.#imports.map(({ at }) => at.close()))
+    this.#imports = []
+    await Promise.all([...this.#tunnels.keys()].map((tunnel) => tunnel.close()))
     await Promise.all(this.#carrying)
     this.#ledger.close()
   }

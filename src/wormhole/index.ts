@@ -1,3 +1,4 @@
+export { dial } from './dial.js'
 export { type CarryEnd, Forwarding, type ForwardingPlan, type Import } from './forwarding.js'
 export { Link, type Listening } from './link.js'
 export { type Near, nearSocket } from './near.js'

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { chmod, copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -210,6 +211,36 @@ describe('plexus check', () => {
 
   test('finds an unknown wildcard', async () => {
     await finds({ 'exec-args': 'on %inerip%' }, 2, 'BAD_EXEC_ARGS', /%innerip%/)
+  })
+
+  test('finds an import whose port is taken, a service that is down and a peer that is not there', async () => {
+    const server = createServer()
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    try {
+      const accepting = { 'peer-info': undefined, 'exec-command': undefined }
+      const { exit, findings } = await check({
+        ...accepting,
+        import: `taken=${port},peer=phone`,
+        export: `down=${(await deadEndpoint()).split(':')[1]},peer=nowhere`,
+      })
+      const services = findings.filter(({ what }) => what === 'services')
+      assert.equal(exit, 2)
+      assert.deepEqual(
+        services.map(({ state, code }) => [state, code]),
+        [
+          ['FAIL', 'ADDRESS_IN_USE'],
+          ['warn', undefined],
+        ],
+      )
+      const down = await check({ ...accepting, export: `down=${(await deadEndpoint()).split(':')[1]}` })
+      const warning = down.findings.find(({ what }) => what === 'services')
+      assert.match(warning?.sentence ?? '', /Nothing answers at the export 'down'/)
+      assert.equal(down.exit, 0)
+    } finally {
+      server.close()
+    }
   })
 
   test('finds a working directory that is not there', async () => {

@@ -57,6 +57,17 @@ describe('on the command line', () => {
     assert.equal(code, 2)
     assert.match(stderr, /Unknown flag '-L'.*--import ssh=2222/)
   })
+  for (const [given, meant] of [
+    ['ssh:2222', 'ssh=2222'],
+    ['db=server:5432', 'db=5432'],
+    ['udp:dns:53', 'dns=53'],
+  ] as const) {
+    test(`--import ${given} is no address of this machine`, async () => {
+      const { code, stderr } = await plexus(['--peer-info', 'bob@example.com/server', '--import', given])
+      assert.equal(code, 2)
+      assert.ok(stderr.includes(`Did you mean --import ${meant}?`), stderr)
+    })
+  }
   test('nothing at all: what to do first', async () => {
     const { code, stderr } = await plexus([], '', { HOME: '/nonexistent', XDG_CONFIG_HOME: '/nonexistent' })
     assert.equal(code, 2)

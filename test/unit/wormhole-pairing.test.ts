@@ -4,7 +4,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { type HostPort, parseHostPort } from '../../src/net/index.js'
 import type { Program } from '../support/program.js'
@@ -244,6 +246,45 @@ describe('services through a pairing', () => {
     assert.equal((await importer.end()).code, 0)
     await accepter.said(/the command ended with code 0/)
     assert.match(readFileSync(programs.path('export.log'), 'utf8'), /closed by the peer/)
+  })
+
+  test('a peer that is not there takes its own services away, and nobody else’s', async () => {
+    const folder = (name: string) => programs.path(join('repo', 'alice@example.com', name))
+    const [laptop, phone, away] = [folder('laptop'), folder('phone'), programs.path('away')]
+    try {
+      await rename(phone, away)
+      const flags = ['--import', 'echo=0,peer=laptop', '--import', 'other=0,peer=phone']
+      const importer = await programs.accepter(...flags, '--export', `mine=${echo.port},peer=phone`)
+      await importer.said(/warning import 'other' of phone is off: .*No identity/)
+      await importer.said(/warning export 'mine' to phone is off: .*No identity/)
+      programs.inviter('--export', `echo=${echo.port}`)
+      const port = await importedAt(importer, 'echo')
+      assert.equal(await ask(port, 'here'), 'here')
+
+      // who is added is served, without a restart
+      await rename(away, phone)
+      await importer.said(/import 'other' of phone is available again/)
+      const other = await importedAt(importer, 'other')
+      await importer.said(/exporting mine .* to alice@example\.com\/phone/)
+
+      // who is shut out is refused at once, also by the import's own port
+      await rename(laptop, away)
+      await importer.said(/warning import 'echo' of laptop is off/)
+      assert.equal(await failure(connect(port, '127.0.0.1')), 'ECONNREFUSED')
+      const waiting = connect(other, '127.0.0.1')
+      await once(waiting, 'connect')
+      waiting.destroy()
+
+      // and it goes on after a SIGHUP
+      importer.process.kill('SIGHUP')
+      await importer.said(/SIGHUP: changes in the repository/)
+      await rename(away, laptop)
+      await importer.said(/import 'echo' of laptop is available again/)
+      const { code } = await importer.end()
+      assert.equal(code, 0)
+    } finally {
+      for (const each of [laptop, phone]) await rename(away, each).catch(() => {})
+    }
   })
 
   test('SIGUSR2 tells how it stands, and SIGUSR1 opens no debugger', async () => {

@@ -14,6 +14,7 @@ import { exitCodeOf, type Finding, found } from '../checks/finding.js'
 import { checkHost, checkPeer, checkRepository } from '../checks/identity.js'
 import { checkCommand, checkStateDirectory } from '../checks/place.js'
 import { checkRendezvous } from '../checks/rendezvous.js'
+import { checkServices } from '../checks/services.js'
 import { checkStun } from '../checks/stun.js'
 import { systemClock } from '../clock.js'
 import { logOf } from '../flags/log.js'
@@ -58,12 +59,24 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
     checkIdentities(settings, namedBy(values, 'peer-info'), repository, own),
     checkStateDirectory(directory),
     checkCommand(values),
+    servicesOf(values, repository.repository, name),
     checkStun(network, outside, signal),
     ...[...new Set(meeting.urls)].map((url) =>
       checkRendezvous({ ...meeting, urls: [url] }, from, outside, signal),
     ),
   ])
   return found.flat()
+}
+
+async function servicesOf(
+  values: Values,
+  repository: Repository | undefined,
+  host: IdentityName,
+): Promise<Finding[]> {
+  const named = namedBy(values, 'peer-info')
+  // a peer that cannot be found is told by the look at identities
+  const peer = named && (await repository?.resolve(named.text).catch(() => undefined))
+  return named && !peer ? [] : await checkServices(values, repository, host, peer)
 }
 
 interface Own {

@@ -54,7 +54,11 @@ async function pair(values: Values): Promise<number> {
 /** Runs until it is done or a signal asks for the end: the first one counts, and is passed on to what runs. */
 async function untilEnded(log: Logger, run: (signal: AbortSignal) => Promise<number>): Promise<number> {
   const controller = new AbortController()
-  const stopListening = onEndingSignal((signal) => controller.abort(new Ending(signal)))
+  const stopListening = onEndingSignal(
+    (signal) => controller.abort(new Ending(signal)),
+    () =>
+      log.info({}, 'SIGHUP: changes in the repository are seen by themselves; for other flags restart it'),
+  )
   try {
     return await run(controller.signal)
   } catch (thrown) {

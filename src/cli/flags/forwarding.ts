@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { refuseClashes } from '../../assembly/index.js'
 import { PlexusError } from '../../errors/index.js'
 import { parseShare, parseShareName, type Share } from '../../wormhole/index.js'
@@ -53,6 +54,7 @@ export function forwardsOf(values: Values, { accept }: { accept: boolean }): For
     }
   }
   refuseClashes(exports)
+  for (const share of imports) refuseFarHost(share)
   for (const [flag, shares] of [['export', exports] as const, ['import', imports] as const]) {
     if (!accept && shares.some(({ peers }) => peers.length > 0)) {
       throw new PlexusError(
@@ -62,6 +64,18 @@ export function forwardsOf(values: Values, { accept }: { accept: boolean }): For
     }
   }
   return { exports, imports, stdio, wait }
+}
+
+/** An import listens on this machine: a name there is the name of a service that was meant. */
+function refuseFarHost({ service, name }: Share): void {
+  if (service.kind === 'unix' || isIP(service.host) !== 0 || service.host === 'localhost') return
+  const { host, port } = service
+  const meant = name === String(port) ? `${host}=${port}` : `${name}=${port}`
+  throw new PlexusError(
+    'BAD_FLAG',
+    `--import has the host '${host}', but an import listens on this machine: at localhost or an IP address.`,
+    { advice: `Did you mean --import ${meant}?` },
+  )
 }
 
 function refuseBeside(values: Values, names: readonly string[], why: string): void {

@@ -1,11 +1,25 @@
-/** The signals that ask the program to end. */
-const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+import { isatty } from 'node:tty'
 
-/** Calls back for every signal that asks the program to end, until the returned function is called. */
-export function onEndingSignal(callback: (signal: NodeJS.Signals) => void): () => void {
+/** The signals that ask the program to end. */
+const ENDING = ['SIGINT', 'SIGTERM'] as const
+
+/**
+ * Calls back for every signal that asks the program to end, until the returned function is called. A terminal that closes
+ * sends SIGHUP, which ends what it started. To a program without a terminal SIGHUP means that something is to be read anew:
+ * nothing has to be here, and it goes on.
+ * @param onhangup is called for that
+ */
+export function onEndingSignal(
+  callback: (signal: NodeJS.Signals) => void,
+  onhangup: () => void = () => {},
+): () => void {
+  const terminal = [0, 1, 2].some((descriptor) => isatty(descriptor))
+  const hangup = terminal ? callback : onhangup
   for (const signal of ENDING) process.on(signal, callback)
+  process.on('SIGHUP', hangup)
   return () => {
     for (const signal of ENDING) process.off(signal, callback)
+    process.off('SIGHUP', hangup)
   }
 }
 
