@@ -13,11 +13,23 @@ test('the help that was written when the program was built is the one it would g
   assert.equal(slow.stdout, help)
 })
 
-test('the help names every flag that has an effect, and no other', () => {
+test('the help of everything names every flag that has an effect, and no other', async () => {
+  const { stdout } = await run(['--help', '--all'])
   for (const { name, ignored } of PAIRING_FLAGS) {
-    const named = new RegExp(`--${name}\\b`).test(help)
+    const named = new RegExp(`--${name}\\b`).test(stdout)
     assert.equal(named, !ignored, name)
   }
+})
+
+test('the help names the twelve flags that people use first, and how to see the others', async () => {
+  const named = PAIRING_FLAGS.filter(({ name }) => new RegExp(`--${name}\\b`).test(help))
+  assert.equal(named.length, 12)
+  assert.match(help, /plexus --help --all/)
+  assert.ok(help.split('\n').length <= 60)
+  const check = await run(['check', '--help'])
+  assert.doesNotMatch(check.stdout, /--email-smtps/)
+  const nat = await run(['nat', '--help'])
+  assert.match(nat.stdout, /--stun-server/)
 })
 
 test('the version is said alone', async () => {

@@ -25,7 +25,7 @@ function anchors(text: string): string[] {
 
 /** The program's help, of all or of one command. */
 function help(...command: string[]): string {
-  return execFileSync(process.execPath, [join(ROOT, 'dist/bin/cli/main.js'), ...command, '--help'], {
+  return execFileSync(process.execPath, [join(ROOT, 'dist/bin/cli/main.js'), ...command, '--help', '--all'], {
     encoding: 'utf8',
   })
 }

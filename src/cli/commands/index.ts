@@ -12,17 +12,18 @@ import { version } from '../version.js'
 const HELP_WIDTH = 110
 
 const EXAMPLES: readonly (readonly [string, string])[] = [
-  ['$0 id new alice@example.com/laptop --app-repo=repo', 'make an identity'],
-  [
-    '$0 --accept --app-repo=repo --host-info=bob@example.com/server --exec-command=hooks/openvpn',
-    'wait on a server for everyone in the repository',
-  ],
-  [
-    '$0 --app-repo=repo --host-info=alice@example.com/laptop --peer-info=bob@example.com/server --exec-command=hooks/openvpn',
-    'invite it from the laptop',
-  ],
-  ['$0 demo', 'see it work on this machine alone'],
+  ['$0 id new alice@example.com/laptop', 'create an identity'],
+  ['$0 --accept --export ssh=22', 'on a server: share its ssh port with the peers in the repository'],
+  ['$0 --peer-info=server --import ssh=2222', 'on a laptop: then ssh -p 2222 127.0.0.1'],
+  ['$0 demo', 'see it work on one machine'],
 ]
+
+/** The twelve flags that people use first; `--help --all` shows the others too. */
+const FIRST: ReadonlySet<string> = new Set([
+  ...['accept', 'peer-info', 'host-info', 'app-repo', 'rendezvous'],
+  ...['export', 'import', 'stdio', 'exec-command'],
+  ...['keep', 'config', 'verbose'],
+])
 
 /**
  * Runs one command line and resolves to the exit code.
@@ -35,10 +36,13 @@ export async function run(argv: readonly string[]): Promise<number> {
       code = value
     })
   const completing = argv[0] === '--get-yargs-completions'
-  const program = yargs(completing ? [...argv] : joinWords(argv, flagsOf(argv)))
+  const everything = completing || !asksForHelp(argv) || argv.includes('--all')
+  const words = asksForHelp(argv) ? argv.filter((word) => word !== '--all') : argv
+  const declare = (command: Program, flags: readonly Flag[]) => declareFlags(command, flags, everything)
+  const program = yargs(completing ? [...argv] : joinWords(words, flagsOf(words)))
     .scriptName('plexus')
     .usage(
-      'plexus [command] [--flag=value …]\n\nLets two machines behind NATs reach each other directly, then starts your command.',
+      'plexus [command] [--flag=value …]\n\nConnects two machines behind NATs directly, then forwards services or starts a command.',
     )
     .locale('en')
     .version(version())
@@ -57,20 +61,22 @@ export async function run(argv: readonly string[]): Promise<number> {
       throw error ?? refusal(message, argv)
     })
   for (const [line, what] of EXAMPLES) program.example(line, what)
+  if (!everything)
+    program.epilogue('plexus --help --all shows every flag. More: man plexus, and docs/ of the package.')
   program.command(
     '$0',
-    'pair with a peer, or wait for peers with --accept',
+    'connect to a peer, or wait for peers with --accept',
     (command) => declare(command, PAIRING_FLAGS),
     (given) => done(pair(given)),
   )
   program.command(
     'id <action> [identity]',
-    'the identities of a repository: make, look at, exchange, renew and remove them',
+    'manage identities: create, show, exchange, renew and remove them',
     (command) =>
       declare(
         command.positional('action', { type: 'string', choices: ID_ACTIONS }).positional('identity', {
           type: 'string',
-          describe: 'owner/pin, or a short name of one; of import a file, or -',
+          describe: 'owner/pin or a short form of it; for import, a file or -',
         }),
         ID_FLAGS,
       ),
@@ -83,7 +89,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'check',
-    'look at everything that a pairing with these flags needs, and say what to do about what is wrong',
+    'check everything that a pairing with these flags needs',
     (command) => declare(command, CHECK_FLAGS),
     (given) =>
       done(
@@ -92,7 +98,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'ping <peer>',
-    'try the way to a peer, which starts nothing for it: rendezvous, punch, path, round-trip times',
+    'test the path to a peer without starting anything',
     (command) => declare(command.positional('peer', { type: 'string', describe: 'owner/pin' }), PING_FLAGS),
     (given) =>
       done(
@@ -103,7 +109,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'wormhole',
-    'lead a service through a hole: started by plexus on a passage, or by hand with a key',
+    'forward a service through a hole, started by plexus or by hand',
     (command) => declare(command, WORMHOLE_FLAGS),
     (given) =>
       done(
@@ -114,7 +120,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'nat',
-    'what the network does to UDP, which peers can be reached and how, and what would help',
+    'show what your network does to UDP and which peers you can reach',
     (command) => declare(command, NAT_FLAGS),
     (given) => done(import('./nat.js').then(({ natCommand }) => natCommand(settled(given, NAT_FLAGS)))),
   )
@@ -126,13 +132,13 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'dht-node',
-    'run a DHT network of your own, or a node of one',
+    'run a DHT node, or a DHT network of your own',
     (command) => declare(command, DHT_FLAGS),
     (given) => done(import('./servers.js').then(({ dhtNode }) => dhtNode(settled(given, DHT_FLAGS)))),
   )
   program.command(
     'rendezvous <action> <url>',
-    'hold a rendezvous of your own to what ours meet: rendezvous test ./module.js',
+    'test a rendezvous of your own: rendezvous test ./module.js',
     (command) =>
       declare(
         command
@@ -149,13 +155,13 @@ export async function run(argv: readonly string[]): Promise<number> {
   )
   program.command(
     'demo',
-    'pair two identities on this machine alone, and tell how it went',
+    'pair two identities on this machine, as a demonstration',
     (command) => declare(command, DEMO_FLAGS),
     (given) => done(import('./demo.js').then(({ demo }) => demo(settled(given, DEMO_FLAGS)))),
   )
   program.command(
     'completion',
-    'print a script that completes commands and flags, in bash or zsh by $SHELL',
+    'print a completion script for bash or zsh',
     (command) => command,
     () => void program.showCompletionScript(),
   )
@@ -179,13 +185,23 @@ function withDash(given: Given, argv: readonly string[]): Given {
 
 type Program = ReturnType<typeof yargs>
 
-function declare(program: Program, flags: readonly Flag[]): Program {
-  for (const { name, arity, group, help, fallback, aliases, ignored } of flags) {
+function asksForHelp(argv: readonly string[]): boolean {
+  return argv.some((word) => word === '--help' || word === '-h')
+}
+
+/** A help of so many flags shows the first ones alone. */
+const MANY = 25
+
+/** @param everything whether the help shows more than the first flags of pairing */
+function declareFlags(program: Program, flags: readonly Flag[], everything: boolean): Program {
+  const short = !everything && flags.length > MANY
+  for (const flag of flags) {
+    const { name, arity, group, help, fallback, aliases, ignored } = flag
     program.option(name, {
       describe: help,
       group: `${group}:`,
       type: arity === 'switch' ? 'boolean' : 'string',
-      hidden: ignored === true,
+      hidden: ignored === true || (short && PAIRING_FLAGS.includes(flag) && !FIRST.has(name)),
       ...(aliases === undefined ? {} : { alias: aliases }),
       ...(fallback === undefined ? {} : { defaultDescription: fallback }),
     })
@@ -220,7 +236,7 @@ const PING_FLAGS: readonly Flag[] = [
     arity: 'one',
     group: 'Pairing',
     value: 'n',
-    help: 'how many echoes to send',
+    help: 'number of echoes to send',
     fallback: '5',
   },
 ]
@@ -232,7 +248,7 @@ const WORMHOLE_FLAGS: readonly Flag[] = [
     name: 'once',
     arity: 'switch',
     group: 'Script',
-    help: 'end with the tunnel, as it does when plexus started it',
+    help: 'exit when the tunnel ends; the default when plexus started it',
   },
   ...LOG_FLAGS,
 ]
@@ -254,20 +270,20 @@ const NAT_FLAGS: readonly Flag[] = [
     name: 'verbose',
     arity: 'switch',
     group: 'Log',
-    help: 'with the evidence: every question and what came of it',
+    help: 'show the evidence: every question and its answer',
     aliases: ['v'],
   },
   { name: 'json', arity: 'switch', group: 'Log', help: 'print the report as JSON' },
 ]
 
 const STUN_FLAGS: readonly Flag[] = [
-  { name: 'listen', arity: 'one', group: 'Network', value: 'ip:port', help: 'where to answer' },
+  { name: 'listen', arity: 'one', group: 'Network', value: 'ip:port', help: 'address and port to listen on' },
   {
     name: 'alternate',
     arity: 'one',
     group: 'Network',
     value: 'ip:port',
-    help: 'a second address and port, to tell NATs apart (RFC 5780)',
+    help: 'second address and port, to tell NATs apart (RFC 5780)',
   },
   ...LOG_FLAGS,
 ]
@@ -278,7 +294,7 @@ const DHT_FLAGS: readonly Flag[] = [
     arity: 'one',
     group: 'Network',
     value: 'ip:port',
-    help: 'where to answer: a concrete address',
+    help: 'address and port to listen on; not 0.0.0.0',
   },
   ...PAIRING_FLAGS.filter(({ name }) => name === 'dht-bootstrap'),
   ...LOG_FLAGS,
@@ -291,7 +307,7 @@ const RENDEZVOUS_FLAGS: readonly Flag[] = [
 ]
 
 const DEMO_FLAGS: readonly Flag[] = [
-  { name: 'verbose', arity: 'switch', group: 'Log', help: 'with the log of both sides' },
+  { name: 'verbose', arity: 'switch', group: 'Log', help: 'show the log of both sides' },
 ]
 
 /** The flags of every command. */
