@@ -1,4 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The root of the project. */
@@ -32,4 +34,26 @@ id|wormhole) exec '${process.execPath}' '${program}' "$@" ;;
 *) exec '${process.execPath}' '${program}' "$@" ${flags.join(' ')} ;;
 esac
 `
+}
+
+/** What `npm root --global` prints, and the hooks there, for a PATH that begins with `directory`. */
+export function installedPackage(directory: string): void {
+  const modules = join(directory, 'modules')
+  mkdirSync(join(modules, 'plexus'), { recursive: true })
+  // what is executed must be where nobody else can write, and a clone may be anywhere
+  cpSync(join(ROOT, 'hooks'), join(modules, 'plexus', 'hooks'), { recursive: true })
+  writeFileSync(join(directory, 'npm'), `#!/bin/sh\necho '${modules}'\n`, { mode: 0o755 })
+}
+
+/**
+ * A command as a person completes it: what `id import` reads is brought from the other machine, whose folder is beside that of
+ * this one, and the question about the fingerprint is answered with the fingerprint.
+ */
+export function confirmed({ where, line }: ReadmeCommand, directory: string): string {
+  const [, file] = /^plexus id import (\S+)$/.exec(line) ?? []
+  if (file === undefined) return line
+  const other = where === 'server' ? 'laptop' : 'server'
+  const from = join(directory, other, file)
+  copyFileSync(from, join(directory, where, file))
+  return `${line} --fingerprint=${new X509Certificate(readFileSync(from)).fingerprint256}`
 }
