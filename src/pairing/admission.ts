@@ -49,8 +49,8 @@ export interface Request {
 export type Verdict =
   /** It has a place, and those sessions lose theirs: `confirm` it, or `leave` gives them back. */
   | { readonly is: 'admitted'; readonly displaced: readonly string[] }
-  /** `own`: the peer's own sessions are in the way; `all`: those of others. */
-  | { readonly is: 'refused'; readonly by: 'own' | 'all'; readonly sentence: string }
+  /** `sessions` are in the way, the peer's own or those of others: a place comes free soon; `room`: there is none at all. */
+  | { readonly is: 'refused'; readonly by: 'sessions' | 'room'; readonly sentence: string }
 
 /** How many sessions hold a place. */
 export interface Underway {
@@ -101,7 +101,7 @@ export class Admission {
     if (supersede && own.length > 0) return admit(own)
     if (own.length >= MAX_OF_A_PEER) {
       const overdue = own.find((seat) => seat.due <= now)
-      return overdue ? admit([overdue]) : refused('own', `${own.length} ${PLURAL[kind]} of this identity`)
+      return overdue ? admit([overdue]) : refused(`${own.length} ${PLURAL[kind]} of this identity`)
     }
     const most = Math.min(MAX_SESSIONS, room[kind])
     const rivals = alike.length >= most ? alike : seats.length >= room.all ? seats : undefined
@@ -109,8 +109,9 @@ export class Admission {
     const yielding = this.#yielding(now, rivals, peer)
     if (yielding) return admit([yielding])
     const { sentence } = room
-    if (sentence !== undefined && rivals.length < MAX_SESSIONS) return { is: 'refused', by: 'all', sentence }
-    return refused('all', `${rivals.length} ${PLURAL[kind]}`)
+    if (sentence === undefined || rivals.length >= MAX_SESSIONS)
+      return refused(`${rivals.length} ${PLURAL[kind]}`)
+    return { is: 'refused', by: rivals.length > 0 ? 'sessions' : 'room', sentence }
   }
 
   /** The place was taken: those that were displaced lose theirs for good. */
@@ -187,6 +188,6 @@ export class Admission {
 
 const PLURAL = { pairing: 'pairings', ping: 'pings' } as const
 
-function refused(by: 'own' | 'all', what: string): Verdict {
-  return { is: 'refused', by, sentence: `${what} are under way already.` }
+function refused(what: string): Verdict {
+  return { is: 'refused', by: 'sessions', sentence: `${what} are under way already.` }
 }

@@ -9,8 +9,11 @@ import type { Opened, Sealed } from './correspondence.js'
 import type { Invite, Purpose, RefusalCode } from './message.js'
 import type { PeerNews } from './peer-news.js'
 
-/** How long an invite waits for another session of the same peer to end before it is told BUSY, in ms: most take one. */
-const OWN_PATIENCE = 3000
+/** How long an invite waits for a place before it is told BUSY, in ms: most sessions take one second. */
+const PATIENCE = 3000
+
+/** How many wait for a place at most; of one identity it is one of each kind. */
+const MAX_WAITING = 256
 
 export interface NegotiationOptions {
   /** Whether a newer invite of a peer ends its session that is still being negotiated. */
@@ -108,7 +111,7 @@ export class Negotiations {
     return undefined
   }
 
-  /** A place, for which a peer waits a while where its own sessions are in the way: several may begin at once. */
+  /** A place, for which a peer waits a while: several may begin at once, and a crowd is served in the order in which it came. */
   async #place(
     peer: string,
     session: string,
@@ -120,8 +123,9 @@ export class Negotiations {
     for (;;) {
       const now = this.#clock.now()
       const verdict = this.#admission.request(now, request, this.#options.room?.() ?? ROOM)
-      const left = arrived + OWN_PATIENCE - now
-      if (verdict.is === 'admitted' || verdict.by === 'all' || left <= 0 || this.#ended) return verdict
+      const left = arrived + PATIENCE - now
+      if (verdict.is === 'admitted' || verdict.by === 'room' || left <= 0 || this.#ended) return verdict
+      if (this.#waiting.size >= MAX_WAITING) return verdict
       await this.#change(left)
     }
   }

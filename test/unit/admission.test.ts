@@ -26,10 +26,12 @@ class Hall {
       { session, peer, kind, latency: LATENCY, supersede },
       room,
     )
-    if (verdict.is === 'refused')
-      return { session: undefined, ended: [] as readonly string[], why: verdict.sentence }
+    if (verdict.is === 'refused') {
+      const { sentence: why, by } = verdict
+      return { session: undefined, ended: [] as readonly string[], why, by }
+    }
     this.admission.confirm(session)
-    return { session, ended: verdict.displaced, why: undefined }
+    return { session, ended: verdict.displaced, why: undefined, by: undefined }
   }
 
   /** As many as are let in. @returns their ids */
@@ -51,6 +53,16 @@ describe('the places of an accepter', () => {
     const hall = new Hall()
     assert.equal(hall.fill('mallory', 40, 'ping').length, MAX_OF_A_PEER)
     assert.equal(hall.fill('mallory', 40).length, MAX_OF_A_PEER)
+  })
+
+  test('are worth waiting for unless there are none at all', () => {
+    const hall = new Hall()
+    const room = { pairing: 1, ping: 0, all: 1, sentence: 'The port is in use.' }
+    assert.equal(hall.ask('alice', { kind: 'ping', room }).by, 'room')
+    assert.ok(hall.ask('alice', { room }).session)
+    assert.equal(hall.ask('bob', { room }).by, 'sessions')
+    hall.fill('mallory', MAX_OF_A_PEER)
+    assert.equal(hall.ask('mallory').by, 'sessions')
   })
 
   test('are sixteen in all', () => {
