@@ -105,10 +105,12 @@ export class Accepter {
   async #take(sealed: Uint8Array): Promise<Use> {
     let opened: Opened
     try {
-      opened = await this.#mail.open(sealed)
+      opened = await this.#mail.open(sealed, (claim) => this.#isExcess(claim))
       if (!this.#welcome(opened.message.from)) throw unwelcome(opened.message)
     } catch (thrown) {
-      this.#complaints.ofStranger(this.#context.log, asPlexusError(thrown))
+      const error = asPlexusError(thrown)
+      if (error.code === 'BUSY') return 'excess'
+      this.#complaints.ofStranger(this.#context.log, error)
       return 'wasted'
     }
     return this.#judge(opened)
@@ -120,10 +122,26 @@ export class Accepter {
    */
   listensTo(peer: IdentityName, kind: Message['kind']): boolean {
     const name = formatIdentity(peer)
-    if (this.#messages.allows(name, kind === 'invite' ? INVITE_COST : 1)) return true
+    if (this.#messages.allows(name, costOf(kind))) return true
+    this.#tooMuch(name)
+    return false
+  }
+
+  /**
+   * Whether a message, if it is from whom it claims, would be dropped without a word: then its signature need not be
+   * looked at. Only what the identity itself has said brings that about, so nobody can have another one dropped.
+   */
+  #isExcess({ from, kind }: Message): boolean {
+    const name = formatIdentity(from)
+    if (this.#messages.wait(name, costOf(kind)) === 0) return false
+    if (kind === 'invite' && this.#refusals.wait(name) === 0) return false // it is still told BUSY
+    this.#tooMuch(name)
+    return true
+  }
+
+  #tooMuch(name: string): void {
     const sentence = `${name} says too much: more than ${MAX_MESSAGES} messages of it in a minute are dropped.`
     this.#complaints.ofExcess(this.#context.log, name, sentence)
-    return false
   }
 
   #judge(opened: Opened): Use {
@@ -327,6 +345,8 @@ export class Accepter {
 }
 
 const TOO_MUCH = `More than ${MAX_MESSAGES} messages of this identity came within a minute.`
+
+const costOf = (kind: Message['kind']) => (kind === 'invite' ? INVITE_COST : 1)
 
 function unwelcome({ from }: Message): PlexusError {
   const what = `A message from ${formatIdentity(from)} was dropped: this accepter is not for it.`

@@ -101,9 +101,10 @@ export class Correspondence {
   /**
    * Opens a message and makes sure who wrote it: the signer is whom the repository has under the name that the
    * message claims, and it is addressed to this host. Application and freshness are the caller's to judge.
-   * @throws PlexusError UNSEALABLE, MALFORMED, ADDRESSEE, SENDER_UNKNOWN, SIGNATURE, CERTIFICATE_…
+   * @param excess whether a message that claims so is too much of its identity: then it is not verified, but dropped
+   * @throws PlexusError UNSEALABLE, MALFORMED, ADDRESSEE, SENDER_UNKNOWN, SIGNATURE, CERTIFICATE_…, BUSY for an excess
    */
-  async open(sealed: Uint8Array): Promise<Opened> {
+  async open(sealed: Uint8Array, excess: (claim: Message) => boolean = () => false): Promise<Opened> {
     const { host: own, repository } = this.#context
     const { unverified, host } = await unsealAsEither(sealed, own)
     const message = decodeMessage(unverified.content)
@@ -114,6 +115,8 @@ export class Correspondence {
         `A message that claims to be from ${from} is addressed to ${formatIdentity(message.to)}.`,
       )
     }
+    if (excess(message))
+      throw new PlexusError('BUSY', `A message that claims to be from ${from} is too much of it.`)
     if (!(await repository.has(message.from))) {
       throw new PlexusError(
         'SENDER_UNKNOWN',
