@@ -1,4 +1,4 @@
-import { Digests, LetterAccepter, type Plexus3Passage } from '../dialect/index.js'
+import { Digests, type LetterAccepter, openLetterAccepter, type Plexus3Passage } from '../dialect/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { keyless, wantsKey } from '../exec/index.js'
 import type { Host } from '../identity/index.js'
@@ -39,7 +39,7 @@ export class OlderDialect {
     const { choice, natives, allowPlain } = dialect
     const more = peers ? { peers } : {}
     const options = { accepter, choice, natives, digests, allowPlain, admit, onPassage, ...more }
-    return new OlderDialect(new LetterAccepter(context, options), digests, context)
+    return new OlderDialect(await openLetterAccepter(context, options), digests, context)
   }
 
   adopt(host: Host): void {
