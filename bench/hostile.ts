@@ -4,13 +4,14 @@
  *
  *     node dist/bench/hostile.js [--seconds=60] [attack…]
  *
- * Each attack by itself, then all at once, for so long; with names of attacks only those, and `all`. One machine, over the
+ * Each attack by itself, then all at once, for so long; with names of attacks only those: several at once with a plus sign
+ * between them, or `all`. One machine, over the
  * loopback, with a shared directory as the rendezvous. Prints a table.
  */
 import { sleep } from '../src/net/index.js'
 import { systemClock } from '../src/system/index.js'
-import { ATTACKS } from './hostile/attacks.js'
-import { Stage } from './hostile/stage.js'
+import { ATTACKS } from '../test/support/hostile/attacks.js'
+import { Stage } from '../test/support/hostile/stage.js'
 
 /** What must hold meanwhile. */
 const MOST_PAIRING = 3000
@@ -53,9 +54,9 @@ async function measure(stage: Stage, ms: number): Promise<Measured> {
 }
 
 const names = ATTACKS.map(({ name }) => name)
-const rounds = [...names.map((name) => [name, [name]] as const), ['all', names] as const].filter(
-  ([name]) => wanted.length === 0 || wanted.includes(name),
-)
+const rounds: readonly (readonly [string, readonly string[]])[] = (
+  wanted.length > 0 ? wanted : [...names, 'all']
+).map((word) => [word, word === 'all' ? names : word.split('+')])
 let failed = 0
 const row = (name: string, { pairing, echo, mbit, lines }: Measured, share: number) => {
   const cells = [

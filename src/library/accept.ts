@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
-import { UdpPort } from '../net/index.js'
+import { broadController, UdpPort } from '../net/index.js'
 import { Accepter, type PairingContext, type RefusalCode, ROOM, type Underway } from '../pairing/index.js'
 import { SeenSessions } from '../sealing/index.js'
 import { Backlog } from './backlog.js'
@@ -48,7 +48,7 @@ const BACKLOG = 16
  *   rendezvous throws that cannot go on
  */
 export function accept(options: AcceptOptions): AsyncIterableIterator<Passage> & AsyncDisposable {
-  const life = new AbortController()
+  const life = broadController()
   const passages = passagesOf(options, life)
   const end = () => {
     // a generator that waits would hear of its end only with the next passage

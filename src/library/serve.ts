@@ -1,4 +1,5 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
+import { broadController } from '../net/index.js'
 import { type AcceptOptions, accept } from './accept.js'
 import { loggerOf } from './log.js'
 import { forPrograms } from './option-words.js'
@@ -35,7 +36,7 @@ export async function serve(options: ServeOptions, handler: PassageHandler): Pro
     throw badOption('onError', onError, 'a function')
   wholeOption('limit', limit, 1, MOST)
   const log = loggerOf(rest.log)
-  const life = new AbortController()
+  const life = broadController()
   const onabort = () => life.abort(signal?.reason)
   if (signal?.aborted) return
   signal?.addEventListener('abort', onabort, { once: true })

@@ -1,4 +1,5 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
+import { broadController } from '../net/index.js'
 import { tellFailed, tellOpened } from './connection.js'
 import { DatagramService } from './datagram-service.js'
 import { dial } from './dial.js'
@@ -21,7 +22,7 @@ export class Exporter {
   readonly #names: () => readonly string[] | undefined
   readonly #peer: string
   readonly #around: Surroundings
-  readonly #over = new AbortController()
+  readonly #over = broadController()
   readonly #datagrams: DatagramService
   #open = 0
 

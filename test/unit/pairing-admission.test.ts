@@ -144,6 +144,35 @@ describe('an authentic peer that turns hostile', () => {
     await accepter.stop()
   })
 
+  test('a crowd of honest identities is served in turn, and none is sent away', async () => {
+    const crowd = Array.from({ length: 24 }, (_, index) => `guest${index}@px.test/laptop`)
+    for (const guest of crowd) await world.identity(guest)
+    await serve()
+    leave(await silent(1))
+    const passages = await Promise.all(crowd.map((guest) => world.invite(guest, BOB)))
+    assert.equal(passages.length, crowd.length)
+  })
+
+  test('is dropped unread once it says too much, which nobody else can say in its name', async () => {
+    const elsewhere = join(world.directory, 'elsewhere')
+    await world.identity(MALLORY, elsewhere)
+    const [name, to] = [parseIdentity(MALLORY), parseIdentity(BOB)]
+    const forger = await HostilePeer.of(world.repository, name, to, 'test', elsewhere)
+    const forged = () => accepter.log.count(/SIGNATURE/)
+    await serve()
+    leave(await several(300, () => forger.abort()))
+    await honest()
+    await accepter.log.until(/SIGNATURE/, 300)
+    assert.equal(accepter.log.count(/says too much/), 0)
+    leave(await several(260, () => mallory.abort()))
+    await accepter.log.until(/mallory.* says too much/)
+    const before = forged()
+    leave(await several(200, (index) => (index % 2 === 0 ? mallory : forger).abort()))
+    await honest()
+    await accepter.log.until(/mallory.* says too much/, 150)
+    assert.ok(forged() - before <= 20, `${forged() - before} of 100 were verified`)
+  })
+
   const nowhere = () => ({ key: systemRandom(32), candidates: [NOWHERE], nat: NO_HINT, can: [] })
 
   const silent = (count: number) => several(count, () => mallory.invite({ offer: nowhere() }))

@@ -3,9 +3,9 @@
  * JSON, the directory where the sides meet, and the names of attacks; it goes on until it is ended.
  */
 import { setMaxListeners } from 'node:events'
-import { openRendezvous } from '../../rendezvous/index.js'
-import { silent } from '../../src/net/index.js'
-import { systemClock, systemRandom } from '../../src/system/index.js'
+import { openRendezvous } from '../../../rendezvous/index.js'
+import { silent } from '../../../src/net/index.js'
+import { systemClock, systemRandom } from '../../../src/system/index.js'
 import { ATTACKS, means, type Task } from './attacks.js'
 
 const [words = '{}', place = '', ...names] = process.argv.slice(2)

@@ -1,12 +1,12 @@
-import type { Rendezvous } from '../../rendezvous/interface.js'
-import { type IdentityName, parseIdentity, Repository } from '../../src/identity/index.js'
-import { silent, sleep } from '../../src/net/index.js'
-import { invite, type PairingContext, type Passage } from '../../src/pairing/index.js'
-import { type Candidate, NO_HINT } from '../../src/punch/index.js'
-import { systemClock, systemRandom } from '../../src/system/index.js'
-import { encodeHeader } from '../../src/wormhole/header.js'
-import { openTunnel, type Tunnel, type TunnelStream } from '../../src/wormhole/index.js'
-import { HostilePeer, several } from '../../test/support/hostile-peer.js'
+import type { Rendezvous } from '../../../rendezvous/interface.js'
+import { type IdentityName, parseIdentity, Repository } from '../../../src/identity/index.js'
+import { silent, sleep } from '../../../src/net/index.js'
+import { invite, type PairingContext, type Passage } from '../../../src/pairing/index.js'
+import { type Candidate, NO_HINT } from '../../../src/punch/index.js'
+import { systemClock, systemRandom } from '../../../src/system/index.js'
+import { encodeHeader } from '../../../src/wormhole/header.js'
+import { openTunnel, type Tunnel, type TunnelStream } from '../../../src/wormhole/index.js'
+import { HostilePeer, several } from '../hostile-peer.js'
 
 /** What an attack has to work with: an identity that the accepter knows, and all that anybody has. */
 export interface Means {

@@ -5,12 +5,12 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { createIdentity, parseIdentity } from '../../src/identity/index.js'
-import { formatEndpoint, silent, sleep } from '../../src/net/index.js'
-import { StunServer } from '../../src/stun/index.js'
-import { systemClock, systemRandom } from '../../src/system/index.js'
-import { Program } from '../../test/support/program.js'
-import { Service } from '../../test/support/services.js'
+import { createIdentity, parseIdentity } from '../../../src/identity/index.js'
+import { formatEndpoint, silent, sleep } from '../../../src/net/index.js'
+import { StunServer } from '../../../src/stun/index.js'
+import { systemClock, systemRandom } from '../../../src/system/index.js'
+import { Program } from '../program.js'
+import { Service } from '../services.js'
 import type { Task } from './attacks.js'
 
 const ATTACKER = fileURLToPath(new URL('./attacker.js', import.meta.url))
@@ -127,7 +127,8 @@ export class Stage {
       const sent = systemClock.now()
       socket.write(Buffer.alloc(64, 1))
       for (let got = 0; got < 64; ) {
-        const [data] = (await once(socket, 'data')) as [Buffer]
+        const [data] = (await next(socket, 'data', until)) as [Buffer?]
+        if (data === undefined) return [...took, Number.POSITIVE_INFINITY]
         got += data.length
       }
       took.push(systemClock.now() - sent)
@@ -145,11 +146,11 @@ export class Stage {
     let written = 0
     while (systemClock.now() < started + ms) {
       written += block.length
-      if (!socket.write(block)) await once(socket, 'drain')
+      if (!socket.write(block)) await next(socket, 'drain', started + ms)
+      if (socket.destroyed) break
     }
-    const took = systemClock.now() - started
     socket.destroy()
-    return (written * 8) / took / 1000
+    return (written * 8) / Math.max(ms, systemClock.now() - started) / 1000
   }
 
   /** How many lines the accepter has logged. */
@@ -171,6 +172,25 @@ export class Stage {
     socket.on('error', () => {})
     await once(socket, 'connect')
     return socket
+  }
+}
+
+/** How much longer than it may take something is waited for, in ms. */
+const LATE = 2000
+
+/** What comes with the next event of a socket; nothing if it closes before, or does not say anything until a while after `until`. */
+async function next(socket: Socket, name: 'data' | 'drain', until: number): Promise<unknown[]> {
+  const over = new AbortController()
+  const end = () => over.abort()
+  const cancel = systemClock.timer(until + LATE - systemClock.now(), end)
+  socket.once('close', end)
+  try {
+    return socket.destroyed ? [] : await once(socket, name, { signal: over.signal })
+  } catch {
+    return []
+  } finally {
+    cancel()
+    socket.off('close', end)
   }
 }
 
