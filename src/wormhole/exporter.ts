@@ -11,6 +11,7 @@ import { formatService } from './service.js'
 import { splice } from './splice.js'
 import { type Surroundings, warnOnce } from './surroundings.js'
 import type { StreamResetCode, Tunnel, TunnelFlow, TunnelStream } from './tunnel/index.js'
+import { turnsOf } from './turns.js'
 
 /** How many connections one tunnel may have open at this side: each holds a descriptor and some buffers. */
 const MOST_CONNECTIONS = 4096
@@ -38,7 +39,7 @@ export class Exporter {
     this.#peer = peer
     this.#around = around
     this.#datagrams = new DatagramService(around)
-    tunnel.onstream((stream, header) => void this.#serve(stream, header))
+    tunnel.onstream((stream, header) => this.#inTurn(stream, header))
     tunnel.onflow((flow, header) => void this.#serveFlow(flow, header))
     void tunnel.over.then(() => {
       this.#over.abort(new PlexusError('TUNNEL_LOST', 'The tunnel is over.'))
@@ -46,8 +47,18 @@ export class Exporter {
     })
   }
 
-  async #serve(stream: TunnelStream, header: Uint8Array): Promise<void> {
+  #inTurn(stream: TunnelStream, header: Uint8Array): void {
     stream.on('error', () => {}) // whoever joins it listens; before that its end is told by 'close'
+    let giveUp = () => {}
+    const onclose = () => giveUp()
+    stream.once('close', onclose)
+    giveUp = turnsOf(this.#around.clock).take(this.#peer, () => {
+      stream.off('close', onclose)
+      void this.#serve(stream, header)
+    })
+  }
+
+  async #serve(stream: TunnelStream, header: Uint8Array): Promise<void> {
     const { log } = this.#around
     const wanted = decodeHeader(header)
     const names = wanted?.carries === 'names' ? this.#names() : undefined
