@@ -16,8 +16,11 @@ const WASTED_AT_ONCE = 500
 /** What one weighs, by the key that opens it: RSA costs a decryption aside, P-384 1.2 ms on the loop, four times P-256. */
 const WEIGHT: Readonly<Record<KeyKind, number>> = { rsa: 2, p256: 1, p384: 4 }
 
-/** And what one weighs whose signature was not looked at: with an EC key that is half of the work, with RSA little. */
-const UNVERIFIED_WEIGHT: Readonly<Record<KeyKind, number>> = { rsa: 2, p256: 0.5, p384: 2 }
+/**
+ * And what one weighs whose signature was not looked at, which with RSA is little of the work. Four times as many of these:
+ * they come from those who fill the queue, and everybody else waits until it is empty.
+ */
+const UNVERIFIED_WEIGHT: Readonly<Record<KeyKind, number>> = { rsa: 2, p256: 0.25, p384: 1 }
 
 /** How many messages may wait to be opened; the oldest give way. Of the largest these are 4 MiB. */
 const MAX_WAITING = 512
