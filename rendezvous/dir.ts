@@ -82,7 +82,7 @@ class DirectoryRendezvous implements Rendezvous {
       await rm(temporary, { force: true }).catch(() => {})
       signal.throwIfAborted()
       const why = (cause as { code?: unknown }).code ?? cause
-      throw new PlexusError('RENDEZVOUS_UNREACHABLE', `No message can be left in ${this.#path} (${why}).`, {
+      throw new PlexusError('RENDEZVOUS_UNREACHABLE', `Cannot write a message to ${this.#path} (${why}).`, {
         cause,
       })
     }
@@ -136,7 +136,7 @@ class DirectoryRendezvous implements Rendezvous {
         watcher = undefined // it would go on watching a directory that was replaced by another one
         const why = String((cause as { code?: unknown }).code ?? cause)
         if (why !== trouble && !signal.aborted)
-          log.warn({ path: this.#path, cause: why }, 'the directory cannot be read; trying again')
+          log.warn({ path: this.#path, cause: why }, 'the directory cannot be read, retrying')
         trouble = why
       }
       await sleep(clock, RESCAN, change.signal).catch(() => {})
@@ -168,7 +168,7 @@ class DirectoryRendezvous implements Rendezvous {
       const path = join(this.#path, name)
       const message = await readMessage(path)
       if (message && message.length > 0) deliver(message)
-      else this.#context.log.debug({ name }, 'not a message: passed over')
+      else this.#context.log.debug({ name }, 'not a message: skipped')
       const removed = message
         ? await rm(path, { force: true }).then(
             () => true,
@@ -213,7 +213,7 @@ class DirectoryRendezvous implements Rendezvous {
     try {
       const made = await mkdir(this.#path, { recursive: true, mode: 0o700 })
       if (made !== undefined) {
-        const what = `made the directory ${this.#path}, which was not there: if it is a share, it may not be mounted`
+        const what = `created the directory ${this.#path}, which did not exist: if it is a network share, it may not be mounted`
         this.#context.log.warn({}, what)
       }
       await (await openFile(probe, 'wx', 0o600)).close()
@@ -250,18 +250,18 @@ async function readMessage(path: string): Promise<Buffer | undefined> {
 /** Opens `dir:/path`. @throws PlexusError BAD_RENDEZVOUS */
 export const open: OpenRendezvous = async (url, context) => {
   const bad = (why: string) =>
-    new PlexusError('BAD_RENDEZVOUS', `'${url.href}' is no directory: ${why}.`, {
+    new PlexusError('BAD_RENDEZVOUS', `'${url.href}' is not a valid directory URL: ${why}.`, {
       advice: 'Write dir:/path with an absolute path.',
     })
   let path: string
   try {
     path = decodeURIComponent(url.pathname)
   } catch {
-    throw bad('a percent sign in a path is written %25')
+    throw bad('write a percent sign in a path as %25')
   }
   if (url.host !== '' || !path.startsWith('/') || path.includes('\0')) throw bad('the path is not absolute')
   const latency = Number(url.searchParams.get('latency') ?? LATENCY)
-  if (!(latency >= 0 && latency <= 86_400_000)) throw bad('latency is a number of ms')
+  if (!(latency >= 0 && latency <= 86_400_000)) throw bad('latency must be a number of milliseconds')
   const rendezvous = new DirectoryRendezvous(path, latency, context)
   await rendezvous.prepare()
   return rendezvous

@@ -95,7 +95,7 @@ function locate(text: string, cwd: string): { url: URL; load: () => Promise<unkn
   const url = parsed(scheme ? text : `package:${name}${options.length > 0 ? `?${options.join('?')}` : ''}`)
   if (known && url) return { url, load: known }
   if (known || !url || !PACKAGE.test(name) || isBuiltin(name))
-    throw new PlexusError('BAD_RENDEZVOUS', `'${text}' names no rendezvous.`)
+    throw new PlexusError('BAD_RENDEZVOUS', `'${text}' is not a rendezvous.`)
   return { url, load: () => imported(text, () => importPackage(name, cwd)) }
 }
 

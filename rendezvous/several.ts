@@ -149,7 +149,7 @@ export class SeveralRendezvous implements Rendezvous {
       } catch (cause) {
         if (signal.aborted) return
         const { code, message } = asPlexusError(cause, 'RENDEZVOUS_UNREACHABLE')
-        log.warn({ rendezvous: rendezvous.name, code }, `receiving failed, and is tried again: ${message}`)
+        log.warn({ rendezvous: rendezvous.name, code }, `receiving failed, retrying: ${message}`)
       }
       await sleep(clock, pause, signal).catch(() => {})
       pause = Math.min(pause * 2, LAST_RETRY)

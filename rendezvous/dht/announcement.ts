@@ -100,7 +100,7 @@ export class Announcement {
           this.#announced?.()
           await this.#wait(LOOK)
         } else {
-          if (failures === 0 && !signal.aborted) log.warn({}, 'cannot be announced in the DHT; trying again')
+          if (failures === 0 && !signal.aborted) log.warn({}, 'cannot be announced in the DHT, retrying')
           this.#due = 0
           await this.#wait(RETRIES[Math.min(failures, RETRIES.length - 1)] ?? 0)
           failures++

@@ -36,10 +36,10 @@ export function parseBootstrap(
   return texts.map((text) => {
     try {
       const node = parseHostPort(text, DEFAULT_PORT)
-      if (node.port === 0 || node.host.includes(':')) throw new Error('HyperDHT runs over IPv4 alone')
+      if (node.port === 0 || node.host.includes(':')) throw new Error('HyperDHT only runs over IPv4')
       return node
     } catch (cause) {
-      throw new PlexusError('BAD_RENDEZVOUS', `'${text}' is no bootstrap node of a HyperDHT network.`, {
+      throw new PlexusError('BAD_RENDEZVOUS', `'${text}' is not a HyperDHT bootstrap node.`, {
         advice: 'Write host:port, with a name or an IPv4 address.',
         cause,
       })
@@ -104,10 +104,10 @@ export function foreign({ node, stranger }: { node: NodeAddress; stranger: Stran
   const who =
     stranger === 'OpenDHT'
       ? 'it answers as OpenDHT, the network of the original plexus'
-      : `it answers as ${stranger}; most likely an OpenDHT node of the original plexus was meant`
+      : `it answers as ${stranger}; perhaps you meant an OpenDHT node of the original plexus`
   return new PlexusError(
     'RENDEZVOUS_FOREIGN',
-    `The bootstrap node ${node.host}:${node.port} is no HyperDHT node: ${who}.`,
+    `The bootstrap node ${node.host}:${node.port} is not a HyperDHT node: ${who}.`,
   )
 }
 
@@ -119,7 +119,7 @@ export function unreachable(nodes: readonly NodeAddress[] | undefined, cause?: u
     })
   const names = nodes.map(({ host, port }) => `${host}:${port}`).join(', ')
   const hint = nodes.some(({ port }) => port === OPENDHT_PORT)
-    ? ' Port 4222 is that of OpenDHT, the network of the original plexus, which is another one.'
+    ? ' Port 4222 belongs to OpenDHT, the network of the original plexus.'
     : ''
   return new PlexusError(
     'RENDEZVOUS_UNREACHABLE',

@@ -72,7 +72,7 @@ export class Doorbell {
     if (ofAddress.length >= MAX_FETCHES_AN_ADDRESS) ofAddress[0]?.end()
     const [oldest] = this.#fetches.values()
     if (oldest && this.#fetches.size >= MAX_FETCHES) oldest.end()
-    log.debug({ address }, 'rung in the DHT')
+    log.debug({ address }, 'notified in the DHT')
     void this.#answer(sessionKey, ring, address)
   }
 
@@ -88,7 +88,7 @@ export class Doorbell {
     cancel()
     end()
     if (!message) {
-      this.#context.log.debug({ ring: ring.slice(0, 8) }, 'rung, but left no message')
+      this.#context.log.debug({ ring: ring.slice(0, 8) }, 'was notified, but found no message')
       return
     }
     this.#answered.add(ring)

@@ -32,12 +32,12 @@ export async function keyPairOf(mailbox: IdentityMailbox, context: RendezvousCon
     const seed = context.random(SEED)
     await keep(seed, path, context.random).catch((cause: NodeJS.ErrnoException) => {
       if (!DISK_FULL.includes(cause.code)) throw cause
-      context.log.warn({ file: path, cause: cause.code }, 'the DHT key is not kept beyond a restart')
+      context.log.warn({ file: path, cause: cause.code }, 'the DHT key will be lost at the next restart')
     })
     return HyperDHT.keyPair(seed)
   } catch (cause) {
     const why = (cause as { code?: unknown }).code ?? cause
-    throw new PlexusError('STATE_DIRECTORY', `The DHT key in ${path} cannot be kept (${why}).`, { cause })
+    throw new PlexusError('STATE_DIRECTORY', `The DHT key in ${path} cannot be saved (${why}).`, { cause })
   }
 }
 

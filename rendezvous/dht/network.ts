@@ -244,7 +244,7 @@ export class DhtNetwork {
       }
       return await run(options)
     } catch (cause) {
-      this.#context.log.trace({ cause: String(cause) }, 'an operation in the DHT came to nothing')
+      this.#context.log.trace({ cause: String(cause) }, 'a DHT operation failed')
       return undefined
     } finally {
       cancel()
@@ -298,8 +298,7 @@ export class DhtNetwork {
       if (this.#hasNodes() || signal.aborted) continue
       this.#failure = stranger ? foreign(stranger) : unreachable(this.#bootstrap)
       const state = stranger ? 'foreign' : 'silent'
-      if (this.#state !== state)
-        log.warn({ code: this.#failure.code }, `${this.#failure.message} It is tried again.`)
+      if (this.#state !== state) log.warn({ code: this.#failure.code }, `${this.#failure.message} Retrying.`)
       this.#become(state)
       this.dht.refresh()
     }

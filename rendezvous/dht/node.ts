@@ -54,8 +54,8 @@ export async function openDhtNode(options: DhtNodeOptions): Promise<DhtNode> {
     bootstrap: bootstrap.map(({ host, port }) => ({ host, port })),
   })
   await dht.fullyBootstrapped()
-  log.info({ endpoint: formatEndpoint(advertise) }, 'a DHT node is up')
+  log.info({ endpoint: formatEndpoint(advertise) }, 'DHT node up')
   if (bootstrap.length > 0 && dht.toArray({ limit: 1 }).length === 0)
-    log.warn({}, 'none of the bootstrap nodes answered: this node is alone until one joins it')
+    log.warn({}, 'no bootstrap node answered: this node is alone until another joins it')
   return { endpoint: advertise, close: () => dht.destroy({ force: true }) }
 }

@@ -82,8 +82,8 @@ export class Presence {
     const moved = before !== undefined && before !== mapping
     if (!moved && reply.value !== null) return reply
     this.#alarmed = now()
-    const why = moved ? `is seen at ${mapping} now` : 'is forgotten'
-    this.#context.log.debug({ node: name }, `the accepter ${why}: announcing it anew`)
+    const why = moved ? `has a new public address, ${mapping}` : 'is forgotten'
+    this.#context.log.debug({ node: name }, `the accepter ${why}: announcing it again`)
     // at once, as what pinged looks whether to pause when this reply is there
     this.#doorbell.refresh()
     this.#onlost()

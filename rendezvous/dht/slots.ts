@@ -138,7 +138,7 @@ export async function readSlots(
     limit.close()
     if (value) {
       const head = parseHead(value)
-      if (!head) log.warn({ slot: index }, 'a record that is no message lies in the mailbox: passed over')
+      if (!head) log.warn({ slot: index }, 'skipping a record in the mailbox that is not a message')
       else fetching.push(fetch(head))
       index++
       looks = -1
@@ -159,6 +159,7 @@ export async function readSlots(
     cancel()
     limit.close()
     if (message) deliver(message)
-    else if (!signal.aborted) log.warn({ length: head.length }, 'a message is there, but its chunks are not')
+    else if (!signal.aborted)
+      log.warn({ length: head.length }, 'a message is there, but its chunks are missing')
   }
 }

@@ -66,7 +66,7 @@ export function text(options: Options, name: string): string | undefined {
 function required(options: Options, name: string): string {
   const value = text(options, name)
   if (value === undefined || value === '')
-    throw new PlexusError('BAD_FLAG', `--${name} is missing: the email rendezvous needs it.`)
+    throw new PlexusError('BAD_FLAG', `--${name} is missing: email: needs it.`)
   return value
 }
 

@@ -36,10 +36,7 @@ export function credentialOf(options: RendezvousContext['options']): Credential 
   const given = SOURCES.filter(([name]) => options[name] !== undefined)
   const [source] = given
   if (source === undefined)
-    throw new PlexusError(
-      'BAD_FLAG',
-      '--email-password-file is missing, or another flag that says how to log in.',
-    )
+    throw new PlexusError('BAD_FLAG', '--email-password-file, or another flag with the password, is missing.')
   if (given.length > 1)
     throw new PlexusError('BAD_FLAG', `Give one of ${given.map(([name]) => `--${name}`).join(' and ')}.`)
   const [name, is, from] = source
@@ -52,7 +49,7 @@ export function credentialOf(options: RendezvousContext['options']): Credential 
         if (cause instanceof PlexusError) throw cause
         const { code = cause, killed } = cause as { code?: unknown; killed?: unknown }
         if (from === 'command' && (code === LATER || killed === true))
-          throw new PlexusError('RENDEZVOUS_UNREACHABLE', `--${name} gives no secret to log in with now.`)
+          throw new PlexusError('RENDEZVOUS_UNREACHABLE', `--${name} gives no password at the moment.`)
         throw missing(name, String(code), cause)
       })
       // the line end is that of the file, not of the secret
@@ -83,7 +80,7 @@ async function read(
 
 function missing(name: string, why: string, cause?: unknown): PlexusError {
   // the cause of a command that failed has its output in it, which may be the secret
-  return new PlexusError('EMAIL_LOGIN', `--${name} gives no secret to log in with (${why.slice(0, 100)}).`, {
+  return new PlexusError('EMAIL_LOGIN', `--${name} gives no password (${why.slice(0, 100)}).`, {
     advice: `Check what --${name} names.`,
     ...(cause === undefined || name.endsWith('command') ? {} : { cause }),
   })

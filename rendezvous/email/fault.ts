@@ -54,13 +54,9 @@ export function faultOf(thrown: unknown, server: Server, stage: Stage, folder = 
       `The certificate of ${where} is not trusted: ${shown(message)}.`,
     )
   if (NO_TLS.test(message))
-    return new PlexusError(
-      'RENDEZVOUS_UNREACHABLE',
-      `${where} speaks no TLS from the first byte: ${shown(message)}.`,
-      {
-        advice: `Write ${stage === 'submit' ? 'smtp' : 'imap'}://${where} if it wants STARTTLS there, or name its port for TLS.`,
-      },
-    )
+    return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} does not speak TLS: ${shown(message)}.`, {
+      advice: `Write ${stage === 'submit' ? 'smtp' : 'imap'}://${where} if it expects STARTTLS, or name its TLS port.`,
+    })
   return stage === 'submit'
     ? submissionFault(error, where, message)
     : mailboxFault(error, where, message, stage, folder)
@@ -69,18 +65,17 @@ export function faultOf(thrown: unknown, server: Server, stage: Stage, folder = 
 function submissionFault(error: Thrown, where: string, message: string): PlexusError {
   const reply = readSmtpReply(String(error.response ?? ''))
   const login = error.code === 'EAUTH' || String(error.command ?? '').startsWith('AUTH')
-  if (!reply)
-    return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} cannot be used now: ${shown(message)}.`)
+  if (!reply) return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} is unavailable: ${shown(message)}.`)
   const words = shown(reply.words)
   switch (judgeSmtp(reply, login ? 'login' : 'other')) {
     case 'login':
-      return new PlexusError('EMAIL_LOGIN', `${where} refuses the login: ${words}.`)
+      return new PlexusError('EMAIL_LOGIN', `${where} rejected the login: ${words}.`)
     case 'never':
-      return new PlexusError('RENDEZVOUS_FOREIGN', `${where} does not take the mail: ${words}.`, {
+      return new PlexusError('RENDEZVOUS_FOREIGN', `${where} rejected the mail: ${words}.`, {
         advice: smtpAdvice(reply),
       })
     default:
-      return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} cannot be used now: ${words}.`)
+      return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} is unavailable: ${words}.`)
   }
 }
 
@@ -96,8 +91,8 @@ function mailboxFault(
     // it told nothing by a code: what the library found out by itself, and what was said before the end
     const said = shown(error.reason ?? message)
     if (error.authenticationFailed === true)
-      return new PlexusError('EMAIL_LOGIN', `${where} refuses the login: ${said}.`)
-    return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} cannot be used now: ${said}.`)
+      return new PlexusError('EMAIL_LOGIN', `${where} rejected the login: ${said}.`)
+    return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} is unavailable: ${said}.`)
   }
   const words = shown(reply.words)
   const login = error.authenticationFailed === true
@@ -105,7 +100,7 @@ function mailboxFault(
   const inbox = folder.toUpperCase() === 'INBOX' // there always is one (RFC 9051, 5.1)
   let verdict = judgeImap(reply, asked)
   if (verdict === 'later' && reply.code === undefined && error.mailboxMissing === true) verdict = 'missing'
-  if (verdict === 'login') return new PlexusError('EMAIL_LOGIN', `${where} refuses the login: ${words}.`)
+  if (verdict === 'login') return new PlexusError('EMAIL_LOGIN', `${where} rejected the login: ${words}.`)
   if (verdict === 'missing' && !inbox)
     return new PlexusError('BAD_FLAG', `${where} has no folder '${folder}': ${words}.`, {
       advice: 'Check --email-folder.',
@@ -113,13 +108,13 @@ function mailboxFault(
   if (verdict === 'forbidden')
     return new PlexusError(
       'BAD_FLAG',
-      `${where} does not let this login open the folder '${folder}': ${words}.`,
+      `${where} does not allow this account to open the folder '${folder}': ${words}.`,
       {
-        advice: 'Check --email-folder, and who may open it.',
+        advice: 'Check --email-folder and its permissions.',
       },
     )
-  if (login) return new PutOff('RENDEZVOUS_UNREACHABLE', `${where} puts the login off: ${words}.`)
-  const what = stage === 'folder' ? `cannot open the folder '${folder}' now` : 'cannot be used now'
+  if (login) return new PutOff('RENDEZVOUS_UNREACHABLE', `${where} deferred the login: ${words}.`)
+  const what = stage === 'folder' ? `cannot open the folder '${folder}' now` : 'is unavailable'
   return new PlexusError('RENDEZVOUS_UNREACHABLE', `${where} ${what}: ${words}.`)
 }
 

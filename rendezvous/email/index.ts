@@ -188,7 +188,7 @@ class EmailRendezvous implements Rendezvous {
 export const open: OpenRendezvous = (url, context) => {
   const shared = url.pathname === '' ? undefined : decodeURIComponent(url.pathname)
   if (url.host !== '' || url.search !== '' || (shared !== undefined && !isAddress(shared)))
-    throw new PlexusError('BAD_RENDEZVOUS', `'${url.href}' names no mailbox.`, {
+    throw new PlexusError('BAD_RENDEZVOUS', `'${url.href}' does not name a mailbox.`, {
       advice: 'Write email:, or email:box@example.com if both sides read that one.',
     })
   return new EmailRendezvous(shared, accountOf(context), context)

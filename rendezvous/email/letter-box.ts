@@ -179,7 +179,7 @@ export class LetterBox implements Letters {
     for await (const { uid, letter } of open(connection, wanted)) {
       const given = { ...letter, lay }
       if (!(await reader.ours(given))) {
-        this.#context.log.debug({}, 'a mail that only looks like ours from outside stays')
+        this.#context.log.debug({}, 'leaving a mail that only looks like ours')
         continue
       }
       ours.push({ uid, letter })
@@ -229,8 +229,8 @@ async function look(connection: Connection, next: number): Promise<Found[]> {
 /** @throws PlexusError RENDEZVOUS_FOREIGN */
 function checkAddress(text: string): void {
   if (isAddress(text)) return
-  throw new PlexusError('RENDEZVOUS_FOREIGN', `'${text}' is no address that mail can go to or come from.`, {
-    advice: 'Name both identities by the addresses of their mailboxes.',
+  throw new PlexusError('RENDEZVOUS_FOREIGN', `'${text}' is not a valid email address.`, {
+    advice: 'Use identities whose owners are email addresses.',
   })
 }
 

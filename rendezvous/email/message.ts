@@ -121,7 +121,8 @@ export function addressOf(identity: string): string {
     'RENDEZVOUS_FOREIGN',
     `${identity} cannot be reached by email: '${owner}' is no address.`,
     {
-      advice: 'Name identities by addresses, or give both sides one address as in email:box@example.com.',
+      advice:
+        'Use identities whose owners are email addresses, or one mailbox for both sides, as in email:box@example.com.',
     },
   )
 }

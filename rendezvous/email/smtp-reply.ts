@@ -55,8 +55,8 @@ export function judgeSmtp({ code, enhanced, words }: SmtpReply, stage: 'login' |
 export function smtpAdvice({ code, enhanced }: SmtpReply): string {
   const subject = enhanced?.[1]
   if (subject === 7)
-    return 'The policy of the server refuses it: follow its words, or ask whoever runs it. Check that the login may send as the owner of your identity.'
+    return 'A policy of the server rejects it: see its message, or ask its administrator. Check that the account may send as the owner of your identity.'
   if (subject === 1 || (subject === undefined && (code === 550 || code === 553)))
-    return 'Check that the owners of both identities are addresses, and that the login may send as the owner of your identity.'
-  return 'Follow the words of the server, or ask whoever runs it.'
+    return 'Check that the owners of both identities are email addresses, and that the account may send as the owner of your identity.'
+  return 'See the message of the server, or ask its administrator.'
 }

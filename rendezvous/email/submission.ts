@@ -44,7 +44,7 @@ export class Submission {
         if (signal.aborted) throw last ?? signal.reason
         last = faultOf(thrown, this.#account.submission, 'submit')
         if (last.kind !== 'later') throw last
-        log.debug({ code: last.code }, `handing in failed, and is tried again: ${last.message}`)
+        log.debug({ code: last.code }, `sending failed, retrying: ${last.message}`)
       }
       await backoff.wait(signal).catch(() => {
         throw last ?? signal.reason

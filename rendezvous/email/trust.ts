@@ -34,7 +34,7 @@ export class Trust {
     if ((files.cert === undefined) !== (files.key === undefined))
       throw new PlexusError(
         'BAD_FLAG',
-        '--email-cert and --email-key belong together: one of them is missing.',
+        '--email-cert and --email-key must be given together: one of them is missing.',
       )
     this.#made = { context: this.#make(), of: this.#stamp() }
   }

@@ -139,7 +139,7 @@ export class Watch {
         // once for each cause: what a server says of a session or a second is no other cause
         const cause = error.message.replace(/\d+/g, '')
         if (this.#trouble !== cause)
-          log.warn({ code: error.code }, `the mailbox cannot be read, and is tried again: ${told}`)
+          log.warn({ code: error.code }, `the mailbox cannot be read, retrying: ${told}`)
         this.#trouble = cause
         this.#enter(usage ? { is: 'refused', error } : { is: 'connecting', last: error })
         const pause = usage ? refused : error instanceof PutOff ? putOff : lost
@@ -219,7 +219,7 @@ export class Watch {
     for (let uids = wanted(); uids.length > 0; uids = wanted()) {
       const opened = await folder.open(connection, uids)
       if (opened.length < uids.length)
-        log.debug({}, `${uids.length - opened.length} mails that only look like ours by their subject stay`)
+        log.debug({}, `${uids.length - opened.length} mails that only look like ours, left alone`)
       for (const { label, sealed } of opened) {
         this.remember(label.mailbox)
         this.#receivers.deliver(label.mailbox, sealed)
@@ -292,7 +292,7 @@ export class Watch {
     if (!position || `${position.validity} ${position.next}` === this.#saved) return
     this.#saved = `${position.validity} ${position.next}`
     await writePosition(path, position, random(6).toString('hex')).catch((thrown: unknown) =>
-      log.debug({ err: thrown }, 'how far the mailbox was read could not be kept'),
+      log.debug({ err: thrown }, 'the position in the mailbox could not be saved'),
     )
   }
   #saved = ''

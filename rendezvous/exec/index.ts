@@ -124,7 +124,7 @@ class ExecRendezvous implements Rendezvous {
       if (ending.is === 'exited' && ending.code === 0) return
       failure = this.#failureOf(ending, lastWords())
       if (failure.kind !== 'later') throw failure
-      log.warn({ code: failure.code }, `posting failed, and is tried again: ${failure.message}`)
+      log.warn({ code: failure.code }, `posting failed, retrying: ${failure.message}`)
       await sleep(clock, pause, signal).catch((reason) => {
         throw isAbort(reason) ? reason : failure
       })
@@ -141,7 +141,7 @@ class ExecRendezvous implements Rendezvous {
     return passing
       ? new PlexusError('RENDEZVOUS_UNREACHABLE', sentence)
       : new PlexusError('RENDEZVOUS_FOREIGN', sentence, {
-          advice: `Mend the command, or let it exit with ${EX_TEMPFAIL} where another attempt could succeed.`,
+          advice: `Fix the command, or let it exit with ${EX_TEMPFAIL} if another attempt could succeed.`,
         })
   }
 
@@ -153,7 +153,7 @@ class ExecRendezvous implements Rendezvous {
     let trouble = ''
     let level: 'warn' | 'debug' = 'warn' // anybody may put junk into some mailboxes: it is said once
     const junk = (line: string, what: string) => {
-      log[level]({ line: line.slice(0, SHOWN) }, `${what}: passed over`)
+      log[level]({ line: line.slice(0, SHOWN) }, `${what}: skipped`)
       level = 'debug'
     }
     while (!signal.aborted) {
@@ -174,8 +174,8 @@ class ExecRendezvous implements Rendezvous {
       if (signal.aborted) return
       const well = ending.is === 'exited' && ending.code === 0
       const why = well ? '' : `${told(ending)} ${lastWords()}`.trim()
-      if (why !== '' && why !== trouble) log.warn({ cause: why }, 'receiving failed, and is tried again')
-      else log.debug({ ...ending }, 'receive ended, and is run again')
+      if (why !== '' && why !== trouble) log.warn({ cause: why }, 'receiving failed, retrying')
+      else log.debug({ ...ending }, 'receive ended, running it again')
       trouble = why
       if (well || clock.now() - began > LAST_RETRY) retry = FIRST_RETRY
       await sleep(clock, well ? this.#poll : retry, signal).catch(() => {})
@@ -232,28 +232,29 @@ function news(message: Buffer, seen: Set<string>): boolean {
 
 function told(ending: Ending): string {
   if (ending.is === 'exited') return `exited with ${ending.code}`
-  return ending.is === 'killed' ? `was ended by ${ending.by}` : `could not be started (${ending.why})`
+  return ending.is === 'killed' ? `was killed by ${ending.by}` : `could not be started (${ending.why})`
 }
 
 /** Opens `exec:command`. @throws PlexusError BAD_RENDEZVOUS, COMMAND_MISSING */
 export const open: OpenRendezvous = (url, context) => {
   const bad = (why: string) =>
-    new PlexusError('BAD_RENDEZVOUS', `'${url.href}' names no command: ${why}.`, {
+    new PlexusError('BAD_RENDEZVOUS', `'${url.href}' does not name a command: ${why}.`, {
       advice:
-        'Write exec:/path/to/command, exec:./command or the name of one in PATH, and ?latency= in ms after it.',
+        'Write exec:/path/to/command, exec:./command or the name of one in PATH, optionally with ?latency= in ms.',
     })
   let command: string
   try {
     command = decodeURIComponent(url.pathname)
   } catch {
-    throw bad('a percent sign in a path is written %25')
+    throw bad('write a percent sign in a path as %25')
   }
-  if (url.host !== '') throw bad('the path begins with one slash')
-  if (url.hash !== '') throw bad('a # in a path is written %23')
+  if (url.host !== '') throw bad('the path must begin with one slash')
+  if (url.hash !== '') throw bad('write # in a path as %23')
   if (command === '' || command.includes('\0')) throw bad('it is empty')
   const option = (name: string, fallback: number, least: number): number => {
     const value = Number(url.searchParams.get(name) || fallback)
-    if (!(value >= least && value <= LONGEST)) throw bad(`${name} is a number of ms, ${least} or more`)
+    if (!(value >= least && value <= LONGEST))
+      throw bad(`${name} must be a number of milliseconds, at least ${least}`)
     return value
   }
   const unknown = [...url.searchParams.keys()].find((name) => name !== 'latency' && name !== 'poll')

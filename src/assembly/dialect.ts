@@ -21,13 +21,13 @@ export async function dialectOf(
   const chosen = !accept && peer ? await choice.of(peer) : language
   if ((chosen !== 'native' || language !== 'native') && rendezvous.letters === undefined) {
     const given = from ?? (peer ? repository.paths(peer).dialect : '--dialect')
-    throw new PlexusError('BAD_FLAG', `${given} asks for '${chosen}', but no --rendezvous is email.`, {
+    throw new PlexusError('BAD_FLAG', `${given} asks for '${chosen}', but there is no --rendezvous=email:.`, {
       advice:
-        'Add --rendezvous=email: with the --email flags of the account: plexus 3.x peers are met there alone.',
+        'Add --rendezvous=email: with the --email flags of your account: plexus 3.x peers can only be reached there.',
     })
   }
   if (chosen !== 'native' && host.certificate.keyKind !== 'rsa') {
-    const sentence = 'The own identity has an EC key, which no plexus 3.x peer can use.'
+    const sentence = 'Your identity has an EC key, which plexus 3.x peers cannot use.'
     if (chosen === 'plexus-3') throw new PlexusError('DIALECT', sentence)
     if (accept) log.warn({ code: 'DIALECT' }, `${sentence} Such peers are answered once it has an RSA key.`)
   }
@@ -36,7 +36,7 @@ export async function dialectOf(
   if (allowPlain) {
     log.warn(
       {},
-      '--allow-plain: whoever can write to the mailbox can pair as any plexus 3.x peer of the repository, and read what is answered',
+      '--allow-plain: anybody who can write to the mailbox can pair as any plexus 3.x peer in the repository, and read the answer',
     )
   }
   return { choice, natives: new NativePeers(join(directory, 'native-peers'), log), allowPlain, directory }

@@ -16,8 +16,8 @@ export function refuseClashes(exports: readonly Share[]): void {
       )
     if (clash === undefined) continue
     const [first, second] = [formatService(clash.service), formatService(one.service)]
-    throw new PlexusError('BAD_FLAG', `--export has the name '${one.name}' twice: ${first} and ${second}.`, {
-      advice: 'Give each a name of its own, as in --export web=80 --export admin=8080.',
+    throw new PlexusError('BAD_FLAG', `--export uses the name '${one.name}' twice: ${first} and ${second}.`, {
+      advice: 'Give each a different name, as in --export web=80 --export admin=8080.',
     })
   }
 }
@@ -57,7 +57,7 @@ export async function resolveForwards(
       try {
         const name = await lookUp(text, from)
         if (own !== undefined && name !== own) {
-          throw new PlexusError('BAD_FLAG', `${from} is for ${name}, but --peer-info lets ${own} alone pair.`)
+          throw new PlexusError('BAD_FLAG', `${from} is for ${name}, but --peer-info allows only ${own}.`)
         }
         names.push(name)
       } catch (thrown) {
@@ -80,8 +80,8 @@ export async function resolveForwards(
     if (peers.length > 1 || (peers.length === 0 && own === undefined)) {
       throw new PlexusError(
         'BAD_FLAG',
-        `--import has '${name}' of ${peers.length > 1 ? 'several peers' : 'no peer'}, but an import is of one.`,
-        { advice: 'Name it behind the service: --import ssh=2222,peer=laptop.' },
+        `--import has '${name}' of ${peers.length > 1 ? 'several peers' : 'no peer'}, but an import needs exactly one.`,
+        { advice: 'Add it to the service: --import ssh=2222,peer=laptop.' },
       )
     }
     const [from = own] = await resolved(`import '${name}' of`, '--import', peers)
@@ -95,6 +95,6 @@ export function announceImports(imports: readonly Import[], log: Logger): void {
   for (const { name, service } of imports) {
     if (service.kind === 'unix' || service.host === 'localhost' || scopeOf(service.host) === 'loopback')
       continue
-    log.warn({}, `everybody who reaches ${formatService(service)} can use '${name}' of the peer`)
+    log.warn({}, `everybody who can reach ${formatService(service)} can use '${name}' of the peer`)
   }
 }

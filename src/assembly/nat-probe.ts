@@ -17,12 +17,12 @@ export async function probePortMapping(
   const port = UdpPort.open({ address: address ?? '0.0.0.0' })
   try {
     const local = port.local(4)
-    if (!local) return { is: 'unavailable', why: 'ports are mapped for IPv4 alone' }
+    if (!local) return { is: 'unavailable', why: 'port mappings are for IPv4 only' }
     const mapping = mapper.map(local.port, address === undefined ? {} : { address })
     await Promise.race([mapping.asked, aborted(signal)])
     const { external } = mapping
     if (external) return { is: 'available', external }
-    return { is: 'unavailable', why: 'no router answered that does it' }
+    return { is: 'unavailable', why: 'no router answered' }
   } catch (thrown) {
     log.debug({ why: asPlexusError(thrown).message }, 'the router was not asked for a port mapping')
     return { is: 'unavailable', why: 'the router could not be asked' }

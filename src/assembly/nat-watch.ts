@@ -65,7 +65,7 @@ export async function watchNat(
   const measure = (signal: AbortSignal) => measureNetwork(network, outside, { signal, depth })
   const current = memory.watch(measure, controller.signal, { brief: depth === 'inviter' })
   const close = async () => {
-    controller.abort(new PlexusError('CANCELLED', 'Nobody asks for the NAT any more.'))
+    controller.abort(new PlexusError('CANCELLED', 'The NAT is no longer needed.'))
     await memory.settled()
   }
   return { current, close }

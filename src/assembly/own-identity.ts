@@ -26,7 +26,7 @@ export async function ownIdentity(repository: Repository): Promise<IdentityName>
     throw new PlexusError(
       'BAD_FLAG',
       `--host-info is missing, and no identity in ${repository.path} has a private key.`,
-      { advice: 'Make one with: plexus id new <owner/pin>.' },
+      { advice: 'Create one with: plexus id new <owner/pin>.' },
     )
   }
   if (own.length === 1) return only

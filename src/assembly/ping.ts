@@ -32,8 +32,8 @@ export class Ping {
     const name = await resolveHost(repository, settings.host)
     const dialect = (await repository.dialect(peer)) ?? settings.dialect.language
     if (dialect === 'plexus-3') {
-      throw new PlexusError('DIALECT', 'A plexus 3.x peer knows no ping.', {
-        advice: 'Pair with it instead, or give --dialect=native if it speaks that too.',
+      throw new PlexusError('DIALECT', 'A plexus 3.x peer does not support ping.', {
+        advice: 'Pair with it instead, or use --dialect=native if it supports that too.',
       })
     }
     const host = await repository.host(name)

@@ -207,7 +207,7 @@ async function identitiesOf(settings: ProgramSettings, { clock, log }: Outside):
   const repository = await Repository.open(settings.repository)
   const name = await resolveHost(repository, settings.host)
   if (settings.host === undefined) {
-    log.info({}, `own identity ${formatIdentity(name)}, the only one with a private key`)
+    log.info({}, `your identity is ${formatIdentity(name)}, the only one with a private key`)
   }
   const peer = role.peer && (await resolveNamed(repository, role.peer))
   refuseRepository(repository, name)

@@ -103,7 +103,7 @@ async function speaksNative(
 ): Promise<string | undefined> {
   await natives.add(peer)
   if ((await choice.cautious(peer)) !== 'plexus-3') return undefined
-  return 'This accepter speaks the plexus-3 dialect alone with this peer.'
+  return 'This accepter only uses the plexus-3 dialect with this peer.'
 }
 
 /** Says whom the accepter accepts, by the names of directories alone. */
@@ -114,7 +114,7 @@ async function tell({ context, peers }: AccepterSettings): Promise<void> {
   const own = formatIdentity(host.name)
   const names = (await repository.list()).map(formatIdentity).filter((name) => name !== own)
   if (names.length === 0) {
-    return log.warn({}, `accepting everyone in the repository ${as}, but there is nobody else in it yet`)
+    return log.warn({}, `accepting everyone in the repository ${as}, which has no peers yet`)
   }
   const more = names.length > NAMES_TOLD ? ` and ${names.length - NAMES_TOLD} more` : ''
   log.info({}, `accepting ${names.slice(0, NAMES_TOLD).join(', ')}${more} ${as}`)
@@ -142,7 +142,7 @@ function announceReady({ context }: AccepterSettings, signal: AbortSignal): void
     .finally(() => settled.abort())
 }
 
-const ONCE = 'This accepter pairs once, and has begun to.'
+const ONCE = 'This accepter pairs only once and is already pairing.'
 /** The room of an accepter that pairs once. */
 const ONE: Room = { ...ROOM, pairing: 1, sentence: ONCE }
 
@@ -214,7 +214,9 @@ class Accepting {
     if (!this.#roster.mayPair(peer) || (onRepeat === 'refuse' && underway.ofPeer > 0)) {
       const count = this.#roster.runsOf(peer)
       return busy(
-        count > 1 ? `${count} of this identity run already.` : 'A pairing of this identity is running.',
+        count > 1
+          ? `${count} of this identity run already.`
+          : 'A pairing with this identity is already running.',
       )
     }
     const { range, port = 0 } = context.bind
@@ -302,7 +304,7 @@ class Accepting {
     this.#report(pairedOutcome(passage, exit), passage)
     if (!this.#settings.once) return
     this.#once = { is: 'over', exit: exit ?? 0 }
-    this.end(new PlexusError('CANCELLED', 'The one pairing of this accepter is over.'))
+    this.end(new PlexusError('CANCELLED', 'The only pairing of this accepter is over.'))
   }
 
   async #failed(passage: AnyPassage, error: PlexusError, giveUp: GiveUp): Promise<void> {

@@ -58,7 +58,7 @@ export class OlderDialect {
         await this.#accepter.run(signal)
       } catch (thrown) {
         const { code, message } = asPlexusError(thrown)
-        log.warn({ code }, `plexus 3.x peers are not heard for ${RETRY / 1000} s: ${message}`)
+        log.warn({ code }, `not listening to plexus 3.x peers for ${RETRY / 1000} s: ${message}`)
       }
       await sleep(clock, RETRY, signal).catch(() => {})
     }

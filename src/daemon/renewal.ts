@@ -46,19 +46,19 @@ export async function watchRenewal(
       host = found
       log.info(
         {},
-        `the own identity has changed: ${found.next ? 'a rollover is under way' : 'one certificate'}`,
+        `your identity has changed: ${found.next ? 'its key is being replaced' : 'one certificate'}`,
       )
       remind(host)
       adopt(host)
     } catch (thrown) {
       const { code, message } = asPlexusError(thrown)
-      log.warn({ code }, `the own identity cannot be read again, so the earlier one stays: ${message}`)
+      log.warn({ code }, `your identity cannot be read again, keeping the earlier one: ${message}`)
     }
   }
 
   function remind({ name, certificate }: Host): void {
     const notice = expiryNotice(certificate, clock.date())
-    if (notice) log.warn({}, `the own certificate of ${formatIdentity(name)} ${notice}`)
+    if (notice) log.warn({}, `your certificate of ${formatIdentity(name)} ${notice}`)
   }
 }
 

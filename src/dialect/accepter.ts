@@ -108,17 +108,17 @@ export class LetterAccepter {
     const mail = { from, current: staleness(head, this.#context) === undefined }
     if ((await choice.cautious(read.from)) === 'native') {
       const file = repository.paths(read.from).dialect
-      const how = `give --dialect=auto, or for this peer alone write the word auto to ${file}`
+      const how = `use --dialect=auto, or, for this peer only, write the word auto to ${file}`
       return this.#hint(mail, `to answer such invites ${how}`)
     }
     if (host.certificate.keyKind !== 'rsa') {
-      return this.#hint(mail, 'the own identity has an EC key, and such a peer needs an RSA one')
+      return this.#hint(mail, 'your identity has an EC key, but such a peer needs an RSA key')
     }
     if (await natives.has(read.from)) {
-      const lift = `to allow it take its line out of ${natives.file}`
+      const lift = `to allow it, remove its line from ${natives.file}`
       return this.#hint(
         mail,
-        `it has spoken the native language before, and is not answered in an older one again; ${lift}`,
+        `it has used the native protocol before and is no longer answered in the old one; ${lift}`,
       )
     }
     return true
@@ -126,7 +126,7 @@ export class LetterAccepter {
 
   /** Tells once for each peer why it is left alone, if the mail is of now. */
   #hint({ from, current }: { from: string; current: boolean }, why: string): false {
-    const text = `a mail that says it is from ${from} invites as plexus 3.x does, and is left alone: ${why}`
+    const text = `ignoring a mail that claims to be a plexus 3.x invite from ${from}: ${why}`
     if (current && !this.#hinted.has(text)) {
       this.#hinted.add(text)
       this.#context.log.warn({ code: 'DIALECT' }, text)
@@ -150,7 +150,7 @@ export class LetterAccepter {
     const said = await openLetter(letter, from, this.#context)
     if (!this.#options.accepter.listensTo(from, 'invite')) return
     if (!(await this.#options.digests.first(said.digest))) {
-      throw new PlexusError('REPLAYED', 'These words were said before.')
+      throw new PlexusError('REPLAYED', 'This message was received before.')
     }
     const session = random(16).toString('hex')
     const inner = log.child({ session: shortSession(session) })
@@ -190,14 +190,11 @@ export class LetterAccepter {
     const name = formatIdentity(peer)
     log.info({}, `invited by ${name} in the plexus-3 dialect, in the form of plexus ${message.version}`)
     if (form === 'plain') {
-      log.warn({}, `nobody has signed the invite of ${name}, and everybody on the way can read the answer`)
+      log.warn({}, `the invite of ${name} is not signed, and anybody on the way can read the answer`)
     }
     if (message.version !== '3.0') {
       const wanted = `qos '${message.qos}'`
-      log.info(
-        {},
-        `it is answered in the form of 3.0 (${wanted}); the peer has to allow udp:either, directly`,
-      )
+      log.info({}, `answering in the form of 3.0 (${wanted}); the peer must allow direct udp:either`)
     }
     const letterhead = await Letterhead.to(peer, { ...context, allowPlain }, form)
     const over = new AbortController()

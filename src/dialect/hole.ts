@@ -60,7 +60,7 @@ export function publicEndpoint({ reflexive, failure }: Gathering, like?: Endpoin
   if (failure) throw failure
   const family = like && familyOf(like) === 6 ? 'IPv6' : 'IPv4'
   throw new PlexusError('NO_PATH', `This side has no public ${family} address, and the peer no other.`, {
-    advice: 'Give one of the sides an address of the other kind, or a STUN server for it in --stun-server.',
+    advice: 'Give one side an address of the other kind, or a STUN server for it in --stun-server.',
   })
 }
 
@@ -151,7 +151,7 @@ function explained(thrown: unknown, { gathering, message, peer }: DiggingOptions
       `${thrown.message} This side has a symmetric NAT, and a plexus 3.x peer hears the one port that it was told.`,
       {
         cause: thrown,
-        advice: 'A port mapping on this side would do, or plexus instead of plexus 3.x there.',
+        advice: 'Use a port mapping on this side, or replace plexus 3.x on the other.',
       },
     )
   }

@@ -44,7 +44,7 @@ export async function inviteByLetter(
   const seconds = Math.round(total / 1000)
   const letterhead = await Letterhead.to(peer, context)
   const notice = expiryNotice(host.certificate, clock.date())
-  if (notice) log.warn({}, `the own certificate of ${formatIdentity(host.name)} ${notice}`)
+  if (notice) log.warn({}, `your certificate of ${formatIdentity(host.name)} ${notice}`)
   log.info({}, `inviting ${name} to '${app}' over ${context.rendezvous.name} in the plexus-3 dialect`)
   const limit = deadline(
     clock,
@@ -139,7 +139,7 @@ class Attempt {
   /** It answers an earlier invite; its words are known from now on. */
   async #discard(letter: Letter): Promise<void> {
     const { peer, digests } = this.#options
-    this.#context.log.debug({}, 'an answer to an earlier invite lay in the mailbox')
+    this.#context.log.debug({}, 'found an answer to an earlier invite in the mailbox')
     await openLetter(letter, peer, this.#context).then(
       ({ digest }) => digests.first(digest),
       () => {},
@@ -225,10 +225,10 @@ class Attempt {
     const { log, timeout } = this.#context
     const name = formatIdentity(peer)
     const stale = staleness(letter, this.#context)
-    if (stale !== undefined) throw new PlexusError('EXPIRED', `The answer is not taken: ${stale}.`)
+    if (stale !== undefined) throw new PlexusError('EXPIRED', `The answer is not accepted: ${stale}.`)
     const { message, digest, form, fingerprint } = await openLetter(letter, peer, this.#context)
     if (!(await digests.first(digest))) {
-      throw new PlexusError('REPLAYED', 'The answer is not taken: these words were said before.')
+      throw new PlexusError('REPLAYED', 'The answer is not accepted: it was received before.')
     }
     if (form === 'plain') log.warn({}, `${name} answered in a mail that nobody has signed`)
     log.info({}, `${name} answered in the form of plexus ${message.version}`)

@@ -91,7 +91,7 @@ export class Letterhead {
       if (code !== 'IDENTITY_MISSING' || !allowPlain || form === 'sealed') throw thrown
       log.warn(
         { code },
-        `no certificate of ${formatIdentity(peer)}: what it is sent can be read and altered by whoever carries it`,
+        `no certificate of ${formatIdentity(peer)}: anybody on the way can read and change what it is sent`,
       )
       return new Letterhead(context, peer, undefined)
     }
@@ -129,7 +129,7 @@ export async function openLetter(
 ): Promise<Said> {
   const { repository, host, clock, allowPlain } = context
   const part = await findEntity(letter, from)
-  if (part === undefined) throw new PlexusError('MALFORMED', 'The mail is none of a plexus 3.x peer.')
+  if (part === undefined) throw new PlexusError('MALFORMED', 'The mail is not from a plexus 3.x peer.')
   const plain = readPlain(part)
   if (plain !== undefined) {
     if (!allowPlain) {

@@ -35,7 +35,10 @@ export class NativePeers {
     try {
       return (await this.#names()).has(name)
     } catch (err) {
-      this.#log.warn({ err, file: this.file }, 'who has spoken the native language cannot be read')
+      this.#log.warn(
+        { err, file: this.file },
+        'the list of peers that have used the native protocol cannot be read',
+      )
       return true
     }
   }
@@ -64,7 +67,7 @@ export class NativePeers {
       if (!this.#unwritten.has(name)) {
         this.#log.warn(
           { err, file: this.file },
-          'that a peer speaks the native language is known in memory only',
+          'that a peer uses the native protocol is remembered only until the next restart',
         )
       }
       this.#unwritten.add(name)

@@ -155,10 +155,9 @@ async function openLog(path: string): Promise<FileHandle> {
 export function keyless(): PlexusError {
   return new PlexusError(
     'DIALECT',
-    'The command asks for %key% or %keyfile%, but with a plexus 3.x peer there is no key: the sides share 64 bits.',
+    'The command uses %key% or %keyfile%, but with a plexus 3.x peer there is no key, only 64 shared bits.',
     {
-      advice:
-        'Use %secret% in a command for plexus 3.x peers, and encryption that the command brings itself.',
+      advice: 'Use %secret% in commands for plexus 3.x peers, and let the command encrypt by itself.',
     },
   )
 }

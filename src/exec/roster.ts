@@ -90,7 +90,7 @@ export class Roster {
     const runs = this.#runsOf(peer)
     const earlier = [...runs]
     if (this.#policy === 'refuse' && earlier.length > 0) {
-      throw new PlexusError('BUSY', `A command for ${identityKey(peer)} runs already.`)
+      throw new PlexusError('BUSY', `A command for ${identityKey(peer)} is already running.`)
     }
     // several may have been admitted before any of them was here
     if (this.#policy === 'parallel' && earlier.length >= MOST_OF_A_PEER) {
@@ -114,8 +114,8 @@ export class Roster {
   }
 
   async #replace(peer: Identity, earlier: readonly Run[], log: Logger): Promise<void> {
-    log.info({ peer: identityKey(peer) }, 'the peer has paired again: its earlier command or tunnel ends')
-    const reason = cancelled('A newer pairing of the same peer took its place.')
+    log.info({ peer: identityKey(peer) }, 'the peer connected again: ending its earlier command or tunnel')
+    const reason = cancelled('Replaced by a newer pairing of the same peer.')
     await Promise.all(earlier.map((run) => run.end(reason)))
   }
 

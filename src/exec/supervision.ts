@@ -112,7 +112,7 @@ export class Supervised implements Child {
   async #stop(first: EndingSignal): Promise<void> {
     this.kill(first)
     const cancel = this.#clock.timer(STOP_GRACE, () => {
-      this.#log.warn({ pid: this.pid }, 'the command did not end when asked to, and is killed')
+      this.#log.warn({ pid: this.pid }, 'the command did not exit when asked, killing it')
       this.kill('SIGKILL')
     })
     await this.exited
@@ -130,7 +130,7 @@ export class Supervised implements Child {
 
   #report(exit: Exit, ms: number): void {
     const how = exit.signal === null ? `with code ${exit.code}` : `by ${exit.signal}`
-    const line = `the command ended ${how} after ${(ms / 1000).toFixed(1)} s`
+    const line = `the command exited ${how} after ${(ms / 1000).toFixed(1)} s`
     const level = exitStatus(exit) === 0 || this.#state.is === 'ending' ? 'info' : 'warn'
     this.#log[level]({ pid: this.pid, ...exit, ms: Math.round(ms) }, line)
   }

@@ -90,7 +90,11 @@ function allowed(name: WildcardName, flag: TemplateFlag): boolean {
 
 function refuseKey(name: WildcardName, flag: TemplateFlag): void {
   if (allowed(name, flag)) return
-  throw new PlexusError('BAD_EXEC_ARGS', `%${name}% cannot stand in ${flag}, where others would see it.`, {
-    advice: 'The command finds the key in PLEXUS_KEY, and in the file that %keyfile% in --exec-args names.',
-  })
+  throw new PlexusError(
+    'BAD_EXEC_ARGS',
+    `%${name}% cannot be used in ${flag}, where other users could see it.`,
+    {
+      advice: 'The command finds the key in PLEXUS_KEY, and in the file that %keyfile% in --exec-args names.',
+    },
+  )
 }

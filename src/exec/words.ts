@@ -54,7 +54,7 @@ function readPart(line: string, at: number, first: boolean): Part {
     const next = line.charAt(at + 1)
     return { text: next === '\n' ? undefined : next, end: at + 2 }
   }
-  if (OPERATORS.includes(char)) throw refused(line, at, 'an operator of a shell')
+  if (OPERATORS.includes(char)) throw refused(line, at, 'a shell operator')
   if (char === '*' || char === '?') throw refused(line, at, 'a pattern for file names')
   if (first && char === '#') throw refused(line, at, 'a comment')
   if (first && char === '~') throw refused(line, at, 'a home directory')
@@ -85,7 +85,7 @@ function refuseExpansion(line: string, at: number): void {
   const char = line.charAt(at)
   if (char === '`') throw refused(line, at, 'a command substitution')
   if (char === '$' && /[A-Za-z0-9_{('"@*#?$!-]/.test(line.charAt(at + 1))) {
-    throw refused(line, at, 'an expansion of a shell')
+    throw refused(line, at, 'a shell expansion')
   }
 }
 
@@ -98,6 +98,6 @@ function refused(line: string, at: number, what: string): PlexusError {
   return new PlexusError(
     'BAD_EXEC_ARGS',
     `--exec-args has ${what} at character ${at + 1}: ${JSON.stringify(shown)}.`,
-    { advice: 'No shell reads --exec-args: put what is meant literally into single quotes.' },
+    { advice: 'There is no shell: put literal text in single quotes.' },
   )
 }

@@ -109,7 +109,7 @@ export function certificateOf(x509: X509Certificate, where: string): Certificate
     throw new PlexusError(
       'CERTIFICATE_INVALID',
       `The certificate in ${where} is for a key that is neither RSA of 2048 to 4096 bits nor EC on P-256 or P-384.`,
-      { advice: 'Make an identity with: plexus id new <owner/pin>.' },
+      { advice: 'Create an identity with: plexus id new <owner/pin>.' },
     )
   }
   const { issuer, serial, subjectKeyId } = parseFields(x509.raw, where)
@@ -157,7 +157,7 @@ export function parseFields(der: Uint8Array, where: string): CertificateFields {
   try {
     return readFields(der)
   } catch (cause) {
-    throw new PlexusError('CERTIFICATE_INVALID', `The certificate in ${where} is not made as it should be.`, {
+    throw new PlexusError('CERTIFICATE_INVALID', `The certificate in ${where} is malformed.`, {
       cause,
     })
   }

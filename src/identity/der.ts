@@ -39,7 +39,7 @@ export const TAG = {
 
 /** What every mistake in the structure is reported as; it says nothing that a forger could learn from. */
 export function malformed(what: string): PlexusError {
-  return new PlexusError('MALFORMED', `${what} is not made as it should be.`)
+  return new PlexusError('MALFORMED', `${what} is malformed.`)
 }
 
 const primitive = (tag: number, value: Uint8Array | string): Asn1 =>

@@ -91,7 +91,7 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
       } catch (thrown) {
         if (signal.aborted) throw thrown
         failure = asPlexusError(thrown)
-        log.warn({ code: failure.code }, `${failure.message} Going on with the own addresses alone.`)
+        log.warn({ code: failure.code }, `${failure.message} Continuing with local addresses only.`)
       }
     }
     for (const { endpoint, serverName, rtt } of answers) {

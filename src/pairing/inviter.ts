@@ -62,7 +62,7 @@ export async function invite(
     )
   }
   const notice = expiryNotice(context.host.certificate, clock.date())
-  if (notice) log.warn({}, `the own certificate of ${formatIdentity(context.host.name)} ${notice}`)
+  if (notice) log.warn({}, `your certificate of ${formatIdentity(context.host.name)} ${notice}`)
   publish('plexus:pairing', context, () => ({
     name: 'inviting',
     peer: formatIdentity(peer),

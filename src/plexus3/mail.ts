@@ -123,7 +123,7 @@ export function readMail(text: string, app: string): Plexus3Mail {
   const from = readAddress(headers.get('from') ?? '')
   const to = readAddress(headers.get('to') ?? '')
   const kind = readSubject(headers.get('subject') ?? '', app)
-  if (!from || !to || !kind) throw new PlexusError('MALFORMED', 'The mail is none of a plexus 3.x peer.')
+  if (!from || !to || !kind) throw new PlexusError('MALFORMED', 'The mail is not from a plexus 3.x peer.')
   return { from, to, app, kind, entity: readBody(body, from) }
 }
 

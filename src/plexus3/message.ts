@@ -147,5 +147,5 @@ function firewallOf(text: string): Firewall {
 }
 
 function malformed(): PlexusError {
-  return new PlexusError('MALFORMED', 'The message of the plexus 3.x peer is not made as it should be.')
+  return new PlexusError('MALFORMED', 'The message of the plexus 3.x peer is malformed.')
 }

@@ -142,7 +142,7 @@ describe('two processes over Postfix and Dovecot', { skip: mailServerMissing() }
     const words = [`--peer-info=${ACCEPTER}`, '--log-level=debug', ...args(INVITER, ALICE, named)]
     const inviter = new Program(words, { env, under })
     try {
-      await accepter.said(/the mailbox cannot be read, and is tried again: .*mail\.example\.com/)
+      await accepter.said(/the mailbox cannot be read, retrying: .*mail\.example\.com/)
       await inviter.said(/handing in failed, and is tried again/)
       writeFileSync(hosts, known)
       const { code, stderr } = await inviter.ended

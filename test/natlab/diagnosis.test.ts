@@ -62,7 +62,7 @@ describe('what a person is told about real NATs', { skip }, () => {
   test('a ping of a peer that is not there fails, and says how far it came', async () => {
     const ping = rig.run(alice, ['ping', CAROL, ...flags(ALICE, ['--timeout=3'])])
     assert.equal(await ping.ended, 1)
-    assert.match(ping.lines.join('\n'), /own addresses known after[\s\S]*\[PEER_SILENT\]/)
+    assert.match(ping.lines.join('\n'), /local addresses known after[\s\S]*\[PEER_SILENT\]/)
   })
 
   test('two symmetric NATs are named as the reason on both sides', async () => {
@@ -91,7 +91,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     assert.ok(story.some(({ msg }) => /^candidate reflexive .*: checked after .* nominated after/.test(msg)))
     assert.ok(story.some(({ msg }) => /^candidate host .*: checked after .* never heard/.test(msg)))
     // what a rendezvous does for itself has no session
-    const own = (msg: string) => !/^in the DHT|^announced|^rung in the DHT|^own NAT/.test(msg)
+    const own = (msg: string) => !/^in the DHT|^announced|^notified in the DHT|^own NAT/.test(msg)
     const nameless = inviter.events.filter((event) => event.session !== session && own(event.msg))
     assert.deepEqual(nameless, [])
     await accepter.said(/^the command ended/, session)

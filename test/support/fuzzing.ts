@@ -145,7 +145,12 @@ export function messages(): Message[] {
     { ...header, kind: 'invite', reply: Buffer.alloc(32, 7), offer },
     { ...header, kind: 'answer', offer },
     { ...header, kind: 'update', nat: NO_HINT, candidates },
-    { ...header, kind: 'refusal', code: 'BUSY', sentence: 'A pairing of this identity is running.' },
+    {
+      ...header,
+      kind: 'refusal',
+      code: 'BUSY',
+      sentence: 'A pairing with this identity is already running.',
+    },
     { ...header, kind: 'abort', code: 'PUNCH_TIMEOUT', sentence: 'No path in 8 s.' },
   ]
 }

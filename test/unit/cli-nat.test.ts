@@ -109,7 +109,7 @@ describe('plexus nat', () => {
       assert.ok(endpoint)
       const { code, stdout } = await run(`--stun-server=${formatEndpoint(endpoint)}`)
       assert.equal(code, 0)
-      assert.match(stdout, /^what could not be found out\n {2}filtering \(IPv4\): no server .*RFC 5780/m)
+      assert.match(stdout, /^what could not be determined\n {2}filtering \(IPv4\): no server .*RFC 5780/m)
     } finally {
       await plain.close()
     }

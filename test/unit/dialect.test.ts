@@ -72,7 +72,7 @@ test('the words of an invite are taken once, across a restart too', async () => 
   await first.stop()
   const second = await world.accepter({ dialect: 'auto' })
   await world.letters.put(await world.mail(LINE)) // sealed anew, the same words
-  await second.log.until(/was dropped: These words were said before.*REPLAYED/)
+  await second.log.until(/was dropped: This message was received before.*REPLAYED/)
   assert.equal(second.log.count(/invited by/), 0)
 })
 

@@ -142,7 +142,7 @@ test('a passing error is tried again, until the message is left', async (t) => {
   const command = new Command(t, 'cat >/dev/null; [ -e "$D/tried" ] || { touch "$D/tried"; exit 75; }')
   const rendezvous = await command.open()
   await rendezvous.post(ENVELOPE, Buffer.from('x'), { signal: never })
-  assert.ok(command.said('warn', /^posting failed, and is tried again: .+ exited with 75/))
+  assert.ok(command.said('warn', /^posting failed, retrying: .+ exited with 75/))
 })
 
 test('a passing error that does not pass is the reason when the time is up', async (t) => {
@@ -222,7 +222,7 @@ test('a receive that fails, or is killed, is run again', async (t) => {
   )
   const rendezvous = await command.open()
   assert.equal(await next(rendezvous.receive(IDENTITY, { signal: never })), 'third time')
-  assert.ok(command.said('warn', /^receiving failed, and is tried again$/))
+  assert.ok(command.said('warn', /^receiving failed, retrying$/))
 })
 
 test('it is ready when receive runs, not before', async (t) => {

@@ -41,7 +41,7 @@ export async function checkHost(
     const directory = dirname(repository.paths(name).certificate)
     const fingerprint = `${text} is ${certificate.fingerprint.toString('hex').slice(0, 16)}….`
     return [
-      ok('own key', `The private key of ${text} is its own and readable by its user alone.`),
+      ok('own key', `The private key of ${text} matches, and only its user can read it.`),
       expiry('own identity', text, certificate, date) ??
         (await writable('own identity', directory)) ??
         ok('own identity', fingerprint),

@@ -45,8 +45,8 @@ export async function checkCommand(values: Values): Promise<Finding[]> {
     command === undefined &&
     ['export', 'import', 'stdio'].some((name) => values.label(name) !== undefined)
   ) {
-    return [ok(what, 'There is none: the passage is for the tunnel.')]
+    return [ok(what, 'None: the hole is used by a tunnel.')]
   }
-  if (command === undefined) return [ok(what, 'There is none: the passage is printed.')]
+  if (command === undefined) return [ok(what, 'None: the addresses are printed.')]
   return findings.length > 0 ? findings : [ok(what, `${command.file} can be run.`)]
 }

@@ -74,8 +74,8 @@ async function trip(
     if (!limit.signal.aborted) return found('rendezvous', thrown)
     const seconds = patience / 1000
     if (progress.state === 'posted') {
-      const slow = `${name} took a message, but has not delivered it in ${seconds} s.`
-      return warn('rendezvous', slow, 'If it is a slow one, all is well; else look at the log with -v.')
+      const slow = `${name} accepted a message, but did not deliver it within ${seconds} s.`
+      return warn('rendezvous', slow, 'If it is slow, this is fine; otherwise look at the log with -v.')
     }
     return found('rendezvous', ear.error ?? unheard(name, seconds))
   } finally {
@@ -91,7 +91,7 @@ async function first(incoming: AsyncIterable<Uint8Array>, sealed: Uint8Array): P
 }
 
 function unheard(name: string, seconds: number): PlexusError {
-  return new PlexusError('RENDEZVOUS_UNREACHABLE', `${name} took no message in ${seconds} s.`)
+  return new PlexusError('RENDEZVOUS_UNREACHABLE', `${name} did not accept a message within ${seconds} s.`)
 }
 
 /** Listens to what a rendezvous complains of while it goes on trying. */

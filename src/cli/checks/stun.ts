@@ -67,7 +67,7 @@ function natOf(first: Reflexive, answers: readonly Reflexive[], family: Family):
   const what = `NAT (IPv${family})`
   const { address } = first.endpoint
   if (ownAddresses({ loopback: true }).some((own) => own.address === address)) {
-    return ok(what, `There is none: ${address} is an address of this machine.`)
+    return ok(what, `None: ${address} is an address of this machine.`)
   }
   switch (compareMappings(answers, family)) {
     case 'endpoint-independent':
@@ -75,10 +75,10 @@ function natOf(first: Reflexive, answers: readonly Reflexive[], family: Family):
     case 'symmetric':
       return warn(
         what,
-        'symmetric: another public port for each destination.',
-        'A peer behind a NAT of that kind too cannot be reached without a relay or a port mapping on either side.',
+        'symmetric: a different public port for each destination.',
+        'A peer behind the same kind of NAT cannot be reached without a port mapping on either side.',
       )
     case 'unknown':
-      return ok(what, 'its kind is unknown: a second STUN server on another address would tell.')
+      return ok(what, 'its kind is unknown: add a second STUN server at another address.')
   }
 }

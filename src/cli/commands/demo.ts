@@ -43,7 +43,7 @@ async function show(
   const repository = join(directory, 'repo')
   const made = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
   for (const name of [SERVER, LAPTOP]) await createIdentity(repository, name, made)
-  story.tell('demo', `made two identities, ${formatIdentity(SERVER)} and ${formatIdentity(LAPTOP)}`)
+  story.tell('demo', `created two identities, ${formatIdentity(SERVER)} and ${formatIdentity(LAPTOP)}`)
   const listen = { address: '127.0.0.1', port: await freePort() }
   const dht = await openDhtNode({ listen, bootstrap: [], log: silent })
   closing.push(() => dht.close())
@@ -81,7 +81,7 @@ async function show(
     for (const line of text.split('\n').filter(Boolean)) story.tell(pin, `its command says: ${line}`)
   }
   if (code !== 0) throw new PlexusError('PUNCH_TIMEOUT', 'The demonstration failed on this machine.')
-  story.tell('demo', 'done: both sides had a hole, and data went through it both ways')
+  story.tell('demo', 'done: the hole is open, and data went through it in both directions')
   return 0
 }
 
@@ -142,7 +142,7 @@ class Side {
   /** Resolves when the side has logged a line that matches. */
   async said(pattern: RegExp): Promise<void> {
     const failed = this.ended.then((code) => {
-      throw new PlexusError('INTERNAL', `One side of the demonstration ended early, with code ${code}.`)
+      throw new PlexusError('INTERNAL', `One side of the demonstration exited early with code ${code}.`)
     })
     failed.catch(() => {})
     const heard = new Promise<void>((resolve, reject) => {
@@ -153,7 +153,7 @@ class Side {
       }
       const cancel = systemClock.timer(LIMIT, () => {
         stop()
-        reject(new PlexusError('TIMEOUT', `The demonstration stood still for ${LIMIT / 1000} s.`))
+        reject(new PlexusError('TIMEOUT', `The demonstration made no progress for ${LIMIT / 1000} s.`))
       })
       const stop = () => {
         cancel()

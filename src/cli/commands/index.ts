@@ -384,7 +384,7 @@ function refusal(message: string, argv: readonly string[]): PlexusError {
   const shown = word?.split('=')[0] ?? `-${cluster?.[1] ?? name}`
   const visible = ALL_FLAGS.filter(({ ignored }) => !ignored)
   const names = visible.flatMap((flag) => [flag.name, ...(flag.aliases ?? [])])
-  if (names.includes(name)) return new PlexusError('BAD_FLAG', `This command takes no ${shown}.`)
+  if (names.includes(name)) return new PlexusError('BAD_FLAG', `This command does not take ${shown}.`)
   return unknownFlag(
     shown,
     names.filter((each) => each.length > 1),

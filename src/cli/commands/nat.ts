@@ -64,7 +64,7 @@ const UDP = {
   refused: 'unknown: the datagrams were refused (port unreachable), so no STUN server listens there',
   unanswered: 'unknown: the host refuses other UDP ports, so UDP gets there, but no STUN server answers',
   blocked: 'most likely blocked: nothing came back, though a server was reached over TCP',
-  silent: 'nothing came back from any server, over TCP neither',
+  silent: 'no server answered, not even over TCP',
 } as const
 
 /** The report for a person: a field a line. */
@@ -87,9 +87,9 @@ function asText(report: NatReport, withEvidence: boolean): string {
   if (help.length > 0) parts.push(list('what would help', help))
   const unheard = servers.filter(({ answered }) => !answered).map(({ name, said }) => `${name}: ${said}`)
   const unknown = udp === 'open' ? missing.map(({ what, why }) => `${what}: ${why}`) : []
-  if (unknown.length > 0) parts.push(list('what could not be found out', unknown))
-  if (unheard.length > 0) parts.push(list('servers without an answer', unheard))
-  if (withEvidence) parts.push(list(`evidence, of ${report.took} ms`, evidence))
+  if (unknown.length > 0) parts.push(list('what could not be determined', unknown))
+  if (unheard.length > 0) parts.push(list('servers that did not answer', unheard))
+  if (withEvidence) parts.push(list(`evidence, after ${report.took} ms`, evidence))
   // a name or a server's words cannot forge a line
   return parts
     .join('\n')
@@ -116,7 +116,7 @@ function family(report: FamilyReport): (readonly [string, string])[] {
   else {
     rows.push(['public ports', PORTS[allocation.kind](allocation)])
     if (pooling === 'arbitrary')
-      rows.push(['pooling', 'another public address from one mapping to the next (arbitrary)'])
+      rows.push(['pooling', 'a different public address for each mapping (arbitrary)'])
     rows.push(['hairpinning', hairpin])
     rows.push(['unasked', UNASKED[unasked]])
     if (hops !== undefined) rows.push(['distance', distance(hops)])
@@ -131,19 +131,19 @@ function distance(hops: number): string {
 const PORTS: Readonly<
   Record<FamilyReport['allocation']['kind'], (allocation: FamilyReport['allocation']) => string>
 > = {
-  preserved: () => 'the own ones, while they are free',
+  preserved: () => 'the local ports, while they are free',
   sequential: (allocation) =>
     `in sequence, in steps of ${allocation.kind === 'sequential' ? allocation.step : 0}`,
-  random: () => 'in no order',
+  random: () => 'random',
   unknown: () => 'unknown',
 }
 
 const UNASKED: Readonly<Record<FamilyReport['unasked'], string>> = {
-  'let in': 'packets that nobody asked for come in',
-  dropped: 'packets that nobody asked for are dropped',
-  'moves the mapping': 'a packet that nobody asked for makes the NAT answer its sender from another port',
-  'cuts off the sender': 'whoever sends a packet that nobody asked for is cut off for a while',
-  unknown: 'what becomes of packets that nobody asked for is unknown',
+  'let in': 'unsolicited packets are let in',
+  dropped: 'unsolicited packets are dropped',
+  'moves the mapping': 'an unsolicited packet changes the mapping towards its sender',
+  'cuts off the sender': 'the sender of an unsolicited packet is blocked for a while',
+  unknown: 'unknown what happens to unsolicited packets',
 }
 
 function mappingWords(portMapping: NatReport['portMapping']): string {

@@ -21,7 +21,7 @@ export async function pairCommand(values: Values): Promise<number> {
     const code = await pair(values)
     if (values.switch('once')) {
       result?.unlessWritten(
-        failedOutcome(new PlexusError('CANCELLED', 'Ended by a signal before anybody paired.')),
+        failedOutcome(new PlexusError('CANCELLED', 'Stopped by a signal before a peer connected.')),
       )
     }
     return code
@@ -57,7 +57,10 @@ async function untilEnded(log: Logger, run: (signal: AbortSignal) => Promise<num
   const stopListening = onEndingSignal(
     (signal) => controller.abort(new Ending(signal)),
     () =>
-      log.info({}, 'SIGHUP: changes in the repository are seen by themselves; for other flags restart it'),
+      log.info(
+        {},
+        'SIGHUP: changes in the repository take effect by themselves; restart plexus to change flags',
+      ),
   )
   try {
     return await run(controller.signal)

@@ -40,7 +40,7 @@ export async function pingCommand(peer: string, values: Values): Promise<number>
 }
 
 const STEPS = {
-  gathered: 'own addresses known',
+  gathered: 'local addresses known',
   posted: 'invite posted',
   answered: 'answered',
   punched: 'punch over',
@@ -48,9 +48,9 @@ const STEPS = {
 
 const MAPPINGS = {
   'endpoint-independent': 'the same public port for every destination (endpoint-independent)',
-  'address-dependent': 'another public port for each destination (symmetric)',
-  'address-and-port-dependent': 'another public port for each destination and its port (symmetric)',
-  unknown: 'unknown: two STUN servers that answer would tell',
+  'address-dependent': 'a different public port for each destination (symmetric)',
+  'address-and-port-dependent': 'a different public port for each destination and port (symmetric)',
+  unknown: 'unknown: two STUN servers have to answer',
 } as const
 
 /** The report of a ping, as far as it came. */

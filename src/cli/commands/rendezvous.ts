@@ -123,7 +123,7 @@ async function close(opened: readonly Rendezvous[]): Promise<void> {
 function mustEnd(): void {
   const limit = setTimeout(() => {
     const why = `something is still open ${LINGERING / 1000} s after everything was closed: ${process.getActiveResourcesInfo().join(', ')}`
-    print('closing lets go of every socket, timer and file', { is: 'FAIL', ms: LINGERING, why })
+    print('closing releases every socket, timer and file', { is: 'FAIL', ms: LINGERING, why })
     process.exit(1)
   }, LINGERING)
   limit.unref()

@@ -66,7 +66,7 @@ function sideOf(values: Values): Side {
   if (purpose === undefined) throw new PlexusError('BAD_FLAG', '--purpose is missing: export or import.')
   const text = values.required('service')
   if (text === '-' && purpose === 'export') {
-    throw values.wrong('service', 'a service to export: standard input and output can only be imported')
+    throw values.wrong('service', 'a service to export; standard input and output can only be imported')
   }
   const role = environment.PLEXUS_ROLE
   const started = role === 'inviter' || role === 'accepter'

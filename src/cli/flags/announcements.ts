@@ -12,19 +12,19 @@ const PASSWORD = /^[a-z][a-z0-9+.-]*:(?:\/\/)?[^/@]*:[^/@]+@/i
 export function announce(values: Values, { meeting, network }: PairingSettings, log: Logger): void {
   const { urls, options } = meeting
   if (network.stunServers === DEFAULT_STUN_SERVERS) {
-    log.info({}, `public STUN servers ${DEFAULT_STUN_SERVERS.join(', ')}, unless --stun-server names others`)
+    log.info({}, `using public STUN servers ${DEFAULT_STUN_SERVERS.join(', ')}; --stun-server names others`)
   }
   if (urls.includes('dht:') && options['dht-bootstrap'] === undefined) {
     log.info(
       {},
-      `public HyperDHT network by ${PUBLIC_BOOTSTRAP.join(', ')}, unless --dht-bootstrap names others`,
+      `using the public HyperDHT network at ${PUBLIC_BOOTSTRAP.join(', ')}; --dht-bootstrap names another`,
     )
   }
   const ignored = ['dht-port', 'dht-network'].flatMap((name) => values.label(name) ?? [])
   if (ignored.length > 0) {
     log.warn(
       {},
-      `ignoring ${ignored.join(' and ')}: plexus 3 met over OpenDHT, this one meets over HyperDHT, which has no network ids and needs no port`,
+      `ignoring ${ignored.join(' and ')}: plexus 3 used OpenDHT, this version uses HyperDHT, which needs neither`,
     )
   }
   if (values.label('rendezvous') === '--rendezvous' && urls.some((url) => PASSWORD.test(url))) {

@@ -54,17 +54,17 @@ export function parseConfig(
     if (line === '') continue
     const at = index + 1
     if (line.startsWith('['))
-      throw wrong(at, `'${shown(line)}' is a section, but there are only lines name=value`)
+      throw wrong(at, `'${shown(line)}' is a section, but only lines name=value are allowed`)
     const [, name = '', value = ''] = /^([^=]*)=(.*)$/s.exec(line) ?? []
     if (name === '') {
       const form = known.get(line)?.arity === 'switch' ? `${line}=true` : 'name=value'
       throw wrong(at, `'${shown(line)}' should be ${form}`)
     }
     const flag = known.get(name.trim())
-    if (flag === undefined || flag.name === 'config') throw wrong(at, `'${shown(name.trim())}' is no flag`)
+    if (flag === undefined || flag.name === 'config') throw wrong(at, `'${shown(name.trim())}' is not a flag`)
     const entry = entries.get(flag.name) ?? { values: [], lines: [] }
     if (entry.values.length > 0 && flag.arity !== 'many') {
-      throw wrong(at, `'${name.trim()}' stands in line ${entry.lines[0]} already, but takes one value`)
+      throw wrong(at, `'${name.trim()}' is already set in line ${entry.lines[0]}, but takes one value`)
     }
     entry.values.push(value.trim())
     entry.lines.push(at)

@@ -7,7 +7,7 @@ import type { Values } from './values.js'
 /** The bound of `--wait`, in seconds. */
 export const LONGEST_WAIT = 3600
 
-const SHARE = '[name=][host:]port, udp:[host:]port or unix:/path, and ,peer=name behind it'
+const SHARE = '[name=][host:]port, udp:[host:]port or unix:/path, optionally followed by ,peer=name'
 
 /** What `--export`, `--import` and `--stdio` say. */
 export interface Forwards {
@@ -33,24 +33,26 @@ export function forwardsOf(values: Values, { accept }: { accept: boolean }): For
   const wait = values.whole('wait', 0, LONGEST_WAIT, 30) * 1000
   if (imports.length === 0) refuseBeside(values, ['wait'], 'which needs --import')
   if (exports.length + imports.length === 0 && stdio === undefined) return undefined
-  refuseBeside(values, ['exec-command'], 'but --export, --import and --stdio keep the hole for a tunnel')
+  refuseBeside(values, ['exec-command'], 'but --export, --import and --stdio use the hole for a tunnel')
   if (values.text('dialect') === 'plexus-3') {
     throw new PlexusError(
       'BAD_FLAG',
       `${values.label('dialect')} asks for plexus-3, whose peers have no tunnel.`,
       {
-        advice: 'Use --exec-command=wormhole with them: then it is the C++ one in PATH.',
+        advice: 'Use --exec-command=wormhole with them: it then runs the C++ wormhole in PATH.',
       },
     )
   }
   if (stdio !== undefined) {
-    refuseBeside(values, ['export', 'import', 'keep'], 'but --stdio is for one connection alone')
-    if (accept)
-      throw new PlexusError('BAD_FLAG', '--stdio is for an inviter: it asks for a service of the peer.')
+    refuseBeside(values, ['export', 'import', 'keep'], 'but --stdio is for a single connection')
+    if (accept) throw new PlexusError('BAD_FLAG', '--stdio is for an inviter: it uses a service of the peer.')
   }
   for (const { name, service } of exports) {
     if (service.kind !== 'unix' && service.port === 0) {
-      throw new PlexusError('BAD_FLAG', `--export has '${name}' at port 0, but a service is at 1 to 65535.`)
+      throw new PlexusError(
+        'BAD_FLAG',
+        `--export has '${name}' at port 0, but the port of a service is 1 to 65535.`,
+      )
     }
   }
   refuseClashes(exports)
@@ -59,7 +61,7 @@ export function forwardsOf(values: Values, { accept }: { accept: boolean }): For
     if (!accept && shares.some(({ peers }) => peers.length > 0)) {
       throw new PlexusError(
         'BAD_FLAG',
-        `--${flag} has ,peer=, but an inviter has one peer, that of --peer-info.`,
+        `--${flag} has ,peer=, but an inviter has only one peer, the one in --peer-info.`,
       )
     }
   }

@@ -25,7 +25,7 @@ export function programSettings(values: Values): {
   // a second login does not end the first; a command that runs twice may be in its own way
   const onRepeat = values.choice('on-repeat', REPEAT_POLICIES, forwards ? 'parallel' : 'replace')
   if (mode.once && !mode.accept && !forwards) {
-    throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter pairs once anyway.')
+    throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter connects once anyway.')
   }
   const log = logOf(values, forwards?.stdio === undefined ? 'info' : 'warning')
   const use = forwards ? usedFor(forwards) : commandUse(values, mode, log)
@@ -42,8 +42,8 @@ interface Mode {
 function modeOf(values: Values): Mode {
   const [accept, keep, once] = [values.switch('accept'), values.switch('keep'), values.switch('once')]
   if (accept && keep)
-    throw new PlexusError('BAD_FLAG', '--keep is for an inviter: an accepter goes on by itself.')
-  if (keep && once) throw new PlexusError('BAD_FLAG', '--keep and --once contradict each other.')
+    throw new PlexusError('BAD_FLAG', '--keep is for an inviter: an accepter keeps running by itself.')
+  if (keep && once) throw new PlexusError('BAD_FLAG', '--keep and --once cannot be used together.')
   return { accept, keep, once }
 }
 

@@ -71,7 +71,7 @@ function bindSettings(values: Values): BindSettings {
   const ports = values.ports('port-range')
   if (!ports) return bind ?? {}
   if (bind && bind.port !== 0) {
-    throw values.wrong('port-range', 'left out, since --stun-client names the port')
+    throw values.wrong('port-range', 'left out, because --stun-client sets the port')
   }
   return bind ? { address: bind.address, ports } : { ports }
 }
@@ -87,7 +87,7 @@ function kindsOf(values: Values): readonly OfferKind[] {
   const all = named.length > 0 ? [...new Set(named)] : OFFER_KINDS
   const kinds = all.filter((kind) => kind !== 'mapped' || !values.switch('no-port-mapping'))
   if (kinds.length === 0) {
-    throw values.wrong('candidates', 'more than mapped, which --no-port-mapping forbids')
+    throw values.wrong('candidates', 'more than mapped, which --no-port-mapping rules out')
   }
   return kinds
 }
