@@ -69,15 +69,15 @@ const BLOCK = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-
  */
 export function parseBundle(pem: string, where: string): X509Certificate[] {
   const blocks = pem.match(BLOCK)
-  if (!blocks) throw new PlexusError('CERTIFICATE_INVALID', `${where} holds no certificate in PEM form.`)
+  if (!blocks) throw new PlexusError('CERTIFICATE_INVALID', `${where} does not contain a PEM certificate.`)
   // one that is cut off or spoilt would be passed over in silence, and another taken for it
   if (pem.split(BEGIN).length - 1 !== blocks.length)
-    throw new PlexusError('CERTIFICATE_INVALID', `${where} holds a certificate that cannot be read.`)
+    throw new PlexusError('CERTIFICATE_INVALID', `${where} contains a certificate that cannot be parsed.`)
   return blocks.map((block) => {
     try {
       return new X509Certificate(block)
     } catch (cause) {
-      throw new PlexusError('CERTIFICATE_INVALID', `${where} holds a certificate that cannot be read.`, {
+      throw new PlexusError('CERTIFICATE_INVALID', `${where} contains a certificate that cannot be parsed.`, {
         cause,
       })
     }
@@ -94,8 +94,8 @@ export function parseCertificate(pem: string, where = 'The text'): Certificate {
   if (!x509 || other) {
     throw new PlexusError(
       'CERTIFICATE_INVALID',
-      `${where} holds several certificates, and nothing in them says which one speaks for the identity.`,
-      { advice: 'Leave the one certificate of the identity in it.' },
+      `${where} contains several certificates, and it is not clear which one belongs to the identity.`,
+      { advice: 'Keep only the certificate of the identity in it.' },
     )
   }
   return certificateOf(x509, where)

@@ -88,7 +88,7 @@ export function unwritable(sentence: string, thrown: unknown): PlexusError {
   const why = open ? `: ${thrown.message}` : ` (${(thrown as { code?: unknown }).code ?? thrown})`
   return new PlexusError('REPOSITORY', `${sentence}${why}.`, {
     advice: open
-      ? 'Give --app-repo a directory on a file system with modes, or mount this one with umask=077.'
+      ? 'Use an --app-repo on a file system with permissions, or mount this one with umask=077.'
       : 'Give --app-repo a directory that this user may write.',
     cause: thrown,
   })

@@ -18,7 +18,7 @@ export function parseDialect(text: string, path: string): Dialect {
   const word = text.trim()
   const found = DIALECTS.find((dialect) => dialect === word)
   if (found !== undefined) return found
-  throw new PlexusError('BAD_CONFIG', `The file ${path} names no dialect.`, {
-    advice: `Put one word in it: ${DIALECTS.join(', ')}.`,
+  throw new PlexusError('BAD_CONFIG', `The file ${path} does not name a dialect.`, {
+    advice: `Write one word in it: ${DIALECTS.join(', ')}.`,
   })
 }

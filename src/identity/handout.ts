@@ -46,7 +46,7 @@ export function parseHandout(text: string, where: string): Handout {
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) {
     throw refuse(
       'holds a private key',
-      'A private key never leaves its machine: ask for the output of plexus id export, and for a new key.',
+      'A private key must never leave its machine: ask for the output of plexus id export, and for a new key.',
     )
   }
   const bundle = parseBundle(text, where)
@@ -60,9 +60,13 @@ export function parseHandout(text: string, where: string): Handout {
   }
   if (names.size > 1) throw refuse(`names two identities: ${[...names.keys()].join(' and ')}`, ONE)
   const [first, second, third] = parsed
-  if (!first || third) throw refuse(`holds ${leaves.length} certificates, none of which issued another`, ONE)
+  if (!first || third)
+    throw refuse(
+      `holds ${leaves.length} certificates, and it is not clear which one belongs to the identity`,
+      ONE,
+    )
   if (second && !isRollover(parsed, { header, authorities: authorities.length })) {
-    throw refuse('holds two certificates, and nothing in them says that both are of one identity', ONE)
+    throw refuse('holds two certificates that may not belong to the same identity', ONE)
   }
   const [name] = names.values()
   return {
@@ -72,7 +76,8 @@ export function parseHandout(text: string, where: string): Handout {
   }
 }
 
-const ONE = 'Import one identity at a time: a file with its certificate alone, or what plexus id export made.'
+const ONE =
+  'Import one identity at a time: a file with only its certificate, or the output of plexus id export.'
 
 /** Whether two certificates are what `formatHandout` writes during a rollover: both of the one who is named, no chain. */
 function isRollover(

@@ -19,10 +19,10 @@ const INVISIBLE = /[\p{Cc}\p{Cs}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u20
 /** Why `name` can be neither an owner nor a pin; nothing when it can. */
 function objection(name: string): string | undefined {
   if (name === '') return 'is empty'
-  if (name === '.' || name === '..') return 'is a way to another directory'
+  if (name === '.' || name === '..') return 'would lead to another directory'
   if (/[/\\]/.test(name)) return 'contains a separator'
   if (INVISIBLE.test(name)) return 'contains a control character'
-  if (name !== name.trim()) return 'begins or ends with white space'
+  if (name !== name.trim()) return 'begins or ends with a space'
   if (Buffer.byteLength(name) > MAX_NAME) return `is longer than ${MAX_NAME} bytes`
   return undefined
 }

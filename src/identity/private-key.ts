@@ -14,7 +14,7 @@ export function checkPrivate(path: string, owner: Ownership): void {
 export function parsePrivateKey(pem: string, path: string): KeyObject {
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|^Proc-Type: 4,ENCRYPTED/m.test(pem)) {
     throw new PlexusError('KEY_INVALID', `The private key ${path} is protected by a passphrase.`, {
-      advice: 'Nobody is there to type it: take it off with openssl pkey -in old.key -out private.key.',
+      advice: 'Remove it with: openssl pkey -in old.key -out private.key.',
     })
   }
   let key: KeyObject

@@ -64,7 +64,7 @@ export class Repository {
       await readdir(root)
       return new Repository(path, root)
     } catch (cause) {
-      throw new PlexusError('REPOSITORY', `There is no application repository at ${path} that can be read.`, {
+      throw new PlexusError('REPOSITORY', `There is no readable repository at ${path}.`, {
         cause,
       })
     }
@@ -194,7 +194,7 @@ export class Repository {
     }
     if (file.state === 'refused') {
       const advice = UNREADABLE.test(file.why)
-        ? 'Run plexus as the user that it belongs to; a service of systemd is handed it by LoadCredential= (docs/operating.md).'
+        ? 'Run plexus as the user that owns it; for a systemd service use LoadCredential= (docs/operating.md).'
         : 'Put a readable PEM file there, inside the repository.'
       throw refusal(`The private key ${keyPath}`, file, 'KEY_INVALID', advice)
     }
@@ -203,7 +203,7 @@ export class Repository {
     if (!certificate.x509.checkPrivateKey(privateKey)) {
       throw new PlexusError('KEY_INVALID', `${keyPath} is not the key of ${certificatePath}.`, {
         advice:
-          'Put the certificate and the private key that belong together there; after an interrupted plexus id renew --finish, run it again.',
+          'Put a matching certificate and private key there. If plexus id renew --finish was interrupted, run it again.',
       })
     }
     return { name, certificate, privateKey }
@@ -269,7 +269,7 @@ export class Repository {
     const paths = this.paths(name)
     if (!(await this.has(name))) {
       throw new PlexusError('IDENTITY_MISSING', `${formatIdentity(name)} is not in the repository.`, {
-        advice: 'See plexus id list for those that are.',
+        advice: 'plexus id list shows the identities in it.',
       })
     }
     const read = (path: string) =>

@@ -17,8 +17,8 @@ export function parseRevoked(text: string, path: string): Revoked {
     if (bare === '') continue
     const fingerprint = parseFingerprint(bare)
     if (fingerprint === undefined) {
-      throw new PlexusError('BAD_CONFIG', `Line ${index + 1} of ${path} is no SHA-256 fingerprint.`, {
-        advice: 'Write 32 bytes in hex, as plexus id show prints them; until then nobody is let in.',
+      throw new PlexusError('BAD_CONFIG', `Line ${index + 1} of ${path} is not a SHA-256 fingerprint.`, {
+        advice: 'Write 32 bytes in hex, as plexus id show prints them. Until then nobody can connect.',
       })
     }
     found.add(fingerprint)

@@ -37,9 +37,13 @@ export async function renewIdentity(
   } catch (thrown) {
     const error = unwritable(`The next pair of ${formatIdentity(name)} cannot be written`, thrown)
     if (error.code !== 'IDENTITY_EXISTS') throw error
-    throw new PlexusError('IDENTITY_EXISTS', `A rollover of ${formatIdentity(name)} is under way already.`, {
-      advice: 'Finish it with: plexus id renew --finish, or remove its cert.next.crt and private.next.key.',
-    })
+    throw new PlexusError(
+      'IDENTITY_EXISTS',
+      `The key of ${formatIdentity(name)} is already being replaced.`,
+      {
+        advice: 'Finish it with: plexus id renew --finish, or remove its cert.next.crt and private.next.key.',
+      },
+    )
   }
 }
 
@@ -62,7 +66,7 @@ export async function finishRollover(repository: Repository, name: IdentityName)
       await rename(paths.nextCertificate, paths.certificate)
     } else if (!nextKey || current instanceof PlexusError) {
       throw new PlexusError('IDENTITY_MISSING', `${formatIdentity(name)} has no next certificate.`, {
-        advice: 'Begin with plexus id renew on its own machine, or with plexus id import at a peer.',
+        advice: 'Begin with plexus id renew on its own machine, or with plexus id import on a peer.',
       })
     }
     if (nextKey) await rename(paths.nextPrivateKey, paths.privateKey)

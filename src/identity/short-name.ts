@@ -18,7 +18,7 @@ export function chooseIdentity(text: string, fitting: readonly IdentityName[], o
     throw new PlexusError(
       'IDENTITY_MISSING',
       `No identity in the repository${whose} has the owner or the pin ${JSON.stringify(text)}.`,
-      { advice: 'Write it as owner/pin; plexus id list names those that there are.' },
+      { advice: 'Write it as owner/pin; plexus id list shows the identities in the repository.' },
     )
   }
   const named = fitting.slice(0, NAMED).map(formatIdentity)

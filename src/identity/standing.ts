@@ -74,7 +74,7 @@ export class Standing {
   async #without(fingerprint: Buffer): Promise<PlexusError> {
     const name = formatIdentity(this.#peer)
     if ((await this.#repository.revoked()).has(fingerprint.toString('hex')))
-      return new PlexusError('CERTIFICATE_REVOKED', `The certificate that ${name} has shown is revoked.`)
+      return new PlexusError('CERTIFICATE_REVOKED', `The certificate that ${name} used is revoked.`)
     return this.#gone('has another certificate in the repository now')
   }
 

@@ -49,22 +49,22 @@ export function checkChain(
     )
   }
   if (date > certificate.notAfter) {
-    throw refuse(`expired on ${instant(certificate.notAfter)}`, 'Have the authority issue a new one.')
+    throw refuse(`expired on ${instant(certificate.notAfter)}`, 'Have the CA issue a new one.')
   }
   const fields = parseFields(certificate.der, where)
   if (!fields.signature) throw refuse('is signed with an algorithm that is weak or unknown')
   if (!fields.critical.every((oid) => UNDERSTOOD.has(oid))) {
-    throw refuse('has a critical extension that is not understood')
+    throw refuse('has an unknown critical extension')
   }
   const named = authorities.filter((authority) => certificate.x509.checkIssued(authority))
   const issuer = named.find((authority) => authority.ca && signedBy(certificate.x509, authority))
   if (!issuer) throw refuse('was not issued by an authority of ca.crt')
   const { notBefore, notAfter } = validity(issuer, 'ca.crt')
   if (date < notBefore || date > notAfter) {
-    throw refuse('was issued by an authority of ca.crt whose own certificate is not valid now')
+    throw refuse('was issued by an authority of ca.crt whose certificate is not valid now')
   }
   if (!parseFields(issuer.raw, 'ca.crt').critical.every((oid) => UNDERSTOOD.has(oid))) {
-    throw refuse('was issued by an authority of ca.crt that has a critical extension that is not understood')
+    throw refuse('was issued by an authority of ca.crt that has an unknown critical extension')
   }
   return {
     from: Math.max(notBefore, certificate.notBefore),

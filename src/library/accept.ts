@@ -163,10 +163,11 @@ async function admission(
   peer: IdentityName,
   underway: Underway,
 ): Promise<{ code: RefusalCode; sentence: string } | undefined> {
-  if (!backlog.hasRoom(underway.all)) return { code: 'BUSY', sentence: 'Too many pairings wait already.' }
+  if (!backlog.hasRoom(underway.all))
+    return { code: 'BUSY', sentence: 'Too many pairings are waiting already.' }
   if ((bind.port ?? 0) !== 0 && !(await isFree(bind))) return { code: 'BUSY', sentence: portTaken(bind) }
   if (!admit) return undefined
-  const no = { code: 'REFUSED', sentence: 'This accepter does not take you.' } as const
+  const no = { code: 'REFUSED', sentence: 'This accepter does not accept you.' } as const
   try {
     const verdict = await admit(formatIdentity(peer))
     if (typeof verdict === 'boolean') return verdict ? undefined : no

@@ -138,7 +138,7 @@ export function wholeOption(option: string, value: unknown, least: number, most:
 
 export function badOption(option: string, value: unknown, expected: string): PlexusError {
   const shown = typeof value === 'string' ? `'${value.slice(0, 80)}'` : kindOf(value)
-  return new PlexusError('BAD_OPTION', `The option '${option}' is ${shown}, but has to be ${expected}.`)
+  return new PlexusError('BAD_OPTION', `The option '${option}' is ${shown}, but must be ${expected}.`)
 }
 
 /** Objects may be anything, a key for instance: they are named, never shown. */

@@ -28,6 +28,6 @@ export async function openState(base: string | undefined, owner: string): Promis
   } catch (cause) {
     const advice = "Name a directory that this user may write in 'stateDirectory'."
     const where = base === undefined ? 'A temporary directory' : `The state directory '${base}'`
-    throw new PlexusError('STATE_DIRECTORY', `${where} cannot be made.`, { advice, cause })
+    throw new PlexusError('STATE_DIRECTORY', `${where} cannot be created.`, { advice, cause })
   }
 }

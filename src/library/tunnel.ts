@@ -132,7 +132,11 @@ function routerOf(onStream: TunnelOptions['onStream']): Router {
   }
 }
 
-const NONE: Route = { kind: 'refused', code: 'SERVICE_UNKNOWN', sentence: 'There is nothing of that name.' }
+const NONE: Route = {
+  kind: 'refused',
+  code: 'SERVICE_UNKNOWN',
+  sentence: 'There is no service of that name.',
+}
 
 function routeOf(decision: StreamDecision): Route {
   if (decision === undefined) return NONE

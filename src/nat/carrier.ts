@@ -12,22 +12,22 @@ export function carrierOf(
   portMapping: PortMappingFinding,
 ): NatReport['carrier'] {
   if (!ipv4) return { verdict: 'unknown', why: 'no server was reached over IPv4' }
-  if (!ipv4.translated) return { verdict: 'no', why: 'this machine has a public address of its own' }
+  if (!ipv4.translated) return { verdict: 'no', why: 'this machine has a public address' }
   const [seen = ''] = ipv4.publicAddresses
   const { own } = ipv4
   if (own !== undefined && scopeOf(own) === 'shared')
-    return { verdict: 'yes', why: `your address ${own} is of a range that only carriers use` }
+    return { verdict: 'yes', why: `your address ${own} is in a range that only carriers use` }
   if (!isPublic(seen))
     return { verdict: 'yes', why: `even a STUN server sees an address that is not public, ${seen}` }
   if (portMapping.is === 'available') {
     const { address } = portMapping.external
     if (ipv4.publicAddresses.includes(address))
-      return { verdict: 'no', why: `the router has the public address ${address} itself` }
+      return { verdict: 'no', why: `the router itself has the public address ${address}` }
     return { verdict: 'yes', why: `the router has the address ${address}, and the internet sees ${seen}` }
   }
   const { hops } = ipv4
   if (hops === 1) return { verdict: 'no', why: 'the outermost NAT is the next router' }
   if (hops !== undefined)
     return { verdict: 'yes', why: `the outermost NAT is ${hops} routers away, beyond the next one` }
-  return { verdict: 'unknown', why: 'the router maps no ports and so does not tell its address' }
+  return { verdict: 'unknown', why: 'unknown, because the router maps no ports' }
 }

@@ -309,7 +309,7 @@ export class Discovery {
     }
     const hairpin = this.#hairpin ? hairpins[this.#hairpin.state] : 'unknown'
     if (translated && hairpin === 'unknown')
-      missing.push({ what: 'hairpinning', why: 'two sockets with known public endpoints are needed for it' })
+      missing.push({ what: 'hairpinning', why: 'it needs two sockets with known public endpoints' })
     return {
       family,
       own,
@@ -329,10 +329,10 @@ export class Discovery {
   }
 
   #whyNoFilter(): string {
-    if (this.#options.depth !== 'whole' && this.#alternates) return 'only the mapping was asked for'
+    if (this.#options.depth !== 'whole' && this.#alternates) return 'only the mapping was measured'
     return this.#alternates
       ? "the server's other address did not answer"
-      : 'no server that answered has a second address to answer from (RFC 5780)'
+      : 'no server that answered has a second address (RFC 5780)'
   }
 
   /** What became of each name; one with several addresses has several findings. */

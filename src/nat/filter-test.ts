@@ -124,7 +124,7 @@ export class FilterTest {
           unasked = 'moves the mapping'
         if (unasked === 'cuts off the sender' && gentle) {
           // what punishes the unasked is best taken for the strictest
-          this.#end('address-and-port-dependent', unasked, 'taken for the strictest, to spare the server')
+          this.#end('address-and-port-dependent', unasked, 'assumed to be the strictest, to spare the server')
           return
         }
         const from = { address: server.address, port: other.port }
@@ -164,5 +164,5 @@ export class FilterTest {
 }
 
 function noAnswer(part: string, why: string): string {
-  return `the server gives no answer from its other ${part} (${why})`
+  return `the server does not answer from its other ${part} (${why})`
 }

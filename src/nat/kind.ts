@@ -27,7 +27,7 @@ export type NatKind =
 /** The name of each kind, with the words of RFC 4787 behind it. */
 export const KINDS: Readonly<Record<NatKind, string>> = {
   open: 'none: a public address that everybody can reach',
-  firewall: 'none, but a stateful firewall: a public address that answers come in to',
+  firewall: 'none, but a stateful firewall that lets answers in',
   'full-cone': 'full cone NAT (endpoint-independent mapping and filtering)',
   'address-restricted':
     'address-restricted cone NAT (endpoint-independent mapping, address-dependent filtering)',
@@ -38,10 +38,10 @@ export const KINDS: Readonly<Record<NatKind, string>> = {
   'symmetric-sequential': 'symmetric NAT with ports in sequence (address-and-port-dependent mapping)',
   'symmetric-random': 'symmetric NAT with random ports (address-and-port-dependent mapping)',
   symmetric: 'symmetric NAT (mapping that depends on the destination)',
-  unknown: 'a NAT whose kind could not be measured',
+  unknown: 'a NAT of unknown kind',
   'udp-blocked': 'unknown: UDP is most likely blocked',
   'no-server': 'unknown: no STUN server answered',
-  offline: 'nothing comes back from anywhere',
+  offline: 'nothing comes back',
 }
 
 /** What was found of the way over IPv4, or over IPv6 where there is no IPv4. */

@@ -49,7 +49,7 @@ const PORT_MAPPING = 1300
 /** How long the one family may be silent when the other is not, in ms: many networks have an IPv6 that leads nowhere. */
 const OTHER_FAMILY = 900
 
-const NO_WAY = 'there is no way to it from here'
+const NO_WAY = 'there is no route to it'
 
 export interface MeasureOptions {
   /** `host`, `host:port`, `[v6]:port`, names or addresses */

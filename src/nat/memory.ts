@@ -95,7 +95,7 @@ export class NatMemory {
       await writeFile(draft, `${JSON.stringify(this.#remembered)}\n`, { mode: 0o600 })
       await rename(draft, file)
     } catch (error) {
-      log.debug({ why: String(error) }, 'what was found out about the NAT could not be kept on the disk')
+      log.debug({ why: String(error) }, 'the NAT report could not be saved')
       await rm(draft, { force: true }).catch(() => {})
     }
   }
@@ -140,11 +140,11 @@ export class NatMemory {
       if (delay > 0) await sleep(clock, delay, signal)
       const report = await measure(signal)
       await this.keep(report, { brief })
-      const told = `own NAT: ${KINDS[kindOf(report)]}`
+      const told = `your NAT: ${KINDS[kindOf(report)]}`
       if (brief) log.debug({ took: report.took }, told)
       else log.info({ took: report.took }, told)
     } catch (error) {
-      if (!signal.aborted) log.debug({ why: String(error) }, 'the own NAT could not be measured')
+      if (!signal.aborted) log.debug({ why: String(error) }, 'your NAT could not be measured')
     }
   }
 

@@ -163,7 +163,7 @@ function parsed(data: Uint8Array): Message | string {
     return 'it is cut off'
   }
   if (message.method !== BINDING || (message.class !== 'success' && message.class !== 'error')) {
-    return 'it is no Binding response'
+    return 'it is not a Binding response'
   }
   const [unknown] = message.unknownRequired
   if (unknown !== undefined)

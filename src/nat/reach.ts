@@ -10,11 +10,11 @@ export interface Reach {
 
 export type Way =
   | 'directly'
-  | 'directly, when the peer speaks first'
+  | 'directly, if the peer sends first'
   | 'by predicting its ports'
   | 'by predicting the ports of this side'
-  | 'by a search of some seconds'
-  | 'not without help'
+  | 'by searching for a few seconds'
+  | 'only with help'
 
 type Peer = 'open' | 'address-restricted' | 'port-restricted' | 'sequential' | 'random'
 
@@ -53,17 +53,17 @@ function roleOf(kind: NatKind, mapped: boolean): Peer | undefined {
 /** Which pairs of mapping and filtering meet, by RFC 4787's behaviours of both ends. */
 function wayTo(own: Peer, peer: Peer): Way {
   const symmetric = (side: Peer) => side === 'sequential' || side === 'random'
-  if (own === 'open') return symmetric(peer) ? 'directly, when the peer speaks first' : 'directly'
+  if (own === 'open') return symmetric(peer) ? 'directly, if the peer sends first' : 'directly'
   if (peer === 'open' || (!symmetric(own) && !symmetric(peer))) return 'directly'
   if (symmetric(own) && symmetric(peer)) {
-    return own === 'sequential' && peer === 'sequential' ? 'by predicting its ports' : 'not without help'
+    return own === 'sequential' && peer === 'sequential' ? 'by predicting its ports' : 'only with help'
   }
   // the cone has one endpoint, and whoever filters by address alone lets in any port of the other
   const cone = symmetric(own) ? peer : own
   if (cone === 'address-restricted') return 'directly'
   if (own === 'sequential') return 'by predicting the ports of this side'
   if (peer === 'sequential') return 'by predicting its ports'
-  return 'by a search of some seconds'
+  return 'by searching for a few seconds'
 }
 
 /** Which peers can be reached from here over IPv4, and how: what the planner of the punch goes by. */
@@ -72,7 +72,7 @@ export function reachOf(
 ): Reach[] {
   const mapped = report.portMapping.is === 'available' && report.carrier.verdict !== 'yes'
   const own = roleOf(kindOf(report), mapped)
-  return PEERS.map(([peer, words]) => ({ peer: words, way: own ? wayTo(own, peer) : 'not without help' }))
+  return PEERS.map(([peer, words]) => ({ peer: words, way: own ? wayTo(own, peer) : 'only with help' }))
 }
 
 /** What a person could do so that more peers can be reached, the most useful first; empty when all can. */
@@ -80,7 +80,7 @@ export function helpOf(report: NatReport): string[] {
   const { udp, ipv4, ipv6, carrier, portMapping, servers } = report
   if (udp === 'blocked')
     return [
-      'Let UDP out in the firewall of this network: plexus needs it, and nothing here can go around it. Or the server has no STUN service and drops what comes: name others with --stun-server.',
+      'Allow outgoing UDP in the firewall of this network; plexus needs it. Or there is no STUN server at that address: name others with --stun-server.',
     ]
   if (udp === 'refused')
     return [
@@ -92,32 +92,32 @@ export function helpOf(report: NatReport): string[] {
       servers.length > 0 && servers.every(({ said }) => /^its name d(id|oes) not resolve/.test(said))
     return [
       nameless
-        ? 'This machine finds no names (DNS): check that, or name servers by address with --stun-server.'
-        : 'Connect this machine to a network, or name servers that answer with --stun-server.',
+        ? 'Names do not resolve (DNS): fix that, or name servers by address with --stun-server.'
+        : 'Connect this machine to a network, or name other servers with --stun-server.',
     ]
   }
-  const all = reachOf(report).every(({ way }) => way !== 'not without help')
+  const all = reachOf(report).every(({ way }) => way !== 'only with help')
   const help: string[] = []
   if (!all) {
     if (carrier.verdict === 'yes')
       help.push(
-        "The provider's NAT is in the way: a port mapping on the own router does not pass it. A public address from the provider, or IPv6, would.",
+        'Your provider uses NAT, so a port mapping on your router does not help. Ask the provider for a public address or IPv6.',
       )
     else if (portMapping.is !== 'available')
       help.push(
-        'Switch on UPnP or NAT-PMP on the router: with a port mapping every peer whose network lets UDP out can reach this side.',
+        'Enable UPnP, PCP or NAT-PMP on the router: with a port mapping every peer that can send UDP can reach this side.',
       )
   }
   if (ipv6 && ipv4?.translated)
     help.push(
       ipv6.filtering === 'endpoint-independent' || ipv6.filtering === 'unknown'
-        ? 'A peer that has IPv6 too is reached over it, without a NAT.'
-        : 'A peer that has IPv6 too is reached over it: no NAT is in the way, and a firewall lets in what was spoken to.',
+        ? 'Peers with IPv6 can be reached over it, without a NAT.'
+        : 'Peers with IPv6 can be reached over it: there is no NAT, and firewalls let answers in.',
     )
-  else if (!all && !ipv6) help.push('IPv6 on both ends would do too.')
+  else if (!all && !ipv6) help.push('IPv6 on both sides would work too.')
   if (ipv4?.unasked === 'cuts off the sender' || ipv4?.unasked === 'moves the mapping')
     help.push(
-      'Packets that come too early harm here: leave --punch-hops small, so that those of the other side die on the way.',
+      "Packets that arrive too early do harm here: keep --punch-hops small, so that the peer's expire on the way.",
     )
   return help
 }

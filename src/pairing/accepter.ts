@@ -140,7 +140,7 @@ export class Accepter {
   }
 
   #tooMuch(name: string): void {
-    const sentence = `${name} says too much: more than ${MAX_MESSAGES} messages of it in a minute are dropped.`
+    const sentence = `${name} sends too much: dropping messages above ${MAX_MESSAGES} a minute.`
     this.#complaints.ofExcess(this.#context.log, name, sentence)
   }
 
@@ -167,7 +167,7 @@ export class Accepter {
         break
       case 'answer':
       case 'refusal': {
-        const what = `A message from ${peer} was dropped: an accepter expects no ${message.kind}.`
+        const what = `A message from ${peer} was dropped: an accepter does not expect ${message.kind}.`
         return this.#drop(message, new PlexusError('MALFORMED', what))
       }
     }
@@ -217,7 +217,7 @@ export class Accepter {
     if (stale) return this.#refuse(opened, 'CLOCK', stale)
     await this.#remember(message)
     if (message.purpose === 'ping' && !this.#options.onPing) {
-      return this.#refuse(opened, 'REFUSED', 'This accepter answers no pings.')
+      return this.#refuse(opened, 'REFUSED', 'This accepter does not answer pings.')
     }
     const unspoken = await this.#options.speaks?.(message.from)
     if (unspoken !== undefined) return this.#refuse(opened, 'REFUSED', unspoken)
@@ -349,7 +349,7 @@ const TOO_MUCH = `More than ${MAX_MESSAGES} messages of this identity came withi
 const costOf = (kind: Message['kind']) => (kind === 'invite' ? INVITE_COST : 1)
 
 function unwelcome({ from }: Message): PlexusError {
-  const what = `A message from ${formatIdentity(from)} was dropped: this accepter is not for it.`
+  const what = `A message from ${formatIdentity(from)} was dropped: this accepter does not accept that peer.`
   return new PlexusError('SENDER_UNKNOWN', what)
 }
 
@@ -357,6 +357,6 @@ function replayed(message: Message): PlexusError {
   const from = formatIdentity(message.from)
   return new PlexusError(
     'REPLAYED',
-    `A message from ${from} was dropped: session ${shortSession(message.session)} is known.`,
+    `A message from ${from} was dropped: session ${shortSession(message.session)} is already known.`,
   )
 }

@@ -149,7 +149,7 @@ function refuseIsland(gathering: Gathering, remote: readonly Candidate[]): void 
   const local = ({ endpoint }: Candidate) => scopeOf(endpoint.address) === 'loopback'
   if (!gathering.candidates.every(local) || remote.length === 0 || remote.some(local)) return
   const why = gathering.failure ? ` ${gathering.failure.message}` : ''
-  throw new PlexusError('NO_PATH', `The accepter has no address but its own loopback.${why}`, {
+  throw new PlexusError('NO_PATH', `The accepter only has a loopback address.${why}`, {
     advice: 'Check the network of the accepter.',
   })
 }

@@ -116,7 +116,7 @@ export class Correspondence {
       )
     }
     if (excess(message))
-      throw new PlexusError('BUSY', `A message that claims to be from ${from} is too much of it.`)
+      throw new PlexusError('BUSY', `A message that claims to be from ${from} exceeds its limit.`)
     if (!(await repository.has(message.from))) {
       throw new PlexusError(
         'SENDER_UNKNOWN',

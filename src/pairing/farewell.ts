@@ -81,7 +81,7 @@ function translated(peer: string, { kind, code, sentence }: Refusal | Abort): Pl
       return new PlexusError('NO_PATH', what)
     case 'UDP_BLOCKED':
       return new PlexusError('PEER_ABORTED', what, {
-        advice: 'The network of the peer has to let UDP through.',
+        advice: 'The network of the peer must allow UDP.',
       })
     case 'COMMAND_MISSING':
     case 'EXEC_PWD':

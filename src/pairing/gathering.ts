@@ -97,7 +97,7 @@ export async function gather(context: PairingContext, signal: AbortSignal): Prom
     for (const { endpoint, serverName, rtt } of answers) {
       log.info(
         {},
-        `public endpoint ${formatEndpoint(endpoint)}, says ${serverName} after ${Math.round(rtt)} ms`,
+        `public endpoint ${formatEndpoint(endpoint)}, reported by ${serverName} after ${Math.round(rtt)} ms`,
       )
     }
     // without an answer nobody knows whether there is a NAT, and the router may know an address that nobody else tells
@@ -155,7 +155,7 @@ const SAMPLE_PATIENCE = 500
 async function sample(context: PairingContext, server: Endpoint, signal: AbortSignal): Promise<number[]> {
   const { clock, random, log, bind, kinds = EVERY_KIND } = context
   if (roomForSockets(bind) === 0) {
-    log.info({}, 'no room for a search: --stun-client has a port, or --port-range is too small')
+    log.info({}, 'no port search: --stun-client has a port, or --port-range is too small')
     return []
   }
   if (!kinds.has('predicted') || familyOf(server) !== 4) return []

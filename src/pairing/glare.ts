@@ -68,7 +68,7 @@ export class Glare {
     log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
     answer({ ...this.#context, host: opened.host, log }, opened, { gathering, news: new PeerNews(), signal })
       .then((passage) => this.#options.onPassage(passage))
-      .catch((thrown: unknown) => log.debug({ err: thrown }, 'nothing came of answering the peer'))
+      .catch((thrown: unknown) => log.debug({ err: thrown }, 'answering the peer failed'))
   }
 
   /** Looks for an invite of the peer's after a while, and lets the own one be found. Never rejects. */
@@ -88,7 +88,7 @@ export class Glare {
       )
       await Promise.all(posts)
     } catch (thrown) {
-      if (!signal.aborted) log.debug({ err: thrown }, 'glare could not be looked for')
+      if (!signal.aborted) log.debug({ err: thrown }, 'could not check whether both sides invite each other')
     }
   }
 }

@@ -58,7 +58,7 @@ export async function invite(
     const needed = Math.ceil((2 * context.rendezvous.latency) / 1000)
     log.warn(
       {},
-      `the time-out of ${total / 1000} s is short: ${context.rendezvous.name} takes about ${needed} s`,
+      `the timeout of ${total / 1000} s is short: ${context.rendezvous.name} needs about ${needed} s`,
     )
   }
   const notice = expiryNotice(context.host.certificate, clock.date())

@@ -144,8 +144,8 @@ export class Negotiations {
     const session = this.#sessions.get(id)
     const why =
       session?.peer === by && this.#options.supersede
-        ? 'A newer invite of the same identity came in.'
-        : 'Nothing came of it in time, and another invite needed its place.'
+        ? 'Replaced by a newer invite of the same identity.'
+        : 'It took too long, and another invite needed its place.'
     session?.controller.abort(new PlexusError('BUSY', why))
     await session?.over
   }

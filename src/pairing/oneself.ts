@@ -8,14 +8,14 @@ import { formatIdentity, type IdentityName } from '../identity/index.js'
 export function refuseOneself(peer: IdentityName, own: IdentityName): void {
   const name = formatIdentity(peer)
   if (name !== formatIdentity(own)) return
-  throw new PlexusError('BAD_FLAG', `${name} is your own identity: there is nobody else to meet.`, {
-    advice: 'Name the identity of the other machine; each machine needs one of its own.',
+  throw new PlexusError('BAD_FLAG', `${name} is your own identity.`, {
+    advice: 'Name the identity of the other machine; each machine needs its own.',
   })
 }
 
 /** What to add where nobody has answered an invite; an accepter may use the same identity, though it should not. */
 export function ofOneself(peer: IdentityName, own: IdentityName): string {
   return formatIdentity(peer) === formatIdentity(own)
-    ? ' It is your own identity: each machine needs one of its own.'
+    ? ' This is your own identity: each machine needs its own.'
     : ''
 }

@@ -14,7 +14,7 @@ const CERTAIN_AFTER = 6000
 /** After so many ms without a datagram of the peer, where no STUN server answered either, UDP is blocked. */
 const BLOCKED_AFTER = 7000
 
-const NOTHING_HEARD = 'nothing was heard of the peer'
+const NOTHING_HEARD = 'nothing was heard from the peer'
 
 /** How often that is looked at, in ms: news may come at any time. */
 const LOOK = 500

@@ -60,8 +60,8 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   })
   const remote = probeable(gathering, prospects().peer.candidates)
   const shown = remote.map(({ kind, endpoint }) => `${kind} ${formatEndpoint(endpoint)}`).join(', ')
-  log.info({}, `punching towards ${shown || 'whoever speaks first'}`)
-  if (search?.allows(name) === false) log.info({}, 'no search: too many of late found nothing')
+  log.info({}, `punching towards ${shown || 'the first endpoint that is heard'}`)
+  if (search?.allows(name) === false) log.info({}, 'no port search: too many recent ones failed')
   const started = clock.now()
   const story = new CandidateStory()
   /** Where ports were searched for. */

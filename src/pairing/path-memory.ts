@@ -44,7 +44,7 @@ export class PathMemory {
         for (const [key, one] of parse(JSON.parse(text))) memory.#known.set(key, one)
     } catch (thrown) {
       if ((thrown as { code?: unknown }).code !== 'ENOENT')
-        log.debug({ err: thrown }, 'no paths are remembered')
+        log.debug({ err: thrown }, 'earlier paths cannot be read')
     }
     return memory
   }
@@ -85,7 +85,7 @@ export class PathMemory {
       await writeFile(draft, `${JSON.stringify([...this.#known])}\n`, { mode: 0o600 })
       await rename(draft, this.#file)
     } catch (thrown) {
-      this.#log.debug({ err: thrown }, 'what worked could not be kept')
+      this.#log.debug({ err: thrown }, 'the path that worked could not be saved')
       await rm(draft, { force: true }).catch(() => {})
     }
   }

@@ -58,7 +58,7 @@ export class QuickNat {
     if (ports.length > 0) {
       const allocation = allocationOf(ports)
       const step = allocation.kind === 'sequential' ? `, step ${allocation.step}` : ''
-      this.#log.info({}, `ports are given out ${WORDS[allocation.kind]}${step}: ${ports.join(', ')}`)
+      this.#log.info({}, `the NAT assigns ports ${WORDS[allocation.kind]}${step}: ${ports.join(', ')}`)
       this.#hint = { ...this.#hint, allocation, ports: ports.slice(0, MAX_PORTS) }
     }
     this.tell()

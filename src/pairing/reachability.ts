@@ -12,13 +12,13 @@ const PATIENCE = 3000
  */
 export function blocked(failure: PlexusError, also: string): PlexusError {
   if (isNameless(failure)) {
-    const sentence = `This machine resolves no names (DNS): ${also}. ${failure.message}`
+    const sentence = `Names do not resolve on this machine (DNS): ${also}. ${failure.message}`
     return new PlexusError('STUN_UNREACHABLE', sentence, {
       cause: failure,
-      advice: 'Check the name servers of this machine, or name servers by address with --stun-server.',
+      advice: 'Check the DNS configuration, or name STUN servers by address with --stun-server.',
     })
   }
-  const message = `UDP does not get out of this network, or its answers do not get in, by all that can be seen: ${also}. ${failure.message}`
+  const message = `UDP does not seem to get out of this network, or answers do not get in: ${also}. ${failure.message}`
   return new PlexusError('UDP_BLOCKED', message, { cause: failure })
 }
 

@@ -2,7 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { familyOf, isPublic } from '../net/index.js'
 import { isOpen, isSymmetric, type NatHint, type Prospect, stepOf } from '../punch/index.js'
 
-const ADVICE = 'A relay or a port mapping on either one would do.'
+const ADVICE = 'Set up a port mapping on either side.'
 
 /** The least range of eight ports that are beyond doubt given out at random. */
 const SCATTERED = 2048
@@ -20,8 +20,8 @@ export function verdict(own: Prospect, peer: Prospect): PlexusError | undefined 
     const [have, has] = families.has(6) ? ['IPv6', 'IPv4'] : ['IPv4', 'IPv6']
     return new PlexusError(
       'NO_PATH',
-      `No path between these networks: this side has ${have} alone, the peer ${has} alone.`,
-      { advice: 'Give one of the sides an address of the other kind.' },
+      `No path between these networks: this side only has ${have}, the peer only ${has}.`,
+      { advice: 'Give one side an address of the other kind.' },
     )
   }
   if (hasOtherWay(own, peer)) return undefined
@@ -64,7 +64,7 @@ function both(own: NatHint, peer: NatHint): string {
       ? ', with random ports at the peer'
       : ''
   const foretold = stepOf(own) !== undefined && stepOf(peer) !== undefined
-  return `symmetric NAT on both sides${where}${foretold ? ', and their ports could not be foretold' : ''}`
+  return `symmetric NAT on both sides${where}${foretold ? ', and their ports could not be predicted' : ''}`
 }
 
 /** One symmetric NAT can be met by a search: why there was none. */
@@ -76,10 +76,10 @@ function unsearched(own: Prospect, peer: Prospect): PlexusError | undefined {
   if (spreads.sockets > 0 && seeks.seek) return undefined
   const nat = `symmetric NAT ${mine ? 'on this side' : 'at the peer'}`
   const [who, why] = !spreads.seek
-    ? [spreads, 'searches for no path']
+    ? [spreads, 'does not search ports']
     : spreads.sockets === 0
-      ? [spreads, 'has a fixed port or too few ports, where a search needs hundreds of sockets']
-      : [seeks, 'searches for no path']
+      ? [spreads, 'has a fixed port or too few ports for a search']
+      : [seeks, 'does not search ports']
   const side = who === own ? 'this side' : 'the peer'
   return new PlexusError('PUNCH_TIMEOUT', `No path was found: ${nat}, and ${side} ${why}.`, {
     advice: 'Leave out --no-search and a port in --stun-client, or widen --port-range to some hundred ports.',

@@ -32,14 +32,14 @@ export function lockDirectory(directory: string, what: string, log: Logger): () 
       if (held === undefined) continue // let go just now
       const pid = Number(held.split(' ')[0])
       if (held !== own && isHolder(pid, held)) {
-        throw new PlexusError('ALREADY_RUNNING', `${what} runs already (process ${pid}).`)
+        throw new PlexusError('ALREADY_RUNNING', `${what} is already running (process ${pid}).`)
       }
       takeAway(path, held)
     }
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
     if (FULL.has(String((cause as { code?: unknown }).code))) {
-      log.warn({ directory }, 'the disk of the state directory is full: going on without its lock')
+      log.warn({ directory }, 'the disk of the state directory is full: continuing without a lock')
       return () => {}
     }
     throw new PlexusError('STATE_DIRECTORY', `The state directory '${directory}' cannot be written.`, {

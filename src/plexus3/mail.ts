@@ -181,7 +181,7 @@ function boundaryOf(name: IdentityName): string {
 /** What can stand in a header as it is. */
 function plain(text: string, form: RegExp): string {
   if (form.test(text) && /^[^\p{Cc}]+$/u.test(text) && Buffer.byteLength(text) <= MAX_LINE) return text
-  throw new PlexusError('DIALECT', `${JSON.stringify(text)} cannot stand in the mail of a plexus 3.x peer.`, {
+  throw new PlexusError('DIALECT', `${JSON.stringify(text)} cannot be used in mail to a plexus 3.x peer.`, {
     advice: 'Use an identity and an --app-id without angle brackets, line ends and spaces at the ends.',
   })
 }

@@ -126,7 +126,7 @@ function longEndpoint(text: string): Endpoint {
 
 function usable(endpoint: Endpoint): Endpoint {
   if (endpoint.port !== 0 && scopeOf(endpoint.address) !== 'unusable') return endpoint
-  throw new PlexusError('NO_PATH', 'The plexus 3.x peer offers no UDP endpoint.', {
+  throw new PlexusError('NO_PATH', 'The plexus 3.x peer does not offer a UDP endpoint.', {
     advice: 'Let that peer use UDP, in any role and by the direct route (udp:either).',
   })
 }

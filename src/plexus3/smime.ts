@@ -109,6 +109,6 @@ export function requireRsa(certificate: Certificate): void {
   const subject = certificate.x509.subject.replaceAll('\n', ', ')
   throw new PlexusError(
     'DIALECT',
-    `The certificate of ${subject} has an EC key, which no plexus 3.x peer can use.`,
+    `The certificate of ${subject} has an EC key, which plexus 3.x peers cannot use.`,
   )
 }

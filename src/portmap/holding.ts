@@ -119,12 +119,12 @@ export class Holding {
     const where = formatEndpoint(lease.external)
     try {
       await mapper.unmap(this.port, lease.external.port, limit.signal)
-      this.#log.info({}, `${this.#noun} ${where} given back`)
+      this.#log.info({}, `${this.#noun} ${where} removed`)
     } catch (thrown) {
       const { code, message } = asPlexusError(thrown)
       this.#log.warn(
         { code },
-        `${this.#noun} ${where} could not be given back: ${ending(lease.lifetime)}. ${message}`,
+        `${this.#noun} ${where} could not be removed: ${ending(lease.lifetime)}. ${message}`,
       )
     } finally {
       limit.dispose()
@@ -177,7 +177,7 @@ export class Holding {
         const left = since + lease.lifetime * 1000 - this.#clock.now()
         this.#log.debug({ code }, `the ${this.#noun} could not be renewed: ${message}`)
         if (left <= 0) {
-          this.#log.warn({ code }, `${this.#noun} ${formatEndpoint(lease.external)} has ended: ${message}`)
+          this.#log.warn({ code }, `${this.#noun} ${formatEndpoint(lease.external)} is gone: ${message}`)
           return
         }
         wait = Math.min(Math.max(renewal(lease) / 4, RETRY_MIN), left)
@@ -191,7 +191,7 @@ export class Holding {
     this.#state = { is: 'held', granted }
     if (before && sameEndpoint(before, external)) return
     const where = formatEndpoint(external)
-    const held = lifetime === PERMANENT ? 'until it is given back' : `renewed every ${lifetime / 2} s`
+    const held = lifetime === PERMANENT ? 'until it is removed' : `renewed every ${lifetime / 2} s`
     this.#log.info({}, `${this.#noun} ${where} by ${granted.mapper.protocol}, ${held}`)
     for (const listener of this.#listeners) listener(external)
   }

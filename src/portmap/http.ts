@@ -52,7 +52,7 @@ export async function ask(
       const finish = (cause?: unknown) => {
         const { answer } = readAnswer(data)
         if (answer && answer.status > 0) over(() => resolve(answer))
-        else fail(wrong(data.length === 0 ? 'it broke off' : 'it is no HTTP', cause))
+        else fail(wrong(data.length === 0 ? 'it broke off' : 'it is not HTTP', cause))
       }
       socket.on('data', (part: Buffer) => {
         if (data.length + part.length > MAX_ANSWER) return fail(wrong('it is too long'))
@@ -99,5 +99,5 @@ function requestOf(url: URL, post: { readonly action: string; readonly body: str
 }
 
 function wrong(why: string, cause?: unknown): PlexusError {
-  return new PlexusError('PORT_MAPPING', `The router's answer over HTTP is of no use: ${why}.`, { cause })
+  return new PlexusError('PORT_MAPPING', `The router's HTTP answer cannot be used: ${why}.`, { cause })
 }

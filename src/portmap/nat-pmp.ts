@@ -13,7 +13,7 @@ const ANSWER = 128
 const RESULTS: Readonly<Record<number, string>> = {
   1: 'it does not know the version',
   2: 'it is not allowed',
-  3: 'it has no address on the outside',
+  3: 'it has no public address',
   4: 'it has no more room',
   5: 'it does not know the operation',
 }
@@ -88,7 +88,7 @@ export class NatPmp implements Mapper {
     if (address === undefined || !mapped) throw unanswered()
     const external: Endpoint = { address, port: mapped.external }
     if (mapped.external === 0 || mapped.lifetime === 0) throw declined('it granted nothing')
-    if (!believable(external)) throw declined(`${address} is no address of the outside`)
+    if (!believable(external)) throw declined(`${address} is not a public address`)
     return { external, lifetime: Math.min(mapped.lifetime, LONGEST) }
   }
 

@@ -119,7 +119,7 @@ export class Pcp implements Mapper {
     const outside = isIPv4(this.#context.gateway.own)
       ? believable(external) && isIPv4(external.address)
       : isPublic(external.address)
-    if (!outside) throw declined(`${external.address} is no address of the outside`)
+    if (!outside) throw declined(`${external.address} is not a public address`)
     return { external, lifetime: Math.min(granted.lifetime, LONGEST) }
   }
 

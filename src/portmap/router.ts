@@ -52,7 +52,7 @@ export class Router {
     try {
       const gateway = await this.#find(address)
       signal.throwIfAborted()
-      if (!gateway) throw none('There is no router of a private network to map a port on.')
+      if (!gateway) throw none('There is no router in a private network to map a port on.')
       const known = this.#known && same(this.#known.gateway, gateway) ? this.#known.mapper : undefined
       if (known) {
         const lease = await known.map(port, port, LIFETIME, signal).catch(() => undefined)
@@ -61,7 +61,7 @@ export class Router {
         signal.throwIfAborted()
       }
       if (this.#deaf && same(this.#deaf.gateway, gateway) && clock.now() < this.#deaf.until) {
-        throw none(`The router ${gateway.address} maps no ports, as it was a while ago.`)
+        throw none(`The router ${gateway.address} did not map ports when asked a while ago.`)
       }
       try {
         const granted = await this.#ask({ ...this.#context, gateway }, port, signal)

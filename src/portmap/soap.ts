@@ -11,7 +11,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   404: 'the service is not there',
   501: 'the action failed',
   602: 'it does not have the action',
-  606: 'it does not allow it to this machine',
+  606: 'it does not allow this machine to do it',
   701: 'there is no such entry',
   702: 'its firewall is off',
   703: 'it does not allow pinholes',
@@ -19,10 +19,10 @@ const MEANINGS: Readonly<Record<number, string>> = {
   708: 'it wants a protocol for each pinhole',
   714: 'it has no such mapping',
   718: 'the port is taken',
-  724: 'the ports inside and outside have to be the same',
-  725: 'it maps only for ever',
-  726: 'it maps only for everybody',
-  727: 'it maps only every port',
+  724: 'the internal and external ports must be the same',
+  725: 'it only maps permanently',
+  726: 'it only maps permanentlyybody',
+  727: 'it only maps all ports',
   728: 'it has no more room',
   729: 'the port is taken by another mechanism',
 }
@@ -76,7 +76,7 @@ export async function call(
   if (!answer) {
     throw new PlexusError(
       'PORT_MAPPING',
-      `The router's answer to ${action} is none: status ${status}, and something else in its body.`,
+      `The router's answer to ${action} is not an answer to it (status ${status}).`,
     )
   }
   return answer

@@ -96,7 +96,7 @@ export class Upnp implements Mapper {
     const answer = await call(this.#context, service, 'GetExternalIPAddress', {}, signal)
     const address = textOf(answer, 'NewExternalIPAddress') ?? ''
     if (!isIPv4(address) || !believable({ address, port: 1 })) {
-      throw declined('it has no address on the outside')
+      throw declined('it has no public address')
     }
     return address
   }
@@ -163,7 +163,7 @@ export class Upnp implements Mapper {
     const holds = entry && entry.client === own && entry.port === port && entry.enabled
     if (holds) return
     await this.#delete(service, external, signal).catch(() => {})
-    throw declined('it says that it does, and does not hold it when asked back')
+    throw declined('it says that it did, but does not have the mapping when asked')
   }
 
   async #entry(service: Service, external: number, signal: AbortSignal) {
@@ -203,7 +203,7 @@ export class Upnp implements Mapper {
           () => true,
           () => false,
         ))
-      if (gone) log.info({}, `gave back port mapping ${external}, which an earlier run left behind`)
+      if (gone) log.info({}, `removed port mapping ${external}, left behind by an earlier run`)
       // the entries behind one that has gone move up
       else index++
     }

@@ -92,8 +92,8 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
     const ms = Math.round(clock.now() - start)
     if (packets > 0) log.info({}, `tried ${packets} packets and ${further} further sockets in ${ms} ms`)
     if (core.received.held > 0) {
-      const why = 'too much went to addresses of this peer that do not answer'
-      log.info({}, `${core.received.held} checks were held back: ${why}`)
+      const why = 'too many packets went to addresses of this peer that do not answer'
+      log.info({}, `${core.received.held} checks were delayed: ${why}`)
     }
     log.debug({ ...core.received, ms }, 'punch: over')
   }
@@ -193,7 +193,7 @@ function failureError(failure: PunchFailure, ms: number): PlexusError {
   const endpoints = tried === 1 ? '1 endpoint of the peer was' : `${tried} endpoints of the peer were`
   const found =
     heard === 0
-      ? 'nothing valid was heard from any'
+      ? 'nothing valid was heard from the peer'
       : proven === 0
         ? `the peer was heard from ${heard}, but none worked in both directions`
         : `${proven} worked in both directions, but the peer did not confirm the path`

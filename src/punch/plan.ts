@@ -358,7 +358,7 @@ export function addressOf(attempt: Exclude<Attempt, { kind: 'direct' }>): string
 /** For the log: what begins, and how much of it. */
 export function formatAttempt(attempt: Exclude<Attempt, { kind: 'direct' }>): string {
   const what = attempt.strategy === 'fresh' ? 'trying' : 'searching'
-  const forbid = isSearch(attempt) ? '; --no-search forbids it' : ''
+  const forbid = isSearch(attempt) ? '; --no-search prevents this' : ''
   if (attempt.kind === 'spread') {
     return `${what} with ${attempt.sockets} new sockets towards ${formatEndpoint(attempt.to)}${forbid}`
   }

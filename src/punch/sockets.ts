@@ -35,7 +35,7 @@ export class Sockets {
       if (this.#refused.size === 0) {
         log.warn(
           {},
-          `only ${this.#ports.size - 1} further sockets could be opened: ${asPlexusError(thrown).message}`,
+          `only ${this.#ports.size - 1} more sockets could be opened: ${asPlexusError(thrown).message}`,
         )
       }
       this.#refused.add(socket)

@@ -73,7 +73,7 @@ function transcript(...texts: readonly Uint8Array[]): Buffer {
 
 function agree(own: KeyObject, peerPublic: Uint8Array): Buffer {
   const refuse = () =>
-    new PlexusError('MALFORMED', 'The ephemeral key of the peer is no X25519 key that can be used.')
+    new PlexusError('MALFORMED', 'The ephemeral key of the peer is not a valid X25519 key.')
   if (peerPublic.length !== 32) throw refuse()
   let secret: Buffer
   try {

@@ -64,7 +64,9 @@ export class SeenSessions {
       await seen.#load()
       seen.#handle = await openForAppend(file)
     } catch (cause) {
-      throw new PlexusError('STATE_DIRECTORY', `The seen sessions cannot be kept in ${file}.`, { cause })
+      throw new PlexusError('STATE_DIRECTORY', `The list of seen sessions cannot be saved in ${file}.`, {
+        cause,
+      })
     }
     await seen.#compact()
     return seen
@@ -116,7 +118,7 @@ export class SeenSessions {
       this.#records++
     } catch (err) {
       this.#tail = 'torn'
-      this.#log.warn({ err, file: this.#file }, 'a seen session is remembered in memory only')
+      this.#log.warn({ err, file: this.#file }, 'a seen session is only remembered until the next restart')
     }
     if (this.#records >= this.#compactAt) await this.#compact()
   }
@@ -139,7 +141,7 @@ export class SeenSessions {
     this.#tail = torn ? 'torn' : 'whole'
     this.#records = lines.length
     if (unreadable > 0)
-      this.#log.warn({ file: this.#file, unreadable }, 'torn records of seen sessions skipped')
+      this.#log.warn({ file: this.#file, unreadable }, 'skipped incomplete records of seen sessions')
   }
 
   /** Drops what has expired, and writes the rest to a new file that takes the old one's place. */
@@ -166,7 +168,7 @@ export class SeenSessions {
     } catch (err) {
       if (handle !== this.#handle) await handle?.close()
       await unlink(draft).catch(() => {}) // it may not have come to be
-      this.#log.warn({ err, file: this.#file }, 'the file of seen sessions could not be written anew')
+      this.#log.warn({ err, file: this.#file }, 'the list of seen sessions could not be rewritten')
     }
   }
 }

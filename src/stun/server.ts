@@ -109,7 +109,7 @@ export class StunServer {
     }
     const request = bindingRequest(data)
     if (!request) {
-      this.#log.trace({ from: formatEndpoint(from), bytes: data.length }, 'no binding request: dropped')
+      this.#log.trace({ from: formatEndpoint(from), bytes: data.length }, 'not a Binding request: dropped')
       return
     }
     const unknown = this.#unsupported(request, from)
@@ -195,13 +195,16 @@ function checkAlternate(listen: Endpoint, alternate: Endpoint): void {
       advice,
     })
   if (familyOf(listen) !== familyOf(alternate)) {
-    throw bad('one is IPv4, the other IPv6', 'Give both of one family; run a second server for the other.')
+    throw bad(
+      'one is IPv4, the other IPv6',
+      'Use two addresses of one family; run a second server for the other family.',
+    )
   }
   if (isUnspecified(listen) || isUnspecified(alternate)) {
-    throw bad('the answer has to come from a certain address', 'Name the two addresses of this machine.')
+    throw bad('answers must come from a specific address', 'Name the two addresses of this machine.')
   }
   if (listen.address === alternate.address && listen.port === alternate.port && listen.port !== 0) {
-    throw bad('they are the same', 'Give another address and another port.')
+    throw bad('they are the same', 'Use another address and another port.')
   }
 }
 

@@ -207,7 +207,7 @@ export function describeTried(failure: Tried['failure']): string {
     case 'unreachable':
       return failure.addresses.length === 0
         ? 'its name has no address'
-        : `its address ${failure.addresses.join(', ')} cannot be sent to from here`
+        : `there is no route to its address ${failure.addresses.join(', ')}`
     default:
       return describeFailure(failure)
   }

@@ -135,7 +135,7 @@ export class Transaction {
       return false
     }
     if (message.method !== BINDING || (message.class !== 'success' && message.class !== 'error')) {
-      this.#odd = 'it is no Binding response'
+      this.#odd = 'it is not a Binding response'
       return false
     }
     if (message.seals.fingerprint && !verifyFingerprint(message)) {

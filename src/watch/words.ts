@@ -29,7 +29,7 @@ function pairing(event: PairingEvent): Line | undefined {
     case 'refused': {
       const { code, session, peer, sentence, loudness } = event
       if (loudness === 'none') return undefined
-      return [loudness, { code, session: short(session) }, `${peer} was refused: ${sentence}`]
+      return [loudness, { code, session: short(session) }, `refused ${peer}: ${sentence}`]
     }
     case 'answered':
       return ['info', {}, `${event.peer} answered`]
@@ -37,7 +37,7 @@ function pairing(event: PairingEvent): Line | undefined {
       if (event.loudness === 'none') return undefined
       return [event.loudness, { code: event.error.code }, `the pairing failed: ${event.error.message}`]
     case 'waiting':
-      return ['info', {}, `pairing again in ${(event.wait / 1000).toFixed(1)} s`]
+      return ['info', {}, `connecting again in ${(event.wait / 1000).toFixed(1)} s`]
     case 'gathered':
     case 'punched':
     case 'outcome':
@@ -50,13 +50,13 @@ function path(event: PathEvent): Line {
     case 'open': {
       const [inner, faraway] = [formatEndpoint(event.inner), formatEndpoint(event.faraway)]
       const way = event.dialect ?? event.kind
-      const how = event.bySilence ? ', by the silence of a peer that was answered' : ''
+      const how = event.bySilence ? ', without a final confirmation from the peer' : ''
       return ['info', {}, `punched in ${Math.round(event.took)} ms: ${inner} to ${faraway} (${way})${how}`]
     }
     case 'moved': {
       const fields = { from: formatEndpoint(event.from), to: formatEndpoint(event.to) }
       const same = sameEndpoint(event.from, event.to)
-      return ['info', fields, same ? 'the path is the same' : 'the peer has another address now']
+      return ['info', fields, same ? 'the path is unchanged' : 'the address of the peer changed']
     }
   }
 }

@@ -74,7 +74,7 @@ export class Conduit {
     if (this.#waiting.size >= MOST_WAITING) {
       throw new PlexusError(
         'TUNNEL_LOST',
-        `There is no tunnel, and ${MOST_WAITING} connections wait for it already.`,
+        `There is no tunnel, and ${MOST_WAITING} connections are already waiting for one.`,
       )
     }
     return await new Promise<Tunnel>((resolve, reject) => {

@@ -65,10 +65,7 @@ export class Exporter {
     if (names) return answerNames(stream, names)
     if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'That header is not understood.')
     if (this.#open >= MOST_CONNECTIONS) {
-      warnOnce(
-        this.#around,
-        `more than ${MOST_CONNECTIONS} connections through one tunnel: the next ones are refused`,
-      )
+      warnOnce(this.#around, `more than ${MOST_CONNECTIONS} connections through one tunnel: refusing more`)
       return stream.reset('SERVICE_UNREACHABLE', `The tunnel has ${MOST_CONNECTIONS} connections already.`)
     }
     this.#open++
@@ -89,12 +86,13 @@ export class Exporter {
         return
       }
       const { service } = route
-      if (service.kind === 'udp') return stream.reset('SERVICE_UNKNOWN', 'It has datagrams, not connections.')
+      if (service.kind === 'udp')
+        return stream.reset('SERVICE_UNKNOWN', 'It is a UDP service: it has datagrams, not connections.')
       const socket = await this.#dial(service, stream, name)
       if (socket === undefined) return
       log.debug({ service: formatService(service) }, `a connection to '${name}'`)
       const end = await splice(nearSocket(socket), stream)
-      if (end.kind === 'cut') log.debug({}, `a connection to '${name}' was cut off: ${end.error.message}`)
+      if (end.kind === 'cut') log.debug({}, `a connection to '${name}' was reset: ${end.error.message}`)
     } catch (thrown) {
       const error = asPlexusError(thrown)
       log.error({ code: error.code }, `a connection to '${name}' failed: ${error.message}`)
@@ -139,12 +137,15 @@ export class Exporter {
       if (route.kind === 'service' && route.service.kind === 'udp') {
         return await this.#datagrams.serve(flow, wanted.name, route.service, early)
       }
-      const why = route.kind === 'refused' ? route.sentence : 'It has connections, not datagrams.'
+      const why =
+        route.kind === 'refused'
+          ? route.sentence
+          : 'It is not a UDP service: it has connections, not datagrams.'
       const about = `${this.#peer} datagrams`
       warnOnce(this.#around, `datagrams to '${wanted.name}' are refused: ${why}`, about)
     } catch (thrown) {
       const { message } = asPlexusError(thrown)
-      warnOnce(this.#around, `datagrams to '${wanted.name}' go nowhere: ${message}`, message)
+      warnOnce(this.#around, `datagrams to '${wanted.name}' cannot be delivered: ${message}`, message)
     }
     tellFailed(this.#around, { direction: 'in', service: wanted.name })
     flow.close()

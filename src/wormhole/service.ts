@@ -41,7 +41,7 @@ function hostPort(whole: string, text: string): { host: string; port: number } {
   try {
     return parseHostPort(text)
   } catch (cause) {
-    throw new PlexusError('BAD_ENDPOINT', `'${whole}' is no [host:]port, udp:[host:]port or unix:/path.`, {
+    throw new PlexusError('BAD_ENDPOINT', `'${whole}' is not [host:]port, udp:[host:]port or unix:/path.`, {
       cause,
     })
   }
@@ -52,5 +52,8 @@ function socketPath(whole: string, path: string): string {
     if (Buffer.byteLength(path) <= LONGEST_PATH) return path
     throw new PlexusError('BAD_ENDPOINT', `The path in '${whole}' is longer than ${LONGEST_PATH} bytes.`)
   }
-  throw new PlexusError('BAD_ENDPOINT', `'${whole}' names no absolute path, as in unix:/run/service.sock.`)
+  throw new PlexusError(
+    'BAD_ENDPOINT',
+    `'${whole}' does not name an absolute path, as in unix:/run/service.sock.`,
+  )
 }

@@ -31,14 +31,14 @@ export function parseShare(text: string): Share {
   if (stray) {
     throw new PlexusError(
       'BAD_ENDPOINT',
-      `'${text}' has '${stray[0].slice(1)}', but only peer= is known there.`,
+      `'${text}' has '${stray[0].slice(1)}', but only peer= is allowed there.`,
     )
   }
   const [, given, at = rest] = NAMED.exec(rest) ?? []
   const service = parseService(at)
   const name = given ?? nameOf(service)
   if (!NAME.test(name)) {
-    const why = given === undefined ? 'its own name cannot be used' : `'${name}' cannot be used`
+    const why = given === undefined ? 'its name cannot be used' : `'${name}' cannot be used`
     throw new PlexusError(
       'BAD_ENDPOINT',
       `'${text}' needs a name of up to 64 letters, digits, dots, dashes and underscores: ${why}.`,
@@ -50,5 +50,5 @@ export function parseShare(text: string): Share {
 /** Reads the name of a service alone. @throws PlexusError BAD_ENDPOINT */
 export function parseShareName(text: string): string {
   if (NAME.test(text)) return text
-  throw new PlexusError('BAD_ENDPOINT', `'${text}' is no name of a service.`)
+  throw new PlexusError('BAD_ENDPOINT', `'${text}' is not a valid service name.`)
 }

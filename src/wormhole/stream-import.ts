@@ -43,7 +43,7 @@ export class StreamImport {
     // no more descriptors, for one: those that are connected go on, and so do those that come later
     for (const server of servers) {
       server.on('error', (error) =>
-        warnOnce(around, `a connection to '${name}' could not be taken: ${error.message}`),
+        warnOnce(around, `a connection to '${name}' could not be accepted: ${error.message}`),
       )
       server.on('connection', (socket) => void this.#serve(socket))
     }
@@ -68,10 +68,7 @@ export class StreamImport {
     const near = nearSocket(socket)
     socket.on('error', () => {}) // its end is told by 'close', to whoever has it
     if (this.#sockets.size >= MOST_CONNECTIONS) {
-      warnOnce(
-        this.#around,
-        `more than ${MOST_CONNECTIONS} connections to '${this.name}': the next ones are cut off`,
-      )
+      warnOnce(this.#around, `more than ${MOST_CONNECTIONS} connections to '${this.name}': closing more`)
       return near.abort()
     }
     this.#sockets.add(socket)
@@ -84,7 +81,7 @@ export class StreamImport {
       const stream = tunnel.open(encodeHeader({ carries: 'stream', name: this.name }))
       const end = await splice(near, stream)
       if (end.kind === 'ended') return
-      if (end.by === 'near') return log.debug({}, `a connection to '${this.name}' was cut off here`)
+      if (end.by === 'near') return log.debug({}, `a connection to '${this.name}' was closed locally`)
       this.#failed(end.error)
     } catch (thrown) {
       near.abort()
@@ -97,7 +94,7 @@ export class StreamImport {
   }
 
   #failed(error: PlexusError): void {
-    const sentence = `a connection to '${this.name}' was cut off: ${error.message}`
+    const sentence = `a connection to '${this.name}' was reset: ${error.message}`
     // a reset in the middle of a connection is what programs do; that a service is not there, people want to know
     if (error.code === 'STREAM_RESET') {
       this.#around.log.debug({}, sentence)
@@ -160,13 +157,13 @@ export function unlistenable(service: Service, cause: unknown): PlexusError {
   const { code } = cause as { code?: unknown }
   const at = formatService(service)
   if (code === 'EADDRINUSE') {
-    return new PlexusError('ADDRESS_IN_USE', `Another program listens at ${at} already.`, {
+    return new PlexusError('ADDRESS_IN_USE', `Another program is already listening at ${at}.`, {
       advice: 'Choose another port or path, or stop that program.',
       cause,
     })
   }
-  return new PlexusError('ADDRESS_UNAVAILABLE', `Nothing can listen at ${at} (${code ?? cause}).`, {
-    advice: 'Name an address of this machine, and a port or path that this user may have.',
+  return new PlexusError('ADDRESS_UNAVAILABLE', `Cannot listen at ${at} (${code ?? cause}).`, {
+    advice: 'Use an address of this machine, and a port or path that this user may use.',
     cause,
   })
 }

@@ -204,7 +204,7 @@ plugin {
     ]
     const messages = full.receive(mailbox, { signal: AbortSignal.timeout(60_000) })[Symbol.asyncIterator]()
     const posted = post(alice, mailbox, message)
-    await until(() => alice.lines.some(({ message }) => /is tried again.*5\.2\.2/.test(message)))
+    await until(() => alice.lines.some(({ message }) => /retrying.*5\.2\.2/.test(message)))
     server.doveadm('expunge', '-u', FULL, 'mailbox', 'INBOX', 'ALL')
     await posted
     assert.deepEqual((await messages.next()).value, message)

@@ -143,7 +143,7 @@ describe('two processes over Postfix and Dovecot', { skip: mailServerMissing() }
     const inviter = new Program(words, { env, under })
     try {
       await accepter.said(/the mailbox cannot be read, retrying: .*mail\.example\.com/)
-      await inviter.said(/handing in failed, and is tried again/)
+      await inviter.said(/sending failed, retrying/)
       writeFileSync(hosts, known)
       const { code, stderr } = await inviter.ended
       assert.equal(code, 0, stderr)

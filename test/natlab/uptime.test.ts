@@ -75,7 +75,7 @@ describe('an accepter whose disk is full', { skip }, () => {
   test('from the start is invited successfully all the same', async () => {
     await fill()
     const accepter = await rig.accepter(accepting, BOB, [`--state-dir=${state}`])
-    await accepter.said(/^the DHT key is not kept/)
+    await accepter.said(/^the DHT key will be lost/)
     const outcome = await rig.pair(inviting, ALICE, BOB, accepter, [`--timeout=${REACHABLE_AGAIN}`])
     assert.ok(outcome.paired, `${outcome.story}\n${accepter.story()}`)
     await accepter.stop()

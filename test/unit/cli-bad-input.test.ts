@@ -91,7 +91,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   [
     'an account without a secret',
     ['--rendezvous=email:', '--email-smtps=a', '--email-imaps=a', '--email-login=me'],
-    /--email-password-file is missing/,
+    /--email-password-file, .* is missing/,
   ],
   [
     'a mail server without TLS',
@@ -123,7 +123,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   [
     'an export for a peer that may not pair',
     ['--accept', '--export=22,peer=laptop'],
-    /--export is for alice@example.com\/laptop, but --peer-info lets bob/,
+    /--export is for alice@example.com\/laptop, but --peer-info allows only bob/,
   ],
   ['an export for nobody known', ['--accept', '--export=22,peer=nobody'], /--export: No identity/],
   ['a command beside an export', ['--export=22', '--exec-command=/bin/sh'], /--exec-command is given/],

@@ -46,12 +46,12 @@ describe('a configuration file', () => {
 
   test('names file and line of what is wrong', () => {
     const wrong = (text: string) => refusal('BAD_CONFIG', () => parsed(text))
-    assert.equal(wrong('app-id=a\n\nfrob=1'), "plexus.conf, line 3: 'frob' is no flag.")
+    assert.equal(wrong('app-id=a\n\nfrob=1'), "plexus.conf, line 3: 'frob' is not a flag.")
     assert.match(wrong('just words'), /line 1: 'just words' should be name=value/)
     assert.match(wrong('accept'), /line 1: 'accept' should be accept=true/)
     assert.match(wrong('[peer]\n'), /line 1: '\[peer\]' is a section/)
-    assert.match(wrong('app-id=a\napp-name=b'), /line 2: 'app-name' stands in line 1 already/)
-    assert.match(wrong('config=other.conf'), /'config' is no flag/)
+    assert.match(wrong('app-id=a\napp-name=b'), /line 2: 'app-name' is already set in line 1/)
+    assert.match(wrong('config=other.conf'), /'config' is not a flag/)
   })
 
   test('names file and line of a value that is wrong', () => {

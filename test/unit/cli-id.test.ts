@@ -100,10 +100,10 @@ test('show tells what openssl tells, and who may read the key', async () => {
   assert.ok(shown.includes(fingerprintOf(certificateOf(here, ALICE))), shown)
   assert.match(shown, /key +EC on P-256, 256 bits/)
   assert.match(shown, /subject +CN=alice@px.test\/laptop/)
-  assert.match(shown, /private key .*mode 0600.*only .* may read it/)
+  assert.match(shown, /private key .*mode 0600.*only .* can read it/)
   assert.ok(!shown.includes('PRIVATE'))
   await chmod(join(here, ALICE, 'private.key'), 0o644)
-  assert.match(good(await id(here, 'show', ALICE)), /mode 0644.*OTHERS MAY READ IT/)
+  assert.match(good(await id(here, 'show', ALICE)), /mode 0644.*OTHER USERS CAN READ IT/)
 })
 
 test('what one exports the other imports, by the fingerprint that openssl prints', async () => {
@@ -123,7 +123,7 @@ test('what one exports the other imports, by the fingerprint that openssl prints
   }
   assert.match(
     good(await give(join(scratch, 'new', 'repo'), handout, 'import', '-', `--fingerprint=${fingerprint}`)),
-    /may pair/,
+    /may connect/,
   )
 })
 
@@ -197,7 +197,7 @@ test('a rollover goes from renew over import to finish', async () => {
   assert.equal(fingerprintOf(certificateOf(here, BOB)), first)
   assert.equal(fingerprintOf(join(here, BOB, 'cert.next.crt')), next)
   assert.match(good(await give(here, handout, 'import', '-')), /already/)
-  assert.match(good(await id(here, 'list')), /rollover under way/)
+  assert.match(good(await id(here, 'list')), /key being replaced/)
   assert.ok(good(await id(here, 'show', 'server')).includes(next))
 
   refused(await id(there, 'renew', 'server', '--finish'), 'NOT_CONFIRMED', '--yes')

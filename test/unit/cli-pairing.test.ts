@@ -170,14 +170,14 @@ describe('two programs on one machine', () => {
   test('an inviter with --keep pairs again when its command has ended, after a pause', async () => {
     await accepter()
     const program = inviter('--keep', script('brief', 'exit 3'))
-    await program.said(/(pairing again in[\s\S]*){2}/)
+    await program.said(/(connecting again in[\s\S]*){2}/)
     assert.equal(program.times(/the command ended with code 3/g), 2)
     assert.equal((await program.end()).code, 1)
   })
 
   test('an inviter with --keep pairs again when the pairing failed', async () => {
     const program = inviter('--keep', '--timeout=1', script('brief', 'exit 3'))
-    await program.said(/the pairing failed: [\s\S]*pairing again in/)
+    await program.said(/the pairing failed: [\s\S]*connecting again in/)
     await accepter()
     await program.said(/the command ended with code 3/)
   })
@@ -236,7 +236,7 @@ describe('two programs on one machine', () => {
     assert.equal(second.code, 2)
     assert.match(
       second.stderr,
-      /An accepter of bob@example\.com\/server for 'plexus' runs already \(process \d+\)/,
+      /An accepter of bob@example\.com\/server for 'plexus' is already running \(process \d+\)/,
     )
     await accepter('--app-id=another')
     await first.end('SIGKILL')

@@ -155,7 +155,7 @@ describe('the lock of a state directory', () => {
       writeFileSync(lock(), `${other.pid} ${ticks} ${boot}\n`)
       assert.throws(
         () => lockDirectory(directory, 'An accepter', silent),
-        coded('ALREADY_RUNNING', /An accepter runs already \(process \d+\)/),
+        coded('ALREADY_RUNNING', /An accepter is already running \(process \d+\)/),
       )
       // the same number, but another process
       writeFileSync(lock(), `${other.pid} ${Number(ticks) - 1} ${boot}\n`)

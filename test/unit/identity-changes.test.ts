@@ -90,9 +90,9 @@ describe('a running accepter', () => {
   test('takes up a next key pair, and its own new one, without a restart', async () => {
     const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
     await renewIdentity(repository, bob, options)
-    await log.until(/the own identity has changed: a rollover is under way/)
+    await log.until(/your identity has changed: its key is being replaced/)
     await finishRollover(repository, bob)
-    await log.until(/the own identity has changed: one certificate/)
+    await log.until(/your identity has changed: one certificate/)
     const starts = log.count(STARTING)
     await world.invite(ALICE, BOB)
     await log.until(STARTING, starts + 1)
@@ -253,7 +253,7 @@ test('both sides say in time that a certificate expires, and go on', async () =>
   const log = new MemoryLog()
   const accepter = await world.accepter(BOB, { clock })
   await Promise.all([world.invite(ALICE, BOB, { clock, log }), accepter.next()])
-  assert.equal(log.count(/warn the own certificate of alice@px.test\/laptop expires in \d+ days, on 20/), 1)
+  assert.equal(log.count(/warn your certificate of alice@px.test\/laptop expires in \d+ days, on 20/), 1)
   assert.equal(log.count(/warn the certificate of bob@px.test\/server expires in \d+ days, on 20/), 1)
   assert.equal(
     accepter.log.count(/warn the certificate of alice@px.test\/laptop expires in \d+ days, on 20/),

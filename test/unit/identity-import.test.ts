@@ -170,7 +170,7 @@ describe('plexus id import', () => {
       writeFileSync(repository.revokedPath, text)
       await assert.rejects(get(), {
         code: 'BAD_CONFIG',
-        message: /Line 1 of .*revoked is no SHA-256 fingerprint/,
+        message: /Line 1 of .*revoked is not a SHA-256 fingerprint/,
       })
     }
     const { fingerprint256 } = parseCertificate(read('stranger.crt')).x509

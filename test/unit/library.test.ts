@@ -178,7 +178,7 @@ describe('an accepter', () => {
     const taken = [await first]
     const two = await invite(stage.inviting) // waits to be taken
     const carol = { ...stage.inviting, host: CAROL }
-    await assert.rejects(invite(carol), coded('BUSY', /Too many pairings wait/))
+    await assert.rejects(invite(carol), coded('BUSY', /Too many pairings are waiting/))
     taken.push(await take(passages))
     const three = await invite(carol)
     taken.push(await take(passages))
@@ -280,12 +280,12 @@ describe('options', () => {
   const good: InviteOptions = { repository: '/none', host: ALICE, peer: BOB, rendezvous: 'dir:/none' }
   const wrong: readonly (readonly [object, ErrorCode, RegExp])[] = [
     [{ host: undefined }, 'BAD_OPTION', /'host' is missing.*owner\/pin/],
-    [{ peer: 7 }, 'BAD_OPTION', /'peer' is 7, but has to be owner\/pin/],
+    [{ peer: 7 }, 'BAD_OPTION', /'peer' is 7, but must be owner\/pin/],
     [{ host: 'alice' }, 'IDENTITY_NAME', /alice/],
     [{ repository: undefined }, 'BAD_OPTION', /'repository' is missing/],
     [{}, 'REPOSITORY', /\/none/],
     [{ app: '' }, 'BAD_OPTION', /'app' is ''/],
-    [{ timeout: '60' }, 'BAD_OPTION', /'timeout' is '60', but has to be a whole number from 1/],
+    [{ timeout: '60' }, 'BAD_OPTION', /'timeout' is '60', but must be a whole number from 1/],
     [{ timeout: Number.NaN }, 'BAD_OPTION', /'timeout' is NaN/],
     [{ hops: 256 }, 'BAD_OPTION', /'hops' is 256.*from 1 to 255/],
     [{ bind: { port: -1 } }, 'BAD_OPTION', /'bind.port' is -1/],

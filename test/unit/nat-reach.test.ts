@@ -58,8 +58,8 @@ const WAYS: readonly (readonly [string, NatReport, readonly Way[]])[] = [
       'directly',
       'directly',
       'directly',
-      'directly, when the peer speaks first',
-      'directly, when the peer speaks first',
+      'directly, if the peer sends first',
+      'directly, if the peer sends first',
     ],
   ],
   [
@@ -70,12 +70,12 @@ const WAYS: readonly (readonly [string, NatReport, readonly Way[]])[] = [
   [
     'port-restricted',
     report({}),
-    ['directly', 'directly', 'directly', 'by predicting its ports', 'by a search of some seconds'],
+    ['directly', 'directly', 'directly', 'by predicting its ports', 'by searching for a few seconds'],
   ],
   [
     'firewall',
     report({ translated: false }),
-    ['directly', 'directly', 'directly', 'by predicting its ports', 'by a search of some seconds'],
+    ['directly', 'directly', 'directly', 'by predicting its ports', 'by searching for a few seconds'],
   ],
   [
     'symmetric-sequential',
@@ -85,18 +85,18 @@ const WAYS: readonly (readonly [string, NatReport, readonly Way[]])[] = [
       'directly',
       'by predicting the ports of this side',
       'by predicting its ports',
-      'not without help',
+      'only with help',
     ],
   ],
   [
     'symmetric-random',
     report(RANDOM),
-    ['directly', 'directly', 'by a search of some seconds', 'not without help', 'not without help'],
+    ['directly', 'directly', 'by searching for a few seconds', 'only with help', 'only with help'],
   ],
   [
     'address-dependent',
     report({ mapping: ADDRESS }),
-    ['directly', 'directly', 'by a search of some seconds', 'not without help', 'not without help'],
+    ['directly', 'directly', 'by searching for a few seconds', 'only with help', 'only with help'],
   ],
 ]
 
@@ -119,14 +119,14 @@ test('a port mapping makes everybody reachable, but not behind a carrier', () =>
     portMapping: { is: 'available', external: { address: '100.64.0.9', port: 4000 } },
     carrier: { verdict: 'yes', why: '' },
   })
-  assert.ok(reachOf(carried).some(({ way }) => way === 'not without help'))
-  assert.match(helpOf(carried)[0] ?? '', /provider's NAT/)
+  assert.ok(reachOf(carried).some(({ way }) => way === 'only with help'))
+  assert.match(helpOf(carried)[0] ?? '', /provider uses NAT/)
 })
 
 test('what would help is said where something would, and is no more where nothing is missing', () => {
-  assert.match(helpOf(report(RANDOM))[0] ?? '', /UPnP or NAT-PMP/)
+  assert.match(helpOf(report(RANDOM))[0] ?? '', /UPnP, PCP or NAT-PMP/)
   assert.deepEqual(helpOf(report({})), [])
-  assert.match(helpOf(report({}, { udp: 'blocked', ipv4: undefined }))[0] ?? '', /Let UDP out/)
+  assert.match(helpOf(report({}, { udp: 'blocked', ipv4: undefined }))[0] ?? '', /Allow outgoing UDP/)
   assert.match(helpOf(report({ unasked: 'cuts off the sender' }))[0] ?? '', /--punch-hops/)
 })
 
@@ -134,7 +134,7 @@ test('nothing is reached where nothing gets out', () => {
   for (const udp of ['blocked', 'silent'] as const) {
     const none = report({}, { udp, ipv4: undefined })
     assert.equal(kindOf(none), udp === 'blocked' ? 'udp-blocked' : 'offline')
-    assert.ok(reachOf(none).every(({ way }) => way === 'not without help'))
+    assert.ok(reachOf(none).every(({ way }) => way === 'only with help'))
   }
 })
 

@@ -153,7 +153,7 @@ test('where no name resolves, that is the cause, and nobody is said to have wait
     assert.doesNotMatch(failure.message, /within/)
     const told = blocked(failure, 'dht does not answer')
     assert.equal(told.code, 'STUN_UNREACHABLE')
-    assert.match(told.message, /resolves no names \(DNS\)/)
+    assert.match(told.message, /Names do not resolve on this machine \(DNS\)/)
     assert.doesNotMatch(told.message, /UDP/)
     assert.match(told.advice ?? '', /name servers/)
   }

@@ -44,7 +44,7 @@ const TABLE: readonly (readonly [string, Prospect, Prospect, RegExp | undefined]
   ['random ports on both sides', random, elsewhere, /symmetric NAT with random ports on both sides\./],
   ['random ports here', random, sequential, /symmetric NAT on both sides, with random ports on this one\./],
   ['random ports there', symmetric, random, /symmetric NAT on both sides, with random ports at the peer\./],
-  ['sequences on both sides', sequential, sequential, /both sides, and their ports could not be foretold\./],
+  ['sequences on both sides', sequential, sequential, /both sides, and their ports could not be predicted\./],
   ['a symmetric NAT and another', symmetric, cone, undefined],
   ['a symmetric NAT and an unknown one', symmetric, unknown, undefined],
   ['two unknown NATs', unknown, unknown, undefined],
@@ -79,7 +79,7 @@ const TABLE: readonly (readonly [string, Prospect, Prospect, RegExp | undefined]
     'no family in common',
     side({}, LAN),
     side({}, 'host [2001:db8::1]:4000'),
-    /this side has IPv4 alone, the peer IPv6 alone/,
+    /this side only has IPv4, the peer only IPv6/,
   ],
   ['a peer without candidates', side({}, LAN), side({}), undefined],
 ]
@@ -100,8 +100,8 @@ test('a search that the flags do not allow is named as the cause, on whichever s
   const cases: [Prospect, Prospect, RegExp][] = [
     [fixed, cone, /symmetric NAT on this side, and this side has a fixed port/],
     [cone, fixed, /symmetric NAT at the peer, and the peer has a fixed port/],
-    [random, forbidden, /symmetric NAT on this side, and the peer searches for no path/],
-    [forbidden, random, /symmetric NAT at the peer, and this side searches for no path/],
+    [random, forbidden, /symmetric NAT on this side, and the peer does not search ports/],
+    [forbidden, random, /symmetric NAT at the peer, and this side does not search ports/],
   ]
   for (const [own, peer, words] of cases) {
     const error = verdict(own, peer)

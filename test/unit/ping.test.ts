@@ -221,10 +221,10 @@ test('nobody can ping themselves, and is told so at once; an invite that nobody 
   try {
     for (const name of names) {
       const context = await world.context(name)
-      const own = { code: 'BAD_FLAG', message: `${name} is your own identity: there is nobody else to meet.` }
+      const own = { code: 'BAD_FLAG', message: `${name} is your own identity.` }
       await assert.rejects(runPing(context, parseIdentity(name), { signal, count: 1, tell: () => {} }), own)
       const invited = invite({ ...context, timeout: 300 }, parseIdentity(name), { signal })
-      await assert.rejects(invited, { code: 'PEER_SILENT', message: /It is your own identity/ })
+      await assert.rejects(invited, { code: 'PEER_SILENT', message: /This is your own identity/ })
     }
   } finally {
     await world.close()

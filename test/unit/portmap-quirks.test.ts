@@ -294,7 +294,7 @@ for (const code of [402, 725]) {
     const mapping = mapper.map(PORT)
     await mapping.asked
     assert.deepEqual(mapping.external, { address: OUTSIDE, port: PORT })
-    assert.equal(log.count(/until it is given back/), 1)
+    assert.equal(log.count(/until it is removed/), 1)
     await mapping.release()
     assert.equal(standard.mappings.held.size, 0)
   })
@@ -451,7 +451,7 @@ test('UPnP: what the router says about a refusal is told, on one line', { skip }
   )
   await mapper.map(PORT).asked
   assert.equal(
-    log.count(/does not allow it to this machine, error 606 \(it says "Not authorized 'here'"\)/),
+    log.count(/does not allow this machine to do it, error 606 \(it says "Not authorized 'here'"\)/),
     1,
   )
 })
@@ -509,6 +509,6 @@ for (const [result, why] of [
     })
     await mapper.map(PORT).asked
     assert.equal(log.count(why), 1)
-    assert.equal(log.count(/by UPnP: it does not allow it to this machine/), 1)
+    assert.equal(log.count(/by UPnP: it does not allow this machine to do it/), 1)
   })
 }

@@ -95,7 +95,7 @@ test('a module that leaves something open when it is closed is told what', (t) =
   const { stdout, status } = plexus(directory, environment, 'rendezvous', 'test', urls.module)
   assert.match(
     stdout.trimEnd().split('\n').at(-1) ?? '',
-    /^FAIL {2}closing lets go of .+ still open .+Timeout/,
+    /^FAIL {2}closing releases .+ still open .+Timeout/,
   )
   assert.equal(status, 1)
 })

@@ -29,7 +29,7 @@ test('a directory that was not there is made, and the log says so: a share may n
   const log = new MemoryLog()
   const rendezvous = await openRendezvous([`dir:${path}`], contextFor(t, {}, log))
   await rendezvous.close()
-  assert.equal(log.count(/^warn made the directory \S+share, which was not there/), 1)
+  assert.equal(log.count(/^warn created the directory \S+share, which did not exist/), 1)
 })
 
 test('half a message, a link, a device, or anything that is not ours is neither delivered nor removed', async (t) => {

@@ -134,7 +134,7 @@ test('when nobody helps, the error names each server and what became of it', asy
       `${servers[1]}: it answered with error 420`,
       `${servers[2]}: its answer names 0.0.0.0:5, which cannot be`,
       'name.test: its name does not resolve (EAI_AGAIN)',
-      '[2001:db8::1]: its address 2001:db8::1 cannot be sent to from here',
+      '[2001:db8::1]: there is no route to its address 2001:db8::1',
     ]) {
       assert.ok(error.message.includes(part), `'${error.message}' should say '${part}'`)
     }

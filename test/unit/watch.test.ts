@@ -24,7 +24,7 @@ test('what is published once is heard by everybody: the log, a watcher, and a st
   publish('plexus:path', { log }, () => MOVED)
   assert.equal(heard.length, 2)
   for (const one of heard) assert.deepEqual((one as { event: unknown }).event, MOVED)
-  assert.equal(log.lines.filter((line) => line.includes('the peer has another address now')).length, 2)
+  assert.equal(log.lines.filter((line) => line.includes('the address of the peer changed')).length, 2)
 })
 
 test('a watcher of one scope hears nothing of another', () => {

@@ -8,7 +8,7 @@ import { PlexusError } from '../../errors/index.js'
  */
 export async function confirm(question: string, instead: string): Promise<void> {
   if (!process.stdin.isTTY) {
-    throw new PlexusError('NOT_CONFIRMED', 'Nobody can be asked: standard input is no terminal.', {
+    throw new PlexusError('NOT_CONFIRMED', 'Cannot ask for confirmation: standard input is not a terminal.', {
       advice: instead,
     })
   }

@@ -33,28 +33,27 @@ export async function importIdentity(file: string, values: Values): Promise<numb
   const { plan, unreadable } = await planFor(repository, name, handout.certificates, replace)
   const full = formatIdentity(name)
   if (plan.added.length === 0 && plan.dropped.length === 0) {
-    process.stdout.write(`${full} is in the repository already, with the same certificate.\n`)
+    process.stdout.write(`${full} is already in the repository, with the same certificate.\n`)
     return 0
   }
   if (await repository.hasKey(name)) {
-    throw new PlexusError('IDENTITY_EXISTS', `${full} is an own identity: its private key is here.`, {
+    throw new PlexusError('IDENTITY_EXISTS', `${full} is your own identity: its private key is here.`, {
       advice:
-        'To replace its key use plexus id renew; a certificate from an authority is put in its place by hand.',
+        'To replace its key use plexus id renew. Copy a certificate issued by a CA to cert.crt yourself.',
     })
   }
   await refuseRevoked(repository, name, plan.added)
   process.stderr.write(describe(full, { plan, unreadable, replace, handout }))
   if (expected.length > 0) checkFingerprints(replace ? plan.certificates : plan.added, expected)
-  else await confirm('Is this the fingerprint that the owner tells you? Let it in?', INSTEAD)
+  else await confirm('Does the owner of this identity confirm the fingerprint? Import it?', INSTEAD)
   // the old key first: it is in somebody else's hands
   if (replace) await repository.revoke(plan.dropped, `${full}, replaced on ${day(systemClock.date())}`)
   await storeCertificates(repository, name, plan.certificates, systemRandom)
-  process.stdout.write(`${full} may pair from now on${replace ? ', with this certificate alone' : ''}.\n`)
+  process.stdout.write(`${full} may connect from now on${replace ? ', only with this certificate' : ''}.\n`)
   return 0
 }
 
-const INSTEAD =
-  'Give --fingerprint with what the owner of the identity tells you, as plexus id show prints it there.'
+const INSTEAD = "Pass the owner's fingerprint in --fingerprint; plexus id show prints it on that machine."
 
 function fingerprintFlag(text: string): string {
   const fingerprint = parseFingerprint(text)
@@ -75,7 +74,7 @@ async function refuseRevoked(
     if (!revoked.has(fingerprint.toString('hex'))) continue
     const sentence = `The certificate ${x509.fingerprint256} of ${formatIdentity(name)} is revoked here.`
     throw new PlexusError('CERTIFICATE_REVOKED', sentence, {
-      advice: `Ask its owner for the new one; to take it all the same, take its line out of ${repository.revokedPath}.`,
+      advice: `Ask its owner for the new one. To accept this one anyway, remove its line from ${repository.revokedPath}.`,
     })
   }
 }
@@ -85,7 +84,7 @@ function checkFingerprints(added: readonly Certificate[], expected: readonly str
     if (expected.includes(fingerprint.toString('hex'))) continue
     throw new PlexusError(
       'FINGERPRINT',
-      `The fingerprint is ${x509.fingerprint256}, which is not what --fingerprint says.`,
+      `The fingerprint is ${x509.fingerprint256}, which does not match --fingerprint.`,
     )
   }
 }
@@ -94,16 +93,16 @@ function whose({ name }: Handout, as: IdentityName | undefined): IdentityName {
   if (name && as && formatIdentity(name) !== formatIdentity(as)) {
     throw new PlexusError(
       'BAD_FLAG',
-      `--as is '${formatIdentity(as)}', but the certificate is of ${formatIdentity(name)}.`,
+      `--as is '${formatIdentity(as)}', but the certificate belongs to ${formatIdentity(name)}.`,
       {
-        advice: 'Leave --as out: peers call themselves by the name in their certificate.',
+        advice: 'Leave out --as: peers use the name in their certificate.',
       },
     )
   }
   const found = name ?? as
   if (found) return found
-  throw new PlexusError('IDENTITY_NAME', 'The certificate does not say whose it is.', {
-    advice: 'Give --as=owner/pin, the --host-info of the peer.',
+  throw new PlexusError('IDENTITY_NAME', 'The certificate does not name its identity.', {
+    advice: 'Add --as=owner/pin, the --host-info of the peer.',
   })
 }
 
@@ -135,13 +134,13 @@ function describe(
   const notes = [
     ...handout.authorities.map(
       (subject) =>
-        `Left out: the certificate of the authority ${printable(subject)}, which speaks for nobody.`,
+        `Left out: the certificate of the authority ${printable(subject)}, which is not the certificate of an identity.`,
     ),
-    ...(kept ? ['It has another certificate already: both are accepted from now on.'] : []),
+    ...(kept ? ['It already has another certificate: both are accepted from now on.'] : []),
     ...dropped.map(
       ({ x509 }) => `No longer accepted${replace ? ', and revoked' : ''}: ${x509.fingerprint256}.`,
     ),
-    ...(unreadable ? ['A certificate that is there and cannot be read is replaced.'] : []),
+    ...(unreadable ? ['Replacing an existing certificate that cannot be read.'] : []),
   ]
   return `${full}\n${parts.join('and\n')}${notes.map((note) => `${note}\n`).join('')}`
 }

@@ -31,10 +31,11 @@ const FLAGS: Readonly<Record<Action, readonly string[]>> = {
 export async function identityCommand(given: Given, values: Values): Promise<number> {
   const action = ID_ACTIONS.find((each) => each === given.action)
   if (action === undefined)
-    throw new PlexusError('BAD_FLAG', `plexus id is followed by ${ID_ACTIONS.join(', ')}.`)
+    throw new PlexusError('BAD_FLAG', `plexus id needs one of: ${ID_ACTIONS.join(', ')}.`)
   refuseForeignFlags(action, given)
   if (action === 'list') {
-    if (given.identity !== undefined) throw new PlexusError('BAD_FLAG', 'plexus id list takes no identity.')
+    if (given.identity !== undefined)
+      throw new PlexusError('BAD_FLAG', 'plexus id list does not take an identity.')
     return (await import('./list.js')).listIdentities(values)
   }
   if (typeof given.identity !== 'string' || given.identity === '')
@@ -60,6 +61,6 @@ export async function identityCommand(given: Given, values: Values): Promise<num
 function refuseForeignFlags(action: Action, given: Given): void {
   for (const flag of new Set(Object.values(FLAGS).flat())) {
     if (given[flag] !== undefined && !FLAGS[action].includes(flag))
-      throw new PlexusError('BAD_FLAG', `plexus id ${action} takes no --${flag}.`)
+      throw new PlexusError('BAD_FLAG', `plexus id ${action} does not take --${flag}.`)
   }
 }

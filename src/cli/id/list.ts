@@ -19,7 +19,7 @@ export async function listIdentities(values: Values): Promise<number> {
     )
     process.stdout.write(records.map((record) => (record ? line(record, width) : '')).join(''))
   }
-  if (names.length === 0) process.stderr.write(`There is no identity in ${repository.path} yet.\n`)
+  if (names.length === 0) process.stderr.write(`There are no identities in ${repository.path} yet.\n`)
   return 0
 }
 
@@ -31,7 +31,7 @@ function gone(thrown: unknown): undefined {
 
 function line({ name, current, next, keys }: IdentityRecord, width: number): string {
   const mark = keys.length > 0 ? '*' : ' '
-  return `${mark} ${formatIdentity(name).padEnd(width)}  ${state(current)}${next ? ', rollover under way' : ''}\n`
+  return `${mark} ${formatIdentity(name).padEnd(width)}  ${state(current)}${next ? ', key being replaced' : ''}\n`
 }
 
 function state(certificate: IdentityRecord['current']): string {

@@ -11,14 +11,13 @@ export async function removeIdentityOf(text: string, values: Values): Promise<nu
   const { keys } = await repository.record(name)
   const own = keys.length > 0
   if (own && !values.switch('with-key')) {
-    throw new PlexusError('IDENTITY_EXISTS', `${full} is an own identity: its private key is here.`, {
-      advice:
-        'Give --with-key to remove it with its key; peers will then have to be given another certificate.',
+    throw new PlexusError('IDENTITY_EXISTS', `${full} is your own identity: its private key is here.`, {
+      advice: 'Use --with-key to remove it with its key. Your peers will then need a new certificate.',
     })
   }
   if (!values.switch('yes')) {
     const what = own ? `${full} and its private key` : full
-    await confirm(`Remove ${what} from ${repository.path}?`, 'Give --yes in a script.')
+    await confirm(`Remove ${what} from ${repository.path}?`, 'In a script, use --yes.')
   }
   await removeIdentity(repository, name)
   process.stdout.write(`${full} was removed.\n`)

@@ -31,7 +31,7 @@ async function begin(repository: Repository, name: IdentityName, values: Values)
     `${full} has a next certificate\n` +
       `  certificate  ${repository.paths(name).nextCertificate}\n` +
       `  fingerprint  ${fingerprint}\n` +
-      `Give the output of plexus id export ${full} to every peer, to be imported there; then finish with\n` +
+      `Import the output of plexus id export ${full} on every peer, then finish with\n` +
       `plexus id renew ${full} --finish. Until then both certificates work.\n`,
   )
   return 0
@@ -41,9 +41,9 @@ async function finish(repository: Repository, name: IdentityName, values: Values
   const full = formatIdentity(name)
   if (!values.switch('yes')) {
     const question = (await repository.hasKey(name))
-      ? `The old key of ${full} will be gone, and peers that have only the old certificate locked out. Finish?`
-      : `The old certificate of ${full} will not be accepted any more. Finish?`
-    await confirm(question, 'Give --yes in a script.')
+      ? `This deletes the old key of ${full}, and locks out peers that only have the old certificate. Finish?`
+      : `This stops accepting the old certificate of ${full}. Finish?`
+    await confirm(question, 'In a script, use --yes.')
   }
   await finishRollover(repository, name)
   process.stdout.write(`${full} has only the new certificate now.\n`)

@@ -20,7 +20,7 @@ export async function showIdentity(text: string, values: Values): Promise<number
   if (next) {
     const nextKey = keyOf(paths.nextPrivateKey)
     process.stdout.write(
-      `next, during a rollover\n` +
+      `next, until it replaces the current one\n` +
         indented([
           ...part('certificate', paths.nextCertificate, next),
           ...(keys.length > 0 ? [['private key', keyText(nextKey)] as [string, string]] : []),
@@ -37,11 +37,11 @@ function part(label: string, path: string, certificate: IdentityRecord['current'
 
 /** Who may read a private key: nobody but its owner, or it is said. */
 function keyText(key: KeyFile | undefined): string {
-  if (!key) return 'none here: it is a peer’s'
+  if (!key) return 'none: this is a peer'
   const mode = key.mode.toString(8).padStart(4, '0')
   const self = userInfo()
   const owner = key.uid === self.uid ? self.username : key.uid === 0 ? 'root' : `uid ${key.uid}`
   const readers =
-    (key.mode & 0o077) === 0 ? `only ${owner} may read it` : 'OTHERS MAY READ IT: run chmod 600 on it'
+    (key.mode & 0o077) === 0 ? `only ${owner} can read it` : 'OTHER USERS CAN READ IT: run chmod 600 on it'
   return `${key.path} (mode ${mode}, of ${owner}: ${readers})`
 }
