@@ -119,7 +119,7 @@ export function addressOf(identity: string): string {
   if (ADDRESS.test(owner)) return owner
   throw new PlexusError(
     'RENDEZVOUS_FOREIGN',
-    `${identity} cannot be reached by email: '${owner}' is no address.`,
+    `${identity} cannot be reached by email: '${owner}' is not an email address.`,
     {
       advice:
         'Use identities whose owners are email addresses, or one mailbox for both sides, as in email:box@example.com.',

@@ -153,7 +153,9 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
     for (const mail of foreign) stage.mail.append(OUR_BOX, 'INBOX', mail)
     const native = await accepter([])
     stage.mail.append(OUR_BOX, 'INBOX', sealed(4))
-    await native.said(/ignoring a mail that claims to be a plexus 3.x invite from alice@example.com\/laptop.*--dialect=auto.*DIALECT/)
+    await native.said(
+      /ignoring a mail that claims to be a plexus 3.x invite from alice@example.com\/laptop.*--dialect=auto.*DIALECT/,
+    )
     await native.end()
     assert.equal(ourMails().length, foreign.length + 1)
     const auto = await accepter(['--dialect=auto'])

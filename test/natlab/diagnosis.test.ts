@@ -55,7 +55,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     assert.match(told, /^round trip +min .* 5 of 5 echoes came back, 0% lost/m)
     assert.match(told, /^own NAT .*endpoint-independent/m)
     await accepter.said(/ping over: 5 echoes answered/)
-    assert.equal(accepter.events.filter(({ msg }) => /the command ended/.test(msg)).length, 0)
+    assert.equal(accepter.events.filter(({ msg }) => /the command exited/.test(msg)).length, 0)
     await Promise.all([inviter.stop(), accepter.stop()])
   })
 
@@ -94,7 +94,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     const own = (msg: string) => !/^in the DHT|^announced|^notified in the DHT|^own NAT/.test(msg)
     const nameless = inviter.events.filter((event) => event.session !== session && own(event.msg))
     assert.deepEqual(nameless, [])
-    await accepter.said(/^the command ended/, session)
+    await accepter.said(/^the command exited/, session)
     const begun = accepter.events.findIndex(({ msg }) => /^invited by/.test(msg))
     const theirs = accepter.events.slice(begun)
     assert.deepEqual(

@@ -177,7 +177,7 @@ describe('behind port-restricted NATs', { skip }, () => {
     await second.said(/^the command runs/)
     const session = second.events.find((event) => event.session)?.session
     await accepter.said(/^the command runs/, session)
-    assert.equal(accepter.events.filter(({ msg }) => /^the command ended by SIGTERM/.test(msg)).length, 1)
+    assert.equal(accepter.events.filter(({ msg }) => /^the command exited by SIGTERM/.test(msg)).length, 1)
     await Promise.all([first.stop(), second.stop(), accepter.stop()])
   })
 

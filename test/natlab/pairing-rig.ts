@@ -285,7 +285,7 @@ export class PairingRig {
     if (paired) {
       try {
         const theirs = await accepter.said(/^the command runs/, session)
-        const end = await accepter.said(/^the command ended/, session)
+        const end = await accepter.said(/^the command exited/, session)
         paired = /with code 0/.test(end.msg)
         both = Math.max(from(theirs), parts.find(({ name }) => name === 'command')?.at ?? Number.NaN)
       } catch {

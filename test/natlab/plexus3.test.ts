@@ -70,7 +70,7 @@ describe('with a plexus-3 peer, through two real port-restricted NATs', { skip: 
     try {
       await other.hears('posted')
       const { secret } = await other.hears('paired')
-      await accepter.said(/^the command ended/)
+      await accepter.said(/^the command exited/)
       assert.ok(accepter.lines.includes(`secret is ${secret}`), accepter.story())
     } finally {
       await other.close()

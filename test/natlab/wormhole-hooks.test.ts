@@ -59,7 +59,7 @@ describe('hooks that carry a service through the hole', { skip }, () => {
     await inviter.said(/^the command runs/)
     await works(a, 2222)
     await inviter.stop()
-    await accepter.said(/^the command ended with code 0/)
+    await accepter.said(/^the command exited with code 0/)
     await accepter.stop()
   })
 
@@ -117,7 +117,7 @@ describe('hooks that carry a service through the hole', { skip }, () => {
       inviter.lines.some((line) => line.includes(` ${c.address}/`)),
       inviter.story(),
     )
-    await accepter.said(/^the command ended with code 0/)
+    await accepter.said(/^the command exited with code 0/)
     await accepter.stop()
   })
 })

@@ -161,7 +161,7 @@ describe('plexus check', () => {
   test('finds a private key of another certificate', async () => {
     const other = join(directory, 'repo', CAROL, 'private.key')
     const repository = await spoilt('foreign', (folder) => copyFile(other, join(folder, 'private.key')))
-    await finds({ 'app-repo': repository }, 2, 'KEY_INVALID', /belong together/)
+    await finds({ 'app-repo': repository }, 2, 'KEY_INVALID', /matching certificate/)
   })
 
   test('finds that there is no private key', async () => {

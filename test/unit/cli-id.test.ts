@@ -178,7 +178,7 @@ test('a foreign certificate is named by the header of an export, or by --as', as
 test('a file that is no handout is refused, and a private key above all', async () => {
   const key = join(here, ALICE, 'private.key')
   refused(await id(here, 'import', key), 'CERTIFICATE_INVALID', 'private key')
-  refused(await give(here, 'text', 'import', '-'), 'CERTIFICATE_INVALID', 'no certificate')
+  refused(await give(here, 'text', 'import', '-'), 'CERTIFICATE_INVALID', 'PEM certificate')
   refused(await id(here, 'import', join(here, 'none')), 'BAD_FLAG', 'none')
   refused(await give(here, 'x'.repeat(70_000), 'import', '-'), 'CERTIFICATE_INVALID', '64 KiB')
 })

@@ -171,7 +171,7 @@ describe('two programs on one machine', () => {
     await accepter()
     const program = inviter('--keep', script('brief', 'exit 3'))
     await program.said(/(connecting again in[\s\S]*){2}/)
-    assert.equal(program.times(/the command ended with code 3/g), 2)
+    assert.equal(program.times(/the command exited with code 3/g), 2)
     assert.equal((await program.end()).code, 1)
   })
 
@@ -179,7 +179,7 @@ describe('two programs on one machine', () => {
     const program = inviter('--keep', '--timeout=1', script('brief', 'exit 3'))
     await program.said(/the pairing failed: [\s\S]*connecting again in/)
     await accepter()
-    await program.said(/the command ended with code 3/)
+    await program.said(/the command exited with code 3/)
   })
 
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {

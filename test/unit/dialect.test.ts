@@ -118,7 +118,7 @@ test('who has spoken native is not answered in plexus-3 again, until a person li
   await first.stop()
   const second = await world.accepter({ dialect: 'plexus-3' })
   await world.letters.put(await world.mail(LINE))
-  await second.log.until(/has spoken the native language before/)
+  await second.log.until(/has used the native protocol before/)
   await writeFile(join(world.directory, `state-${OURS.pin}`, 'native-peers'), '')
   await world.letters.put(await world.mail(LINE))
   await second.log.until(/invited by/)
@@ -137,13 +137,13 @@ test('what the directory of a peer says wins over the flag, both ways', async ()
   await world.setDialect(THEIRS, 'native\n')
   const accepter = await world.accepter({ dialect: 'auto' })
   await world.letters.put(await world.mail(LINE))
-  await accepter.log.until(/is left alone/)
+  await accepter.log.until(/ignoring a mail/)
   await world.setDialect(THEIRS, 'klingon')
   await world.letters.put(await world.mail(LINE))
   await accepter.log.until(/does not name a dialect. alice@example.com\/laptop is spoken with as 'native'/)
   await world.setDialect(THEIRS, 'plexus-3')
   await assert.rejects(world.invite(), (thrown: { code?: string }) => thrown.code === 'REFUSED')
-  await accepter.log.until(/was refused: This accepter only uses the plexus-3 dialect/)
+  await accepter.log.until(/refused alice@example.com\/laptop: This accepter only uses the plexus-3 dialect/)
 })
 
 test('the file of a peer makes its inviter speak plexus-3, and the word auto does not', async () => {
@@ -335,7 +335,9 @@ test('two sides that miss certificates pair in plain mail, if both allow it', as
   assert.equal(value(printed, 'PLEXUS_SECRET'), value(accepter.printed.join(''), 'PLEXUS_SECRET'))
   for (const text of world.letters.posted) assert.match(text, /^PLEXUS 3.0 /m)
   assert.equal(
-    log.count(/anybody on the way can read and change what it is sent|answered in a mail that nobody has signed/),
+    log.count(
+      /anybody on the way can read and change what it is sent|answered in a mail that nobody has signed/,
+    ),
     2,
   )
 })
@@ -346,7 +348,7 @@ test('a command finds the secret in its environment, and no key, not even that o
   const environment = { PATH: process.env.PATH, PLEXUS_KEY: 'of another', PLEXUS_KEY_FILE: '/of/another' }
   const accepter = await world.accepter({ dialect: 'auto', settings: { command, environment } })
   const printed = await world.invite({ dialect: 'plexus-3' })
-  await accepter.log.until(/the command ended/)
+  await accepter.log.until(/the command exited/)
   const text = await readFile(log, 'utf8')
   assert.equal(value(text, 'PLEXUS_SECRET'), value(printed, 'PLEXUS_SECRET'))
   assert.doesNotMatch(text, /PLEXUS_KEY/)

@@ -23,7 +23,7 @@ const CAROL = 'carol@px.test/phone'
 const bob = parseIdentity(BOB)
 const DAY = 24 * 3600_000
 
-const ENDED = /the command ended/
+const ENDED = /the command exited/
 const STARTING = /starting \/bin\/sleep/
 
 describe('a running accepter', () => {

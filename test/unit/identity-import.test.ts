@@ -97,8 +97,8 @@ describe('whose key is meant is told by who issued whom', () => {
     const bent = read('leaf.crt').replace('-----END CERTIFICATE-----', '-----END CERTIFICAT-----')
     for (const broken of [cut ?? '', bent, read('leaf.crt').replace('MII', '!!!')])
       for (const text of [`${broken}\n${read('stranger.crt')}`, `${read('stranger.crt')}${broken}`]) {
-        assert.throws(() => parseHandout(text, 'It'), invalid(/cannot be read/))
-        assert.throws(() => parseCertificate(text, 'It'), invalid(/cannot be read/))
+        assert.throws(() => parseHandout(text, 'It'), invalid(/cannot be parsed/))
+        assert.throws(() => parseCertificate(text, 'It'), invalid(/cannot be parsed/))
       }
   })
 

@@ -207,7 +207,7 @@ describe('an accepter', () => {
       },
     })
     const first = take(passages)
-    await assert.rejects(invite(stage.inviting), coded('REFUSED', /does not take you/))
+    await assert.rejects(invite(stage.inviting), coded('REFUSED', /does not accept you/))
     await assert.rejects(invite(stage.inviting), coded('BUSY', /Not before noon/))
     await assert.rejects(invite(stage.inviting), coded('REFUSED'))
     assert.equal(log.count(/admit failed/), 1)

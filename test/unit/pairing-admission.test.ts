@@ -80,7 +80,7 @@ describe('an authentic peer that turns hostile', () => {
     const before = seen()
     leave(await silent(1500))
     await honest()
-    await accepter.log.until(/mallory.* says too much/, 300)
+    await accepter.log.until(/mallory.* sends too much/, 300)
     assert.ok(seen() - before <= 130, `${seen() - before} sessions are remembered`)
     assert.ok(warnings() <= 20, `${warnings()} warnings`)
   })
@@ -93,7 +93,7 @@ describe('an authentic peer that turns hostile', () => {
     leave(await several(100, () => mallory.invite({ app: 'other' })))
     leave(await several(200, () => mallory.say({ kind: 'refusal', code: 'BUSY', sentence: 'No.' })))
     await honest()
-    await accepter.log.until(/mallory.* says too much/, 200)
+    await accepter.log.until(/mallory.* sends too much/, 200)
     assert.ok(seen() - before <= 102, `${seen() - before} sessions are remembered`)
     assert.ok(warnings() <= 20, `${warnings()} warnings`)
     const told = world.place.posted.slice(posted).filter(({ envelope }) => envelope.from === BOB).length
@@ -106,7 +106,7 @@ describe('an authentic peer that turns hostile', () => {
     leave(await several(1500, () => mallory.abort()))
     leave(await several(300, () => mallory.say({ kind: 'update', candidates: [NOWHERE], nat: NO_HINT })))
     await honest()
-    await accepter.log.until(/mallory.* says too much/, 200)
+    await accepter.log.until(/mallory.* sends too much/, 200)
     assert.ok(seen() - before <= 2, `${seen() - before} sessions are remembered`)
     assert.ok(warnings() <= 1, `${warnings()} warnings`)
   })
@@ -153,7 +153,7 @@ describe('an authentic peer that turns hostile', () => {
     assert.equal(passages.length, crowd.length)
   })
 
-  test('is dropped unread once it says too much, which nobody else can say in its name', async () => {
+  test('is dropped unread once it sends too much, which nobody else can say in its name', async () => {
     const elsewhere = join(world.directory, 'elsewhere')
     await world.identity(MALLORY, elsewhere)
     const [name, to] = [parseIdentity(MALLORY), parseIdentity(BOB)]
@@ -163,13 +163,13 @@ describe('an authentic peer that turns hostile', () => {
     leave(await several(300, () => forger.abort()))
     await honest()
     await accepter.log.until(/SIGNATURE/, 300)
-    assert.equal(accepter.log.count(/says too much/), 0)
+    assert.equal(accepter.log.count(/sends too much/), 0)
     leave(await several(260, () => mallory.abort()))
-    await accepter.log.until(/mallory.* says too much/)
+    await accepter.log.until(/mallory.* sends too much/)
     const before = forged()
     leave(await several(200, (index) => (index % 2 === 0 ? mallory : forger).abort()))
     await honest()
-    await accepter.log.until(/mallory.* says too much/, 150)
+    await accepter.log.until(/mallory.* sends too much/, 150)
     assert.ok(forged() - before <= 20, `${forged() - before} of 100 were verified`)
   })
 

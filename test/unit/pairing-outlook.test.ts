@@ -155,7 +155,7 @@ test('where no name resolves, that is the cause, and nobody is said to have wait
     assert.equal(told.code, 'STUN_UNREACHABLE')
     assert.match(told.message, /Names do not resolve on this machine \(DNS\)/)
     assert.doesNotMatch(told.message, /UDP/)
-    assert.match(told.advice ?? '', /name servers/)
+    assert.match(told.advice ?? '', /DNS configuration/)
   }
 })
 

@@ -145,7 +145,7 @@ describe('a ping', () => {
       await bob.log.said(/the command runs/)
       const { report } = await ping()
       assert.equal(report.replies.size, 3)
-      assert.equal(bob.log.count(/the command ended|refused/), 0)
+      assert.equal(bob.log.count(/the command exited|refused/), 0)
       await alice.stop()
       await bob.stop()
     }

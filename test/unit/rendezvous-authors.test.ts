@@ -93,10 +93,7 @@ test('a module that leaves something open when it is closed is told what', (t) =
   )
   writeFileSync(join(directory, 'shelf.js'), leak)
   const { stdout, status } = plexus(directory, environment, 'rendezvous', 'test', urls.module)
-  assert.match(
-    stdout.trimEnd().split('\n').at(-1) ?? '',
-    /^FAIL {2}closing releases .+ still open .+Timeout/,
-  )
+  assert.match(stdout.trimEnd().split('\n').at(-1) ?? '', /^FAIL {2}closing releases .+ still open .+Timeout/)
   assert.equal(status, 1)
 })
 

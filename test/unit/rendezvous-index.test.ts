@@ -100,7 +100,7 @@ test('of several, one that fails does not stop the others, and is logged', async
   assert.deepEqual((await messages.next()).value, Buffer.from('through'))
   assert.equal(several.returning, directory.latency, 'that of the one which carried it')
   await several.close()
-  assert.ok(lines.some(({ level, message }) => level === 'warn' && message.includes('tried again')))
+  assert.ok(lines.some(({ level, message }) => level === 'warn' && message.includes('retrying')))
 })
 
 test('when all of several fail, the error holds every reason', async (t) => {

@@ -244,7 +244,7 @@ describe('services through a pairing', () => {
     const importer = programs.inviter('--exec-command=wormhole', `--exec-args=${args('import', 0)}`)
     assert.equal(await ask(await importedAt(importer, 'service'), 'as in the manual'), 'as in the manual')
     assert.equal((await importer.end()).code, 0)
-    await accepter.said(/the command ended with code 0/)
+    await accepter.said(/the command exited with code 0/)
     assert.match(readFileSync(programs.path('export.log'), 'utf8'), /closed by the peer/)
   })
 

@@ -118,7 +118,7 @@ function family(report: FamilyReport): (readonly [string, string])[] {
     if (pooling === 'arbitrary')
       rows.push(['pooling', 'a different public address for each mapping (arbitrary)'])
     rows.push(['hairpinning', hairpin])
-    rows.push(['unasked', UNASKED[unasked]])
+    rows.push(['unsolicited', UNSOLICITED[unasked]])
     if (hops !== undefined) rows.push(['distance', distance(hops)])
   }
   return rows
@@ -138,12 +138,12 @@ const PORTS: Readonly<
   unknown: () => 'unknown',
 }
 
-const UNASKED: Readonly<Record<FamilyReport['unasked'], string>> = {
-  'let in': 'unsolicited packets are let in',
-  dropped: 'unsolicited packets are dropped',
-  'moves the mapping': 'an unsolicited packet changes the mapping towards its sender',
-  'cuts off the sender': 'the sender of an unsolicited packet is blocked for a while',
-  unknown: 'unknown what happens to unsolicited packets',
+const UNSOLICITED: Readonly<Record<FamilyReport['unasked'], string>> = {
+  'let in': 'packets are let in',
+  dropped: 'packets are dropped',
+  'moves the mapping': 'a packet changes the mapping towards its sender',
+  'cuts off the sender': 'the sender of a packet is blocked for a while',
+  unknown: 'unknown',
 }
 
 function mappingWords(portMapping: NatReport['portMapping']): string {

@@ -122,7 +122,7 @@ export class Values {
     if (value === undefined) return undefined
     return this.#read(name, value, 'ip[:port], the ip in numbers', (text) => {
       const { host, port } = parseHostPort(text, 0)
-      if (isIP(host) === 0) throw new PlexusError('BAD_ENDPOINT', `'${host}' is no address.`)
+      if (isIP(host) === 0) throw new PlexusError('BAD_ENDPOINT', `'${host}' is not an address.`)
       return { address: host, port }
     })
   }
