@@ -1,7 +1,8 @@
 import { createRequire, isBuiltin } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { asPlexusError, PlexusError } from '../src/errors/index.js'
+import { requireSafe } from '../src/files/index.js'
 import type { OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
 import { SeveralRendezvous } from './several.js'
 
@@ -87,7 +88,7 @@ function locate(text: string, cwd: string): { url: URL; load: () => Promise<unkn
     const file = pathToFileURL(resolve(cwd, path))
     const url = new URL(file)
     url.search = options.join('?')
-    return { url, load: () => imported(text, () => import(file.href)) }
+    return { url, load: () => imported(text, () => importFile(text, file)) }
   }
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(text)?.[0].toLowerCase()
   const known = scheme ? SCHEMES[scheme] : undefined
@@ -105,18 +106,25 @@ function parsed(text: string): URL | undefined {
 
 async function importPackage(name: string, cwd: string): Promise<unknown> {
   try {
-    return await import(name)
+    return await importFile(name, new URL(import.meta.resolve(name)))
   } catch (cause) {
     if ((cause as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
     const found = createRequire(join(cwd, 'package.json')).resolve(name)
-    return import(pathToFileURL(found).href)
+    return await importFile(name, pathToFileURL(found))
   }
+}
+
+/** What is imported runs as this program: others must not decide what it is. @throws PlexusError BAD_RENDEZVOUS */
+async function importFile(text: string, file: URL): Promise<unknown> {
+  requireSafe(fileURLToPath(file), `The rendezvous '${text}'`, 'BAD_RENDEZVOUS')
+  return await import(file.href)
 }
 
 async function imported(text: string, load: () => Promise<unknown>): Promise<unknown> {
   try {
     return await load()
   } catch (cause) {
+    if (cause instanceof PlexusError) throw cause
     const code = (cause as { code?: unknown }).code
     const missing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
     throw new PlexusError(

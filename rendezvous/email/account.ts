@@ -38,7 +38,7 @@ export function accountOf({ options, environment }: RendezvousContext): Account 
     submission: serverOf(options, 'email-smtps', SUBMISSION),
     mailbox: serverOf(options, 'email-imaps', MAILBOX),
     login,
-    credential: credentialOf(options),
+    credential: credentialOf(options, environment),
     trust: new Trust(
       { ca: text(options, 'email-ca'), cert: text(options, 'email-cert'), key: text(options, 'email-key') },
       environment,

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { PlexusError } from '../../src/errors/index.js'
+import { findProgram } from '../../src/files/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { readSecretFile } from './secret-file.js'
 
@@ -31,8 +32,14 @@ const LATER = 75
 /** Characters of the longest secret: tokens are JSON web tokens at worst. */
 const LONGEST = 16_384
 
-/** The credential of the options. @throws PlexusError BAD_FLAG if there is none, or more than one */
-export function credentialOf(options: RendezvousContext['options']): Credential {
+/**
+ * The credential of the options.
+ * @throws PlexusError BAD_FLAG if there is none, or more than one; COMMAND_MISSING, COMMAND_WRITABLE
+ */
+export function credentialOf(
+  options: RendezvousContext['options'],
+  environment: RendezvousContext['environment'] = {},
+): Credential {
   const given = SOURCES.filter(([name]) => options[name] !== undefined)
   const [source] = given
   if (source === undefined)
@@ -41,10 +48,15 @@ export function credentialOf(options: RendezvousContext['options']): Credential 
     throw new PlexusError('BAD_FLAG', `Give one of ${given.map(([name]) => `--${name}`).join(' and ')}.`)
   const [name, is, from] = source
   const words = [options[name] ?? []].flat()
+  // found now, and anew at each login: it may have been replaced since
+  const program = () =>
+    findProgram(words[0] ?? '', environment.PATH, { advice: `Give --${name} the path of a program.` })
+  if (from === 'command') program()
   return {
     async get(signal) {
       signal.throwIfAborted()
-      const text = await read(from, words, signal).catch((cause: unknown) => {
+      const found = from === 'command' ? [program(), ...words.slice(1)] : words
+      const text = await read(from, found, signal).catch((cause: unknown) => {
         signal.throwIfAborted()
         if (cause instanceof PlexusError) throw cause
         const { code = cause, killed } = cause as { code?: unknown; killed?: unknown }

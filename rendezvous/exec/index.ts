@@ -1,10 +1,10 @@
 import { isAbort, PlexusError } from '../../src/errors/index.js'
+import { findProgram } from '../../src/files/index.js'
 import { type Logger, sleep } from '../../src/net/index.js'
 import { Inbox } from '../inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from '../interface.js'
 import { messageName } from '../mailbox.js'
 import { abortable, type Scope, scope } from '../scope.js'
-import { findProgram } from './program.js'
 import { type Ending, MAX_LINE, Run } from './run.js'
 import { postVariables, receiveVariables, type Variables } from './variables.js'
 
@@ -260,6 +260,7 @@ export const open: OpenRendezvous = (url, context) => {
   const unknown = [...url.searchParams.keys()].find((name) => name !== 'latency' && name !== 'poll')
   if (unknown !== undefined) throw bad(`it has no option ${unknown}`)
   const options = { latency: option('latency', LATENCY, 0), poll: option('poll', POLL, LEAST_POLL) }
-  const file = findProgram(command, context.environment?.PATH)
+  const advice = 'Give exec: the path of an executable file, or make it one with chmod +x.'
+  const file = findProgram(command, context.environment?.PATH, { advice })
   return new ExecRendezvous(`exec:${command}`, file, options, context)
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { checkProgram } from '../../src/files/index.js'
 import { type Clock, sleep } from '../../src/net/index.js'
 import { Lines } from './lines.js'
 import type { Variables } from './variables.js'
@@ -46,6 +47,7 @@ export class Run {
     this.#clock = options.clock
     let child: ChildProcessWithoutNullStreams
     try {
+      checkProgram(file) // it may have been replaced since the start
       child = spawn(file, [options.verb], { env: options.environment, shell: false, detached: true })
     } catch (thrown) {
       // a zero byte in the environment, for one, is told at once

@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import {
   type AccepterSettings,
   type DaemonSettings,
@@ -7,7 +7,7 @@ import {
   runInviter,
 } from '../daemon/index.js'
 import { formatIdentity, type Host, type IdentityName, Repository } from '../identity/index.js'
-import { lockDirectory, openStateFolder, refuseWritable } from '../place/index.js'
+import { lockDirectory, openStateFolder } from '../place/index.js'
 import { Forwarding, type Near } from '../wormhole/index.js'
 import { bindOf, tryPort } from './bind.js'
 import { dialectOf } from './dialect.js'
@@ -201,7 +201,7 @@ interface Identities {
   readonly peer: IdentityName | undefined
 }
 
-/** Reads who is meant, and refuses what root may not trust. @throws PlexusError */
+/** Reads who is meant. What others decide on is refused by the repository. @throws PlexusError */
 async function identitiesOf(settings: ProgramSettings, { clock, log }: Outside): Promise<Identities> {
   const { role, dialect } = settings
   const repository = await Repository.open(settings.repository)
@@ -210,18 +210,10 @@ async function identitiesOf(settings: ProgramSettings, { clock, log }: Outside):
     log.info({}, `your identity is ${formatIdentity(name)}, the only one with a private key`)
   }
   const peer = role.peer && (await resolveNamed(repository, role.peer))
-  refuseRepository(repository, name)
   const host = await repository.host(name)
   // without a certificate a peer can be spoken with in the plain mail of plexus 3.x at most
   if (peer && !dialect.allowPlain) await repository.certificate(peer, { host: name, date: clock.date() })
   return { repository, host, peer }
-}
-
-/** Who can write there decides who gets in, or as whom: for root that is nobody else's. */
-function refuseRepository(repository: Repository, host: IdentityName): void {
-  const key = repository.paths(host).privateKey
-  refuseWritable(repository.path, `The repository ${repository.path}`, 'REPOSITORY_WRITABLE')
-  refuseWritable(dirname(key), `The folder ${dirname(key)}`, 'REPOSITORY_WRITABLE')
 }
 
 /** A forwarding that goes on for ever is ended by a signal, and that is no failure. */

@@ -1,5 +1,6 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
-import { checkProgram, exitStatus, Roster } from '../exec/index.js'
+import { exitStatus, Roster } from '../exec/index.js'
+import { checkProgram } from '../files/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
 import { broadController, deadline, type PortRange } from '../net/index.js'
 import {

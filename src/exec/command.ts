@@ -1,7 +1,7 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
+import { findProgram } from '../files/index.js'
 import type { Logger } from '../net/index.js'
 import type { Environment } from './environment.js'
-import { findProgram } from './program.js'
 import { mentions, parseTemplate, type Template } from './template.js'
 import { splitWords } from './words.js'
 

@@ -10,7 +10,6 @@ export {
 } from './command.js'
 export { Ending, type EndingSignal } from './ending.js'
 export { commandEnvironment, type Environment } from './environment.js'
-export { checkProgram } from './program.js'
 export { type Launch, REPEAT_POLICIES, type RepeatPolicy, Roster } from './roster.js'
 export { type Child, type Exit, exitStatus, type Running, STOP_GRACE } from './supervision.js'
 export { type Identity, type Role, WILDCARDS, type Wildcards } from './wildcards.js'

@@ -1,6 +1,7 @@
 import { type FileHandle, lstat, mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
+import { unsafeError, unsafePath } from '../files/index.js'
 import type { Environment } from './environment.js'
 
 /** A file of mode 0600 in a directory of its own of mode 0700, holding a key in base64 and a newline. */
@@ -64,6 +65,12 @@ async function privateDirectory(env: Environment): Promise<string> {
     if (parent === undefined || !isAbsolute(parent)) continue
     try {
       const directory = await mkdtemp(join(parent, `${PREFIX}${process.pid}-`))
+      const unsafe = unsafePath(directory)
+      if (unsafe) {
+        // somebody else could put another key in its place
+        await rm(directory, { recursive: true, force: true })
+        throw unsafeError(unsafe, `The directory ${directory}`, 'STATE_DIRECTORY')
+      }
       await removeAbandoned(parent, directory).catch(() => {}) // nothing depends on it
       return directory
     } catch (thrown) {

@@ -1,3 +1,4 @@
+export { checkProgram, findProgram } from './program.js'
 export {
   membersOf,
   octal,

@@ -1,3 +1,2 @@
 export { lockDirectory } from './lock.js'
 export { openStateFolder, stateFolder } from './state-directory.js'
-export { refuseShared, refuseWritable } from './writable.js'

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { constants } from 'node:fs'
+import { access, mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
-import { refuseShared } from './writable.js'
+import { requireSafe } from '../files/index.js'
 
 /**
  * The folder of one owner in a state directory: each identity and application has one of its own.
@@ -13,19 +14,19 @@ export function stateFolder(base: string, owner: string): string {
 }
 
 /**
- * Makes that folder (0700), and refuses one that others can touch.
+ * Makes that folder (0700), and refuses one that others decide on, or that this user cannot write.
  * @throws PlexusError STATE_DIRECTORY
  */
 export async function openStateFolder(base: string, owner: string): Promise<string> {
   const directory = stateFolder(base, owner)
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 })
+    await access(directory, constants.W_OK | constants.X_OK)
   } catch (cause) {
-    throw new PlexusError('STATE_DIRECTORY', `The state directory '${dirname(directory)}' cannot be made.`, {
-      cause,
-    })
+    const why = (cause as { code?: unknown }).code ?? cause
+    const sentence = `The state directory '${base}' cannot be made or written (${why}).`
+    throw new PlexusError('STATE_DIRECTORY', sentence, { cause })
   }
-  refuseShared(dirname(directory), { shared: true })
-  refuseShared(directory, { shared: false })
+  requireSafe(directory, `The state directory '${directory}'`, 'STATE_DIRECTORY')
   return directory
 }

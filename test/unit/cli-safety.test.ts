@@ -10,7 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
+  statSync,
   writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -23,10 +23,11 @@ import { PUBLIC_BOOTSTRAP } from '../../src/cli/flags/defaults.js'
 import { PAIRING_FLAGS } from '../../src/cli/flags/flags.js'
 import { settled } from '../../src/cli/flags/settled.js'
 import { PlexusError } from '../../src/errors/index.js'
+import { checkProgram } from '../../src/files/index.js'
 import { createIdentity, parseIdentity } from '../../src/identity/index.js'
 import { silent } from '../../src/net/index.js'
+import { openStateFolder } from '../../src/place/index.js'
 import { lockDirectory } from '../../src/place/lock.js'
-import { refuseShared, refuseWritable } from '../../src/place/writable.js'
 
 const PROGRAM = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
 
@@ -43,9 +44,9 @@ const coded =
 
 const NOT_ROOT = process.getuid?.() === 0 ? false : 'only root is protected so'
 
-describe('what decides what root does', { skip: NOT_ROOT }, () => {
+describe('what decides what runs', { skip: NOT_ROOT }, () => {
   const hook = () => join(directory, 'bin', 'hook')
-  const check = () => refuseWritable(hook(), 'The command', 'COMMAND_WRITABLE')
+  const check = () => checkProgram(hook())
   beforeEach(() => {
     mkdirSync(join(directory, 'bin'), { mode: 0o755 })
     writeFileSync(hook(), '#!/bin/sh\n', { mode: 0o755 })
@@ -55,26 +56,41 @@ describe('what decides what root does', { skip: NOT_ROOT }, () => {
 
   test('is refused when everybody can write it', () => {
     chmodSync(hook(), 0o757)
-    assert.throws(check, coded('COMMAND_WRITABLE', /The command can be written by everybody \(mode 0757\)/))
+    assert.throws(
+      check,
+      coded('COMMAND_WRITABLE', /The command .*hook can be written by everybody \(mode 0757\)/),
+    )
   })
 
   test("is refused when a group can write it that is not root's", () => {
     chmodSync(hook(), 0o775)
     check()
     chownSync(hook(), 0, 12_345)
-    assert.throws(check, coded('COMMAND_WRITABLE', /its group \(gid 12345\)/))
+    assert.throws(check, coded('COMMAND_WRITABLE', /its group \(gid 12345, mode 0775\)/))
   })
 
-  test('is refused when its directory can be written by others', () => {
-    chmodSync(join(directory, 'bin'), 0o777)
-    assert.throws(check, coded('COMMAND_WRITABLE', /stands in .*bin, which can be written by everybody/))
+  test('is refused when it is another user’s', () => {
+    chownSync(hook(), 12_345, 12_345)
+    assert.throws(check, coded('COMMAND_WRITABLE', /another user \(uid 12345\)/))
   })
 
-  test('is refused when everybody can write a directory above', () => {
-    chmodSync(directory, 0o777)
-    assert.throws(check, coded('COMMAND_WRITABLE', /stands in/))
-    chmodSync(directory, 0o1777) // as /tmp is: what stands in it is its owner's
+  test('is refused when its directory can be written by others, or one above', () => {
+    for (const each of [join(directory, 'bin'), directory]) {
+      chmodSync(each, 0o777)
+      assert.throws(check, coded('COMMAND_WRITABLE', /is in .*, which can be written by everybody/))
+      chmodSync(each, 0o1777) // as /tmp is: what stands in it is its owner's
+      check()
+      chmodSync(each, 0o755)
+    }
+  })
+
+  test('is refused when its interpreter is', () => {
+    const interpreter = join(directory, 'sh')
+    writeFileSync(interpreter, readFileSync('/bin/sh'), { mode: 0o755 })
+    writeFileSync(hook(), `#!${interpreter}\n`)
     check()
+    chmodSync(interpreter, 0o777)
+    assert.throws(check, coded('COMMAND_WRITABLE', /The interpreter .*sh of .*hook can be written/))
   })
 
   test('is refused when it is a repository that everybody can write', async () => {
@@ -88,19 +104,12 @@ describe('what decides what root does', { skip: NOT_ROOT }, () => {
     assert.equal(status, 2)
     assert.match(
       stderr,
-      /The repository .* can be written by everybody \(mode 0777\).*\[REPOSITORY_WRITABLE\]/,
+      /is in .*repo, which can be written by everybody \(mode 0777\).*\[REPOSITORY_WRITABLE\]/,
     )
-  })
-
-  test('is refused behind a link as well', () => {
-    chmodSync(hook(), 0o757)
-    symlinkSync(hook(), join(directory, 'link'))
-    const behind = () => refuseWritable(join(directory, 'link'), 'The command', 'COMMAND_WRITABLE')
-    assert.throws(behind, coded('COMMAND_WRITABLE'))
   })
 })
 
-test('a configuration that others can write is refused for root', { skip: NOT_ROOT }, () => {
+test('a configuration that others can write is refused', { skip: NOT_ROOT }, () => {
   const config = join(directory, 'conf')
   writeFileSync(config, 'app-id=x\n')
   assert.equal(settled({ config }, PAIRING_FLAGS, {}).text('app-id'), 'x')
@@ -108,30 +117,32 @@ test('a configuration that others can write is refused for root', { skip: NOT_RO
   assert.throws(() => settled({ config }, PAIRING_FLAGS, {}), coded('BAD_CONFIG', /by everybody/))
 })
 
-describe('a state directory', () => {
-  test("of one's own is taken", () => {
+describe('a state directory', { skip: NOT_ROOT }, () => {
+  const open = () => openStateFolder(directory, 'owner')
+
+  test("of one's own is taken, and made for its owner alone", async () => {
     chmodSync(directory, 0o755)
-    refuseShared(directory, { shared: false })
+    assert.equal(statSync(await open()).mode & 0o777, 0o700)
   })
 
-  test('that others can write is refused', () => {
-    for (const mode of [0o770, 0o707]) {
-      chmodSync(directory, mode)
-      assert.throws(() => refuseShared(directory, { shared: true }), coded('STATE_DIRECTORY', /by others/))
-    }
+  test('that others can write is refused', async () => {
+    await open()
+    chmodSync(directory, 0o707)
+    await assert.rejects(open(), coded('STATE_DIRECTORY', /by everybody/))
+    chownSync(directory, 0, 12_345)
+    chmodSync(directory, 0o770)
+    await assert.rejects(open(), coded('STATE_DIRECTORY', /by its group/))
   })
 
-  test('may lie in a sticky one, but is none itself', () => {
+  test('may lie in a sticky one, but is none itself', async () => {
     chmodSync(directory, 0o1777)
-    refuseShared(directory, { shared: true })
-    assert.throws(() => refuseShared(directory, { shared: false }), coded('STATE_DIRECTORY'))
+    chmodSync(await open(), 0o1777)
+    await assert.rejects(open(), coded('STATE_DIRECTORY'))
   })
 
-  test('of another user is refused', { skip: NOT_ROOT }, () => {
-    mkdirSync(join(directory, 'theirs'))
-    chownSync(join(directory, 'theirs'), 12_345, 12_345)
-    const check = () => refuseShared(join(directory, 'theirs'), { shared: false })
-    assert.throws(check, coded('STATE_DIRECTORY', /uid 12345/))
+  test('of another user is refused', async () => {
+    chownSync(await open(), 12_345, 12_345)
+    await assert.rejects(open(), coded('STATE_DIRECTORY', /uid 12345/))
   })
 })
 

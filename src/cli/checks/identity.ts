@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { asPlexusError } from '../../errors/index.js'
 import { type Certificate, formatIdentity, type IdentityName, Repository } from '../../identity/index.js'
 import { type Finding, found, ok, warn } from './finding.js'
@@ -15,18 +13,10 @@ export async function checkRepository(
     const repository = await Repository.open(path)
     const identities = (await repository.list()).length
     const count = `${path} has ${identities} ${identities === 1 ? 'identity' : 'identities'}.`
-    return { repository, findings: [(await writable('repository', path)) ?? ok('repository', count)] }
+    return { repository, findings: [ok('repository', count)] }
   } catch (thrown) {
     return { findings: [found('repository', thrown)] }
   }
-}
-
-/** Whoever may write there may let others in, or take the place of an identity. */
-async function writable(what: string, path: string): Promise<Finding | undefined> {
-  const { mode } = await stat(path)
-  if ((mode & 0o022) === 0) return undefined
-  const octal = (mode & 0o7777).toString(8).padStart(4, '0')
-  return warn(what, `Other users may write to ${path} (mode ${octal}).`, `Run chmod go-w ${path}`)
 }
 
 /** The own identity: certificate, key, that they belong together, who may read and write them, expiry. */
@@ -38,13 +28,10 @@ export async function checkHost(
   const text = formatIdentity(name)
   try {
     const { certificate } = await repository.host(name)
-    const directory = dirname(repository.paths(name).certificate)
     const fingerprint = `${text} is ${certificate.fingerprint.toString('hex').slice(0, 16)}….`
     return [
       ok('own key', `The private key of ${text} matches, and only its user can read it.`),
-      expiry('own identity', text, certificate, date) ??
-        (await writable('own identity', directory)) ??
-        ok('own identity', fingerprint),
+      expiry('own identity', text, certificate, date) ?? ok('own identity', fingerprint),
     ]
   } catch (thrown) {
     const about = asPlexusError(thrown).code.startsWith('KEY_') ? 'own key' : 'own identity'

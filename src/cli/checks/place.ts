@@ -1,28 +1,17 @@
-import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { PlexusError } from '../../errors/index.js'
 import type { Command } from '../../exec/index.js'
 import { type Logger, silent } from '../../net/index.js'
+import { openStateFolder } from '../../place/index.js'
 import { commandOf } from '../flags/command.js'
 import type { Values } from '../flags/values.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
-/** The state directory: that it can be made and written. */
-export async function checkStateDirectory(directory: string): Promise<Finding[]> {
-  const what = 'state'
-  const probe = join(directory, `.check-${process.pid}`)
+/** The state directory: made and judged as the start does. */
+export async function checkStateDirectory(base: string, owner: string): Promise<Finding[]> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
-    await writeFile(probe, '', { flag: 'wx', mode: 0o600 })
-    await rm(probe)
-  } catch (cause) {
-    const why = (cause as { code?: unknown }).code ?? cause
-    const sentence = `The state directory '${directory}' cannot be written (${why}).`
-    return [found(what, new PlexusError('STATE_DIRECTORY', sentence, { cause }))]
+    return [ok('state', `${await openStateFolder(base, owner)} can be written.`)]
+  } catch (thrown) {
+    return [found('state', thrown)]
   }
-  const { mode } = await stat(directory)
-  if ((mode & 0o022) === 0) return [ok(what, `${directory} can be written.`)]
-  return [warn(what, `Other users may write to ${directory}.`, `Run chmod 700 ${directory}`)]
 }
 
 /** The command: that it is there and can be run, that its words and wildcards can be read, its working directory. */

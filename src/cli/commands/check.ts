@@ -57,7 +57,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
   const from = { identity: formatIdentity(name), app, directory }
   const found = await Promise.all([
     checkIdentities(settings, namedBy(values, 'peer-info'), repository, own),
-    checkStateDirectory(directory),
+    checkStateDirectory(settings.state, stateOwner(app, name)),
     checkCommand(values),
     servicesOf(values, repository.repository, name),
     checkStun(network, outside, signal),

@@ -3,7 +3,6 @@ import { dirname, resolve } from 'node:path'
 import { PlexusError } from '../../errors/index.js'
 import { type Command, type CommandSpec, parseCommand } from '../../exec/index.js'
 import type { Logger } from '../../net/index.js'
-import { refuseWritable } from '../../place/index.js'
 import type { Values } from './values.js'
 
 /** What makes no sense without `--exec-command`. */
@@ -64,10 +63,6 @@ export function commandOf(values: Values, log: Logger): Command | undefined {
       'EXEC_LOG',
       `--exec-log is '${output}', but should be a file in a directory that exists.`,
     )
-  }
-  // the very program that runs is trusted already
-  if (command.file !== process.execPath) {
-    refuseWritable(command.file, `The command ${command.file}`, 'COMMAND_WRITABLE')
   }
   return command
 }

@@ -1,4 +1,4 @@
-import { refuseWritable } from '../../place/index.js'
+import { requireSafe } from '../../files/index.js'
 import { readConfig } from './config.js'
 import { type Flag, type Given, PAIRING_FLAGS } from './flags.js'
 import { type Source, Values } from './values.js'
@@ -36,8 +36,8 @@ export function settled(given: Given, flags: readonly Flag[], variables: Variabl
     const file = values.path('config')
     if (file !== undefined) {
       sources.push(readConfig(file, PAIRING_FLAGS))
-      // it can name the command that root runs
-      refuseWritable(file, `The configuration ${file}`, 'BAD_CONFIG')
+      // it can name the command that runs
+      requireSafe(file, `The configuration ${file}`, 'BAD_CONFIG')
     }
   }
   return values

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { PlexusError } from '../../errors/index.js'
+import { exposure } from '../../files/index.js'
 import type { Values } from './values.js'
 
 /** The length of a key, in bytes, and the most that a file with one in base64 holds. */
@@ -36,10 +37,8 @@ function keyInFile(path: string, label: string): Buffer {
     throw wrong(`which cannot be read (${(cause as { code?: unknown }).code})`, undefined, cause)
   }
   try {
-    const { mode, uid } = fstatSync(fd)
-    const own = process.getuid?.() ?? uid
-    if ((mode & 0o077) !== 0) throw wrong('which others can read', `Run chmod 600 on it, and make a new key.`)
-    if (uid !== own && uid !== 0) throw wrong('which belongs to another user', 'Use a file of your own.')
+    const found = exposure(path, fstatSync(fd))
+    if (found) throw wrong(`which ${found.why}`, `${found.remedy.replace(/\.$/, '')}, and make a new key.`)
     const content = Buffer.alloc(LONGEST_FILE)
     return keyOf(content.subarray(0, readSync(fd, content, 0, LONGEST_FILE, 0)), label)
   } finally {
