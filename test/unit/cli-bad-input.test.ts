@@ -239,7 +239,7 @@ describe('bad input ends the program with code 2 and one line, before anything i
   test('a wormhole with a key that others can read', () => {
     writeFileSync(join(directory, 'open-key'), Buffer.alloc(32, 7), { mode: 0o644 })
     const args = [...wormhole, '--purpose=export', `--key-file=${join(directory, 'open-key')}`]
-    return refused(args, [/which others can read/, /chmod 600/, /TUNNEL_KEY/])
+    return refused(args, [/is open to other users/, /chmod 600/, /TUNNEL_KEY/])
   })
 
   test('a wormhole with a key that is none', () => {

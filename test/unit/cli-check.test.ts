@@ -272,12 +272,20 @@ describe('plexus check', () => {
     assert.equal(report.exit, 2)
   })
 
-  test('warns of a repository that others may write, and of one STUN server of two', async () => {
+  test('finds a repository that others may write, as the start refuses it', async () => {
     const loose = await spoilt('loose', async () => {})
     await chmod(loose, 0o777)
-    const finding = only(await check({ 'app-repo': loose }))
-    assert.equal(finding.state, 'warn')
-    assert.match(finding.advice ?? '', /chmod go-w/)
+    const { exit, findings } = await check({ 'app-repo': loose })
+    const wrong = findings.filter(({ state }) => state !== 'ok')
+    assert.equal(exit, 2)
+    assert.ok(wrong.length > 0)
+    for (const { state, code, advice } of wrong) {
+      assert.deepEqual([state, code], ['FAIL', 'REPOSITORY_WRITABLE'])
+      assert.match(advice ?? '', /chmod o-w/)
+    }
+  })
+
+  test('warns of one STUN server of two', async () => {
     const half = await check({ 'stun-server': `${good['stun-server']},${await deadEndpoint()}` })
     assert.equal(half.exit, 0)
     assert.equal(only(half).state, 'warn')
