@@ -2,13 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { systemRandom } from '../../src/cli/clock.js'
 import { Process } from '../../test/natlab/pairing-rig.js'
+import { HOOKS } from '../../test/support/hooks.js'
 import { OpenSsh } from '../../test/support/open-ssh.js'
 import { FAR, type Link, NEAR } from './link.js'
 
-const OPENVPN = fileURLToPath(new URL('../../../hooks/openvpn', import.meta.url))
+const OPENVPN = join(HOOKS, 'openvpn')
 
 /** How long a carrier may take to stand, in ms. */
 const PATIENCE = 30_000

@@ -4,13 +4,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { hookExample } from '../support/hook-examples.js'
+import { HOOKS } from '../support/hooks.js'
 import { skip, until } from './fixture.js'
 import { Lab, type Side } from './index.js'
 import { PairingRig, type Process } from './pairing-rig.js'
 
-const HOOK = fileURLToPath(new URL('../../../hooks/wireguard', import.meta.url))
+const HOOK = join(HOOKS, 'wireguard')
 const ALICE = 'alice@px.test/laptop'
 const BOB = 'bob@px.test/server'
 

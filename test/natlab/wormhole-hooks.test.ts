@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { hookExample } from '../support/hook-examples.js'
+import { HOOKS } from '../support/hooks.js'
 import { OpenSsh, openSshUnavailable } from '../support/open-ssh.js'
 import { skip, until } from './fixture.js'
 import { Lab, type Side } from './index.js'
 import { PairingRig } from './pairing-rig.js'
 
-const HOOKS = fileURLToPath(new URL('../../../hooks/', import.meta.url))
 const TRANSFER = fileURLToPath(new URL('../support/transfer.js', import.meta.url))
 const ALICE = 'alice@px.test/laptop'
 const BOB = 'bob@px.test/server'
@@ -111,7 +111,7 @@ describe('hooks that carry a service through the hole', { skip }, () => {
       '7',
     ]
     const words = args.map((word) => (/^[\w./=@-]+$/.test(word) ? word : `'${word}'`)).join(' ')
-    const inviter = rig.inviter(a, ALICE, BOB, command(`${HOOKS}ssh`, words))
+    const inviter = rig.inviter(a, ALICE, BOB, command(join(HOOKS, 'ssh'), words))
     assert.equal(await inviter.ended, 7, inviter.story())
     assert.ok(
       inviter.lines.some((line) => line.includes(` ${c.address}/`)),

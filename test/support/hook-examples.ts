@@ -1,7 +1,6 @@
-import { join } from 'node:path'
 import { splitWords } from '../../src/exec/index.js'
 import { repositoryFile } from './examples.js'
-import { ROOT } from './readme.js'
+import { HOOKS } from './hooks.js'
 
 /** A command line of docs/hooks.md. */
 export interface HookExample {
@@ -26,7 +25,7 @@ export function hookExamples(): HookExample[] {
       role: words.includes('--accept') ? 'accepter' : 'inviter',
       flags: words
         .filter((word) => word.startsWith('--exec-'))
-        .map((word) => word.replace('=hooks/', `=${join(ROOT, 'hooks')}/`)),
+        .map((word) => word.replace('=hooks/', `=${HOOKS}/`)),
     }
   })
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { HOOKS } from '../support/hooks.js'
 import { Stage } from './exec-stage.js'
 
-const HOOK = fileURLToPath(new URL('../../../hooks/notify', import.meta.url))
+const HOOK = join(HOOKS, 'notify')
 
 test('the notify hook tells the passage in lines, and no secret', async (t) => {
   const stage = new Stage(t)

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import type { Child, Wildcards } from '../../src/exec/index.js'
+import { HOOKS } from '../support/hooks.js'
 import { PASSAGE, Stage } from './exec-stage.js'
 
-const HOOK = fileURLToPath(new URL('../../../hooks/openvpn', import.meta.url))
+const HOOK = join(HOOKS, 'openvpn')
 
 /** Why two machines with a VPN between them cannot be made here, if so. */
 function unable(): string | false {
