@@ -81,12 +81,12 @@ describe('two processes over Postfix and Dovecot', { skip: mailServerMissing() }
     const inviter = new Program([`--peer-info=${ACCEPTER}`, ...args(INVITER, ALICE)], { env: wrong })
     const { code, stderr } = await inviter.ended
     assert.equal(code, 2, stderr)
-    assert.match(stderr, /refuses the login.*\[EMAIL_LOGIN\]/)
+    assert.match(stderr, /rejected the login.*\[EMAIL_LOGIN\]/)
     assert.doesNotMatch(stderr, /wrong/)
     const accepter = new Program(['--accept', ...args(ACCEPTER, BOB)], { env: wrong })
-    await accepter.said(/refuses the login/)
+    await accepter.said(/rejected the login/)
     assert.equal(accepter.process.exitCode, null)
-    assert.equal(accepter.times(/refuses the login/), 1)
+    assert.equal(accepter.times(/rejected the login/), 1)
     await accepter.end()
   })
 
@@ -107,7 +107,7 @@ describe('two processes over Postfix and Dovecot', { skip: mailServerMissing() }
       'email-login': BOB,
       'email-password-file': password,
     }
-    for (const page of ['docs/email.md', 'README.md']) {
+    for (const page of ['docs/email.md']) {
       const [, example = ''] =
         /```ini\n(rendezvous[\s\S]*?)```/.exec(readFileSync(join(ROOT, page), 'utf8')) ?? []
       const lines = example.trim().split('\n')

@@ -88,7 +88,7 @@ describe('plexus nat', { skip, concurrency: 3 }, () => {
       `--state-dir=${join(state, 'accepter')}`,
       ...servers.full.map((server) => `--stun-server=${server}`),
     ])
-    await accepter.said(/^own NAT: symmetric NAT with ports in sequence/)
+    await accepter.said(/^your NAT: symmetric NAT with ports in sequence/)
     await accepter.said(/^ready for invites/)
     await accepter.stop()
   })

@@ -92,7 +92,7 @@ describe('the life of a tunnel', { skip, concurrency: true }, () => {
       assert.equal(await sent(a), 'same\n', importing.story())
       for (const process of [importing, exporting])
         assert.equal(times(process, /tunnel up/), 1, process.story())
-      await exporting.said(/another address/)
+      await exporting.said(/the address of the peer changed/)
     })
   })
 })
