@@ -205,14 +205,16 @@ function captured(prng: Prng): { victim: Connection; sealer: Sealer } {
   const { bytes: random } = prng
   const victim = new Connection({ initiator: false, key: KEY, remote: ADDRESS.a, random }, 0)
   const options = { initiator: true, random, remote: ADDRESS.b }
-  const handshake = new Handshake(options, new Greeter(true, KEY, random), 0)
+  const handshake = new Handshake(options, new Greeter({ initiator: true, key: KEY, random }), 0)
   handshake.tick(0)
   for (const { data } of handshake.transmits()) victim.receive(0, data, ADDRESS.a)
   const answers: Buffer[] = []
   victim.transmit(0, (data) => answers.push(data))
   for (const data of answers) {
     const outcome = handshake.receive(0, data, ADDRESS.b)
-    if (outcome.name === 'done') return { victim, sealer: outcome.keys.sealer }
+    if (outcome.name !== 'done') continue
+    victim.receive(0, outcome.confirmation?.() ?? assert.fail('no CONFIRM'), ADDRESS.a)
+    return { victim, sealer: outcome.keys.sealer }
   }
   return assert.fail('no welcome')
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { Connection } from '../../src/wormhole/tunnel/connection.js'
 import type { CoreFlow } from '../../src/wormhole/tunnel/flows.js'
 import { Prng } from './prng.js'
-import { ADDRESS, KEY, sinks, type TunnelWeather, TunnelWorld } from './tunnel.js'
+import { ADDRESS, DATE, KEY, sinks, type TunnelWeather, TunnelWorld } from './tunnel.js'
 
 const HEADER = Buffer.from('a service')
 const MIB = 2 ** 20
@@ -174,7 +174,7 @@ test('a peer that was started again is noticed within seconds, and only then', (
     const remote = ADDRESS[other.name]
     // kill -9: the new process knows nothing of the old tunnel
     world[again].core = new Connection(
-      { initiator: again === 'a', key: KEY, remote, random: new Prng(21).bytes },
+      { initiator: again === 'a', key: KEY, remote, random: new Prng(21).bytes, date: DATE + world.now },
       world.now,
     )
     world.pump(world[again])
@@ -281,7 +281,7 @@ test('datagrams of a flow stay datagrams; one that is too large is refused', () 
   const { flows } = world.a.core
   const flow = flows.open(HEADER)
   world.pump(world.a)
-  world.run(50) // what overtakes the opening of its flow is lost
+  world.run(100) // a datagram that overtakes the opening of its flow is lost
   for (let number = 0; number < 20; number++) assert.ok(flows.send(flow, Buffer.from(`datagram ${number}`)))
   const most = flows.maxPayload(flow)
   assert.ok(most > 1400, `${most}`)

@@ -1,6 +1,6 @@
 import type { Endpoint } from '../../src/net/index.js'
 import { Connection } from '../../src/wormhole/tunnel/connection.js'
-import type { ConnectionEvent } from '../../src/wormhole/tunnel/connection-state.js'
+import type { ConnectionEvent, ConnectionOptions } from '../../src/wormhole/tunnel/connection-state.js'
 import type { CoreStream } from '../../src/wormhole/tunnel/stream.js'
 import type { Prng } from './prng.js'
 
@@ -66,6 +66,16 @@ export interface Passing {
   readonly time: number
 }
 
+/** When a world begins, in ms since 1970-01-01 UTC. */
+export const DATE = 1_800_000_000_000
+
+export interface TunnelWorldOptions {
+  readonly date?: number
+  /** What one side has otherwise than the other one. */
+  readonly a?: Partial<ConnectionOptions>
+  readonly b?: Partial<ConnectionOptions>
+}
+
 /** Two sides of a tunnel and the path between them, in virtual time. */
 export class TunnelWorld {
   readonly a: TunnelSide
@@ -82,7 +92,7 @@ export class TunnelWorld {
   sent = 0
 
   /** @param late ms after which `b` starts */
-  constructor(prng: Prng, weather: TunnelWeather = {}, late = 0) {
+  constructor(prng: Prng, weather: TunnelWeather = {}, late = 0, options: TunnelWorldOptions = {}) {
     this.#prng = prng
     this.weather = weather
     const side = (name: 'a' | 'b', at: number) =>
@@ -94,6 +104,8 @@ export class TunnelWorld {
             key: KEY,
             remote: ADDRESS[name === 'a' ? 'b' : 'a'],
             random: prng.bytes,
+            date: (options.date ?? DATE) + at,
+            ...options[name],
           },
           at,
         ),

@@ -224,14 +224,14 @@ test('a packet counts once, and one that is too old counts as seen', () => {
 
 test('a greeting opens for the other side alone, under the same key', () => {
   const random = new Prng(6).bytes
-  const initiator = new Greeter(true, Buffer.alloc(32, 1), random)
-  const responder = new Greeter(false, Buffer.alloc(32, 1), random)
-  const stranger = new Greeter(false, Buffer.alloc(32, 2), random)
+  const initiator = new Greeter({ initiator: true, key: Buffer.alloc(32, 1), random })
+  const responder = new Greeter({ initiator: false, key: Buffer.alloc(32, 1), random })
+  const stranger = new Greeter({ initiator: false, key: Buffer.alloc(32, 2), random })
   const { datagram } = initiator.hello(Buffer.alloc(32, 9))
   assert.equal(responder.open(datagram)?.type, 'hello')
   assert.equal(initiator.open(datagram), undefined, 'thrown back at its sender it is noise')
   assert.equal(stranger.open(datagram), undefined)
-  assert.equal(initiator.open(responder.knock())?.type, 'knock')
+  assert.equal(initiator.open(responder.knock(Buffer.alloc(32, 8)))?.type, 'knock')
   const again = initiator.hello(Buffer.alloc(32, 9)).datagram
   assert.notDeepEqual(again.subarray(1, 24), datagram.subarray(1, 24), 'nothing of it is to be recognised')
 })

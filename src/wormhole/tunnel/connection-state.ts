@@ -1,4 +1,5 @@
 import type { Allowance, Endpoint, Random } from '../../net/index.js'
+import type { Acquaintance } from './acquaintance.js'
 import type { Opener } from './cipher.js'
 import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
@@ -15,7 +16,12 @@ export type Ending =
 
 export type ConnectionState =
   | { readonly name: 'handshake'; readonly handshake: Handshake; readonly since: number }
-  | { readonly name: 'open'; readonly opener: Opener; readonly outbound: Outbound }
+  | {
+      readonly name: 'open'
+      readonly opener: Opener
+      readonly outbound: Outbound
+      readonly acquaintance: Acquaintance
+    }
   | {
       readonly name: 'closing'
       readonly opener: Opener
@@ -42,4 +48,8 @@ export interface ConnectionOptions {
   readonly random: Random
   /** What may be sent to addresses that have not answered, over all tunnels. */
   readonly allowance?: Allowance
+  /** The time at the start, in ms since 1970-01-01 UTC; without it greetings have no time. */
+  readonly date?: number
+  /** What the own greetings say that this side knows: an older one stands in for an older peer. */
+  readonly revision?: number
 }

@@ -1,4 +1,5 @@
 import type { Endpoint, Random } from '../../net/index.js'
+import { Acquaintance } from './acquaintance.js'
 import { Opener } from './cipher.js'
 import { Congestion } from './congestion.js'
 import type { ConnectionEvent, ConnectionOptions, ConnectionState, Ending } from './connection-state.js'
@@ -30,12 +31,6 @@ export const KEEP_ALIVE = 8_000
 
 /** The path is dead when this long nothing answered what wants an answer, in ms. */
 export const DEAD_AFTER = 9_500
-
-/**
- * A greeting of the peer while the tunnel stands: it may have been started again, and then it does not know the tunnel.
- * As it may also be a recorded one, the peer is asked, and has this long to answer, in ms.
- */
-const DOUBT = 3_000
 
 /** A tick this late tells that the whole process stood still, in ms: that time does not count as silence. */
 const STALL = 2_500
@@ -70,8 +65,6 @@ export class Connection {
   #sent = { packetsOut: 0, bytesOut: 0 }
   readonly #keepAlive: number
   readonly #greeter: Greeter
-  /** When it is over unless the peer is heard before; Infinity while nothing speaks against it. */
-  #doubtEnds = Number.POSITIVE_INFINITY
   #lastTickAt: number
   /** Datagrams and bytes that were the peer's, and datagrams that were not. */
   readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
@@ -81,7 +74,7 @@ export class Connection {
     this.#path = new Path(options.remote, options.random, options.allowance)
     this.#lastTickAt = now
     this.#keepAlive = options.initiator ? KEEP_ALIVE : KEEP_ALIVE + KEEP_ALIVE_APART
-    this.#greeter = new Greeter(options.initiator, options.key, options.random)
+    this.#greeter = new Greeter(options)
     this.#state = { name: 'handshake', handshake: new Handshake(options, this.#greeter, now), since: now }
     const emit = (event: ConnectionEvent) => this.#events.push(event)
     this.streams = new Streams(options.initiator, this.#controls, this.#rtt, emit)
@@ -147,10 +140,11 @@ export class Connection {
       case 'handshake':
         return Math.min(state.handshake.deadline, state.since + SILENT_AFTER)
       case 'open': {
-        const { outbound } = state
+        const { outbound, acquaintance } = state
         const { lastSentAt, waitingSince } = outbound
-        const silence = Math.min(waitingSince + DEAD_AFTER, this.#doubtEnds)
-        return Math.min(outbound.deadline(now), lastSentAt + this.#keepAlive, silence)
+        const silence = Math.min(waitingSince + DEAD_AFTER, acquaintance.doubtEnds)
+        const question = Math.min(lastSentAt + this.#keepAlive, acquaintance.confirmAt)
+        return Math.min(outbound.deadline(now), question, silence)
       }
     }
   }
@@ -164,12 +158,12 @@ export class Connection {
       else state.handshake.tick(now)
     }
     if (state.name !== 'open') return
-    const { outbound } = state
+    const { outbound, acquaintance } = state
     if (asleep > STALL) {
       outbound.waitingSince += asleep
-      this.#doubtEnds += asleep
+      acquaintance.doubtEnds += asleep
     }
-    if (now >= Math.min(outbound.waitingSince + DEAD_AFTER, this.#doubtEnds)) {
+    if (now >= Math.min(outbound.waitingSince + DEAD_AFTER, acquaintance.doubtEnds)) {
       this.#end({ name: 'dead' })
       return
     }
@@ -191,7 +185,8 @@ export class Connection {
     const payload = fresh ? state.opener.open(data, packet) : undefined
     if (!fresh || !payload) {
       this.#counted.dropped++
-      if (Greeter.isGreeting(data)) this.#doubt(now, data)
+      if (state.name === 'open' && Greeter.isGreeting(data) && state.acquaintance.greeted(now, data))
+        state.outbound.pingWanted = true
       return false
     }
     this.#accept(now, packet, payload, from)
@@ -210,6 +205,8 @@ export class Connection {
     if (state.name === 'closing') this.#repeatClose(now, state)
     if (this.#ready.length > 0) for (const { data, to } of this.#ready.splice(0)) send(data, to)
     if (state.name !== 'open') return false
+    const confirmation = state.acquaintance.transmit(now)
+    if (confirmation) send(confirmation, this.#path.remote)
     if (!state.outbound.usable)
       this.#end({ name: 'failed', sentence: 'The tunnel ran out of packet numbers.' })
     return state.outbound.transmit(now, this.#path.remote, send, most)
@@ -222,7 +219,8 @@ export class Connection {
     const governors = { rtt: this.#rtt, mtu: this.#mtu, congestion: this.#congestion, ledger: this.#ledger }
     const { sealer, opener } = outcome.keys
     const outbound = new Outbound(sources, governors, sealer, this.#random, now)
-    this.#state = { name: 'open', opener, outbound }
+    const acquaintance = new Acquaintance(this.#greeter, outcome.peer, outcome.confirmation, now)
+    this.#state = { name: 'open', opener, outbound, acquaintance }
     if (outcome.rtt !== undefined) {
       this.#rtt.add(outcome.rtt)
       this.#congestion.measured(now, outcome.rtt)
@@ -232,13 +230,6 @@ export class Connection {
     outbound.pingWanted = true
     if (outcome.payload) this.#accept(now, outcome.packet, outcome.payload, outcome.from)
     else this.#heard(now, outcome.from)
-  }
-
-  #doubt(now: number, data: Buffer): void {
-    if (this.#state.name !== 'open' || this.#doubtEnds !== Number.POSITIVE_INFINITY) return
-    if (!this.#greeter.open(data)) return
-    this.#doubtEnds = now + DOUBT
-    this.#state.outbound.pingWanted = true
   }
 
   /** The newest datagram came from there. */
@@ -251,8 +242,10 @@ export class Connection {
 
   #accept(now: number, packet: number, payload: Buffer, from: Endpoint): void {
     this.#counted.packetsIn++
-    if (this.#state.name === 'open') this.#state.outbound.waitingSince = Number.POSITIVE_INFINITY
-    this.#doubtEnds = Number.POSITIVE_INFINITY
+    if (this.#state.name === 'open') {
+      this.#state.outbound.waitingSince = Number.POSITIVE_INFINITY
+      this.#state.acquaintance.heard()
+    }
     const frames = parseFrames(payload)
     if (!frames) {
       this.#fail(now, 'The peer sent a datagram that means nothing.')

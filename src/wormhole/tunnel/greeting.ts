@@ -16,19 +16,41 @@ const KEY_LENGTH = 32
 const VERSION = 1
 
 /**
+ * What a side knows beyond the first version of this handshake, whose greetings have zeros here:
+ * 1. CONFIRM, and a time in every greeting; keys that are renewed.
+ */
+export const REVISION = 1
+
+/** Where revision and time lie in a body: behind the two ephemeral keys, where zeros were. */
+const REVISION_AT = 2 + 2 * KEY_LENGTH
+const TIME_AT = REVISION_AT + 1
+const TIME_LENGTH = 6
+
+/**
  * The handshake is Noise NNpsk0 in its shape: the shared key proves both sides, an X25519 key of each makes the keys
  * fresh, so that a key that serves again after a restart never gives a nonce twice, and a key that is stolen later
  * opens nothing.
- * - `hello`: the initiator's ephemeral key
+ * - `hello`: the initiator's ephemeral key. It may be a recorded one
  * - `welcome`: the responder's, and the one that it answers
  * - `knock`: the responder is there; it opens its own NAT
+ * - `confirm`: the initiator's, and the responder's that it has seen, which no recorded greeting can know
  */
-export type Greeting =
-  | { readonly type: 'hello'; readonly ephemeral: Buffer; readonly body: Buffer }
-  | { readonly type: 'welcome'; readonly ephemeral: Buffer; readonly answers: Buffer; readonly body: Buffer }
-  | { readonly type: 'knock' }
+export interface Greeting {
+  readonly type: (typeof TYPES)[number]
+  /** The sender's. Zeros in a knock of revision 0. */
+  readonly ephemeral: Buffer
+  /** The receiver's, in a welcome and a confirm; else zeros. */
+  readonly answers: Buffer
+  readonly revision: number
+  /** When the sender began, in ms since 1970-01-01 UTC by its clock; 0 if it does not say. */
+  readonly time: number
+  readonly body: Buffer
+}
 
-const TYPES = ['hello', 'welcome', 'knock'] as const
+const TYPES = ['hello', 'welcome', 'knock', 'confirm'] as const
+
+/** What each side sends. */
+const OF_INITIATOR: readonly Greeting['type'][] = ['hello', 'confirm']
 
 /** An X25519 key pair for one tunnel. */
 export class Ephemeral {
@@ -69,13 +91,27 @@ export class Greeter {
   readonly #own: Buffer
   readonly #peer: Buffer
   readonly #random: Random
+  readonly #revision: number
+  readonly #time: number
 
-  /** @param key the 32 bytes that both sides know */
-  constructor(initiator: boolean, key: Uint8Array, random: Random) {
+  /**
+   * @param options `key`: the 32 bytes that both sides know; `date`: the time as it is, in ms since 1970-01-01 UTC, 0 if
+   *   that is not known; `revision`: the own one
+   */
+  constructor(options: {
+    initiator: boolean
+    key: Uint8Array
+    random: Random
+    date?: number
+    revision?: number
+  }) {
+    const { initiator, key, random, date = 0, revision = REVISION } = options
     if (key.length !== KEY_LENGTH) throw new RangeError('A tunnel needs a key of 32 bytes.')
     this.#initiator = initiator
     this.#key = Buffer.from(key)
     this.#random = random
+    this.#revision = revision
+    this.#time = revision === 0 ? 0 : Math.max(0, Math.floor(date)) % 2 ** (8 * TIME_LENGTH)
     const none = Buffer.alloc(0)
     const first = derive(key, none, 'hello initiator', KEY_LENGTH)
     const second = derive(key, none, 'hello responder', KEY_LENGTH)
@@ -91,8 +127,17 @@ export class Greeter {
     return this.#seal('welcome', ephemeral, answers)
   }
 
-  knock(): Buffer {
-    return this.#seal('knock').datagram
+  /** The bytes inside a welcome, always the same for the same two keys. */
+  welcomeBody(ephemeral: Buffer, answers: Buffer): Buffer {
+    return bodyOf('welcome', ephemeral, answers, this.#revision, this.#time)
+  }
+
+  confirm(ephemeral: Buffer, answers: Buffer): Buffer {
+    return this.#seal('confirm', ephemeral, answers).datagram
+  }
+
+  knock(ephemeral: Buffer): Buffer {
+    return this.#seal('knock', this.#revision === 0 ? ZEROS : ephemeral).datagram
   }
 
   /** True for what may be one; everything else is no greeting. */
@@ -118,11 +163,15 @@ export class Greeter {
     }
     const type = TYPES[body[1] as number]
     if (body[0] !== VERSION || type === undefined) return undefined
-    const ephemeral = body.subarray(2, 2 + KEY_LENGTH)
-    const answers = body.subarray(2 + KEY_LENGTH, 2 + 2 * KEY_LENGTH)
-    if (type === 'knock') return this.#initiator ? { type } : undefined
-    if (type === 'welcome') return this.#initiator ? { type, ephemeral, answers, body } : undefined
-    return this.#initiator ? undefined : { type, ephemeral, body }
+    if (OF_INITIATOR.includes(type) === this.#initiator) return undefined
+    return {
+      type,
+      ephemeral: body.subarray(2, 2 + KEY_LENGTH),
+      answers: body.subarray(2 + KEY_LENGTH, REVISION_AT),
+      revision: body[REVISION_AT] as number,
+      time: body.readUIntBE(TIME_AT, TIME_LENGTH),
+      body,
+    }
   }
 
   /**
@@ -149,12 +198,12 @@ export class Greeter {
     for (const key of [this.#key, this.#own, this.#peer]) key.fill(0)
   }
 
-  #seal(type: Greeting['type'], ...parts: readonly Buffer[]): { datagram: Buffer; body: Buffer } {
-    const body = Buffer.alloc(BODY_LENGTH)
-    body[0] = VERSION
-    body[1] = TYPES.indexOf(type)
-    let at = 2
-    for (const part of parts) at += part.copy(body, at)
+  #seal(
+    type: Greeting['type'],
+    ephemeral: Buffer,
+    answers: Buffer = ZEROS,
+  ): { datagram: Buffer; body: Buffer } {
+    const body = bodyOf(type, ephemeral, answers, this.#revision, this.#time)
     const datagram = Buffer.allocUnsafe(GREETING_LENGTH)
     datagram.set(this.#random(NONCE_LENGTH))
     // 01 in the first two bits: neither STUN nor a datagram with frames; 190 random bits are left
@@ -169,4 +218,28 @@ export class Greeter {
     )
     return { datagram, body }
   }
+}
+
+const ZEROS: Buffer = Buffer.alloc(KEY_LENGTH)
+
+function bodyOf(
+  type: Greeting['type'],
+  ephemeral: Buffer,
+  answers: Buffer,
+  revision: number,
+  time: number,
+): Buffer {
+  const body = Buffer.alloc(BODY_LENGTH)
+  body[0] = VERSION
+  body[1] = TYPES.indexOf(type)
+  ephemeral.copy(body, 2)
+  answers.copy(body, 2 + KEY_LENGTH)
+  body[REVISION_AT] = revision
+  body.writeUIntBE(time, TIME_AT, TIME_LENGTH)
+  return body
+}
+
+/** The hello that a confirm goes with: the same keys come of both. */
+export function helloBodyOf({ ephemeral, revision, time }: Greeting): Buffer {
+  return bodyOf('hello', ephemeral, ZEROS, revision, time)
 }

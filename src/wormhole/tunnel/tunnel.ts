@@ -121,7 +121,7 @@ class RunningTunnel implements Tunnel {
     this.#options = options
     const { clock, port, signal } = options
     this.#since = clock.now()
-    this.#core = new Connection(options, this.#since)
+    this.#core = new Connection({ ...options, date: clock.date() }, this.#since)
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject }
     })
