@@ -26,7 +26,7 @@ function attacked(seed: number, ahead: number): { most: number; state: string } 
   const victim = new Connection({ initiator: false, key: KEY, remote: ADDRESS.a, random }, 0)
   const handshake = new Handshake(
     { initiator: true, random, remote: ADDRESS.b },
-    new Greeter(true, KEY, random),
+    new Greeter({ initiator: true, key: KEY, random }),
     0,
   )
   handshake.tick(0)
@@ -38,6 +38,7 @@ function attacked(seed: number, ahead: number): { most: number; state: string } 
     .filter(({ name }) => name === 'done')
   assert.ok(outcome?.name === 'done')
   const { sealer } = outcome.keys
+  if (outcome.confirmation) victim.receive(0, outcome.confirmation(), ADDRESS.a)
   let number = 0
   const say = (now: number, write: (writer: FrameWriter) => void) => {
     const datagram = Buffer.alloc(100)
