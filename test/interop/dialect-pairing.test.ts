@@ -178,7 +178,10 @@ describe('with a plexus-3 peer over Postfix and Dovecot', { skip: stageMissing()
     )
     const { code, stderr } = await elsewhere.ended
     assert.equal(code, 2, stderr)
-    assert.match(stderr, /--dialect asks for 'auto', but no --rendezvous is email.*--rendezvous=email:/s)
+    assert.match(
+      stderr,
+      /--dialect asks for 'auto', but there is no --rendezvous=email:.*Add --rendezvous=email:/s,
+    )
     const ping = new Program(['ping', THEIRS, '--dialect=plexus-3', ...stage.words()], { env })
     assert.match((await ping.ended).stderr, /A plexus 3.x peer does not support ping.*DIALECT/)
   })

@@ -53,7 +53,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     assert.match(told, /reflexive [\d.:]+: checked after \d+ ms.* proven after .* round trip/)
     assert.match(told, new RegExp(`^path .* to ${bob.publicAddress}:\\d+ \\(reflexive\\)`, 'm'))
     assert.match(told, /^round trip +min .* 5 of 5 echoes came back, 0% lost/m)
-    assert.match(told, /^own NAT .*endpoint-independent/m)
+    assert.match(told, /^your NAT .*endpoint-independent/m)
     await accepter.said(/ping over: 5 echoes answered/)
     assert.equal(accepter.events.filter(({ msg }) => /the command exited/.test(msg)).length, 0)
     await Promise.all([inviter.stop(), accepter.stop()])
@@ -91,7 +91,7 @@ describe('what a person is told about real NATs', { skip }, () => {
     assert.ok(story.some(({ msg }) => /^candidate reflexive .*: checked after .* nominated after/.test(msg)))
     assert.ok(story.some(({ msg }) => /^candidate host .*: checked after .* never heard/.test(msg)))
     // what a rendezvous does for itself has no session
-    const own = (msg: string) => !/^in the DHT|^announced|^notified in the DHT|^own NAT/.test(msg)
+    const own = (msg: string) => !/^in the DHT|^announced|^notified in the DHT|^your NAT/.test(msg)
     const nameless = inviter.events.filter((event) => event.session !== session && own(event.msg))
     assert.deepEqual(nameless, [])
     await accepter.said(/^the command exited/, session)

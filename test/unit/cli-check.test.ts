@@ -133,7 +133,7 @@ describe('plexus check', () => {
       [],
     )
     const seen = new Set(findings.map(({ what }) => what))
-    for (const what of ['repository', 'own key', 'own identity', 'peer', 'state', 'command', 'STUN']) {
+    for (const what of ['repository', 'key', 'identity', 'peer', 'state', 'command', 'STUN']) {
       assert.ok(seen.has(what), what)
     }
     assert.match(findings.find(({ what }) => what === 'rendezvous')?.sentence ?? '', /carried a message/)

@@ -30,11 +30,11 @@ export async function checkHost(
     const { certificate } = await repository.host(name)
     const fingerprint = `${text} is ${certificate.fingerprint.toString('hex').slice(0, 16)}….`
     return [
-      ok('own key', `The private key of ${text} matches, and only its user can read it.`),
-      expiry('own identity', text, certificate, date) ?? ok('own identity', fingerprint),
+      ok('key', `The private key of ${text} matches, and only its user can read it.`),
+      expiry('identity', text, certificate, date) ?? ok('identity', fingerprint),
     ]
   } catch (thrown) {
-    const about = asPlexusError(thrown).code.startsWith('KEY_') ? 'own key' : 'own identity'
+    const about = asPlexusError(thrown).code.startsWith('KEY_') ? 'key' : 'identity'
     return [found(about, thrown)]
   }
 }

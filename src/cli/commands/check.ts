@@ -90,7 +90,7 @@ async function checkOwn({ host }: PairingSettings, repository: Repository | unde
   try {
     return { name: await resolveHost(repository, host), findings: [] }
   } catch (thrown) {
-    return { findings: [found('own identity', thrown)] }
+    return { findings: [found('identity', thrown)] }
   }
 }
 

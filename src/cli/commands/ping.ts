@@ -91,7 +91,7 @@ class PingStory {
     if (this.#punched) {
       const { candidates, mapping } = this.#punched
       rows.push(['candidates', candidates.map(formatRecord)])
-      rows.push(['own NAT', [MAPPINGS[mapping.own]]], ["peer's NAT", [MAPPINGS[mapping.peer]]])
+      rows.push(['your NAT', [MAPPINGS[mapping.own]]], ["peer's NAT", [MAPPINGS[mapping.peer]]])
     }
     if (this.#report) rows.push(...outcome(this.#report))
     return rows
