@@ -1,10 +1,11 @@
 /**
  * Pairings over email, against a Postfix and a Dovecot of their own.
  *
- *     node dist/bench/email.js [pairings|both|full|deferred…]
+ *     node dist/bench/email.js [pairings|both|full|deferred|servers…]
  *
  * `pairings`: 20 through two port-restricted NATs, with the parts. `both`: the same beside the DHT, with either of them
- * dead. `full`: a mailbox with 50,000 mails of others against an empty one. `deferred`: Postfix answers 451 for 20 s.
+ * dead. `full`: a mailbox with 50,000 mails of others against an empty one. `deferred`: Postfix answers 451 for 20 s. `servers`:
+ * 10 pairings over each of Postfix, Exim and OpenSMTPD with each of Dovecot, Cyrus and Courier, on loopback.
  * Needs root, nftables, postfix and dovecot-imapd.
  */
 import { spawnSync } from 'node:child_process'
@@ -13,15 +14,26 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { openRendezvous } from '../rendezvous/index.js'
 import { systemClock, systemRandom } from '../src/cli/clock.js'
-import { silent } from '../src/net/index.js'
+import { createIdentity, parseIdentity } from '../src/identity/index.js'
+import { formatEndpoint, silent } from '../src/net/index.js'
+import { StunServer } from '../src/stun/index.js'
 import { Lab, labUnavailable, SERVER_PREFIX, type Side } from '../test/natlab/index.js'
 import { type Outcome, PairingRig, type Process } from '../test/natlab/pairing-rig.js'
+import {
+  MAILBOX_SERVERS,
+  MailChoice,
+  mailChoiceMissing,
+  SUBMISSION_SERVERS,
+} from '../test/support/mail-choice.js'
 import { MailServer, mailServerMissing } from '../test/support/mail-server.js'
+import { Program } from '../test/support/program.js'
 import { median } from './median.js'
 
 const [ALICE, BOB] = ['alice@example.com', 'bob@example.com']
 const [INVITER, ACCEPTER] = [`${ALICE}/laptop`, `${BOB}/server`]
 const TIMES = 20
+/** Pairings over each two servers of `servers`. */
+const PAIRINGS = 10
 /** Mails of others: a few that are copied until there are so many. */
 const FOREIGN = { first: 32, least: 50_000 }
 /** How long Postfix puts everything off, in ms. */
@@ -282,12 +294,59 @@ async function deferred(): Promise<void> {
   await ground.close()
 }
 
+async function servers(): Promise<void> {
+  const missing = mailChoiceMissing()
+  if (missing) {
+    say(`servers cannot run: ${missing}`)
+    return
+  }
+  const choice = await MailChoice.start(['alice', 'bob'])
+  const stun = await StunServer.open({ listen: { address: '127.0.0.1', port: 0 }, log: silent })
+  const [endpoint] = stun.endpoints
+  const directory = join(choice.base.directory, 'sides')
+  const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
+  for (const mailbox of MAILBOX_SERVERS) {
+    const name = (side: string) => `${choice.address(side, mailbox)}/${mailbox}`
+    for (const side of ['alice', 'bob'])
+      await createIdentity(join(directory, 'repo'), parseIdentity(name(side)), options)
+    for (const submission of SUBMISSION_SERVERS) {
+      const args = (side: string) => [
+        `--app-repo=${join(directory, 'repo')}`,
+        `--state-dir=${join(directory, `${side}-${submission}-${mailbox}`)}`,
+        `--host-info=${name(side)}`,
+        `--peer-info=${name(side === 'alice' ? 'bob' : 'alice')}`,
+        `--stun-server=${endpoint ? formatEndpoint(endpoint) : ''}`,
+        '--rendezvous=email:',
+        ...choice.flags(side, submission, mailbox),
+      ]
+      const accepter = new Program(['--accept', ...args('bob')])
+      await accepter.said(/ready for invites/)
+      const took: number[] = []
+      for (let time = 0; time < PAIRINGS; time++) {
+        const began = performance.now()
+        const { code, stderr } = await new Program(args('alice')).ended
+        if (code === 0) took.push(performance.now() - began)
+        else {
+          failed++
+          say(`${submission} and ${mailbox} failed:\n${stderr}`)
+        }
+      }
+      await accepter.end()
+      say(
+        `${submission.padEnd(9)} ${mailbox.padEnd(7)} ${took.length} of ${PAIRINGS}, median ${ms(took)} ms, slowest ${Math.round(Math.max(...took))} ms`,
+      )
+    }
+  }
+  await stun.close()
+  await choice.stop()
+}
+
 const reason = labUnavailable() ?? (mailServerMissing() || undefined)
 if (reason !== undefined) {
   process.stderr.write(`cannot run: ${reason}\n`)
   process.exit(1)
 }
-const ALL = { pairings, both, full, deferred }
+const ALL = { pairings, both, full, deferred, servers }
 const wanted = process.argv.slice(2)
 for (const [name, run] of Object.entries(ALL)) if (wanted.length === 0 || wanted.includes(name)) await run()
 process.exitCode = failed === 0 ? 0 : 1

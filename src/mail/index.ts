@@ -1,2 +1,2 @@
-export { type Part, partsOf } from './parts.js'
+export { isAnswering, type Part, partsOf } from './parts.js'
 export { behindMarks, subjectOf } from './subject.js'

@@ -30,6 +30,14 @@ export async function partsOf(source: Uint8Array): Promise<readonly Part[]> {
   return parts
 }
 
+/** Whether a mail answers another, passes one on, or reports on one. @throws never */
+export async function isAnswering(source: Uint8Array): Promise<boolean> {
+  const text = Buffer.from(source)
+  const end = /\r?\n\r?\n/.exec(text.toString('latin1'))?.index ?? text.length
+  const email = await PostalMime.parse(text.subarray(0, end), LIMITS).catch(() => undefined)
+  return email !== undefined && isAnswer(email)
+}
+
 async function collect(source: Buffer, depth: number, parts: Part[]): Promise<void> {
   const email = await PostalMime.parse(withoutFooter(source), LIMITS).catch(() => undefined)
   if (email === undefined || isAnswer(email)) return

@@ -1,7 +1,7 @@
 import { addressParser } from 'postal-mime'
 import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, isIdentityName } from '../identity/index.js'
-import { behindMarks, partsOf, subjectOf } from '../mail/index.js'
+import { behindMarks, isAnswering, partsOf, subjectOf } from '../mail/index.js'
 import {
   isType,
   readBase64,
@@ -136,12 +136,21 @@ export async function findEntity(
   { body, source }: { readonly body: Uint8Array; readonly source?: Uint8Array },
   from: IdentityName,
 ): Promise<string | undefined> {
+  if (source !== undefined && (await isAnswering(source))) return undefined
   const literal = literalEntity(Buffer.from(body).toString('latin1'), from)
   if (literal !== undefined || source === undefined) return literal
   const sealed = (await partsOf(source)).find(
     ({ type, name }) => /^application\/(?:x-)?pkcs7-mime$/.test(type) || /^smime\.p7m$/i.test(name ?? ''),
   )
-  return sealed && sealed.content.length <= MAX_BODY ? writeEnveloped(sealed.content) : undefined
+  return sealed && sealed.content.length <= MAX_BODY ? writeEnveloped(oneValue(sealed.content)) : undefined
+}
+
+/** The one value of DER without what an encoding of text may have put behind it; what is none stays as it is. */
+function oneValue(bytes: Buffer): Buffer {
+  const first = bytes[1] ?? 0
+  const octets = first & 0x7f
+  if (bytes[0] !== 0x30 || first <= 0x80 || octets > 4 || bytes.length < 2 + octets) return bytes
+  return bytes.subarray(0, 2 + octets + bytes.readUIntBE(2, octets))
 }
 
 /** In the one form that is written. */

@@ -37,7 +37,7 @@ const recoded =
     const bytes = Buffer.from(body, 'base64')
     return `${header.replace(/^(Content-Transfer-Encoding:).*$/m, `$1 ${encoding}`)}\r\n\r\n${encode(bytes)}\r\n`
   }
-const quotedPrintable = (bytes: Buffer) =>
+export const quotedPrintable = (bytes: Buffer) =>
   [...bytes]
     .map((byte) =>
       byte > 32 && byte < 127 && byte !== 61

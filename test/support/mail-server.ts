@@ -47,6 +47,8 @@ export interface MailServerOptions {
   /** More lines of dovecot.conf and of main.cf. */
   readonly dovecot?: string
   readonly postfix?: readonly string[]
+  /** More lines of master.cf. */
+  readonly services?: readonly string[]
 }
 
 /**
@@ -270,8 +272,8 @@ export class MailServer {
 
   #settings(postfix: readonly string[] = this.#options.postfix ?? []): MailSettings {
     const { directory, users, address, ports } = this
-    const { format = 'maildir', dovecot = '' } = this.#options
-    return { directory, users, address, ports, format, dovecot, postfix }
+    const { format = 'maildir', dovecot = '', services = [] } = this.#options
+    return { directory, users, address, ports, format, dovecot, postfix, services }
   }
 
   #configureDovecot(): void {
@@ -301,7 +303,7 @@ export async function freePorts(count: number): Promise<number[]> {
 }
 
 /** Resolves when something listens at a port where the process runs; rejects if it has ended. */
-async function listening(port: number, child: ChildProcess): Promise<void> {
+export async function listening(port: number, child: ChildProcess): Promise<void> {
   const until = Date.now() + START
   const wanted = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} [0-9A-F]+:0000 0A `)
   for (;;) {

@@ -22,6 +22,8 @@ export interface MailSettings {
   /** More lines for each of the two. */
   readonly dovecot: string
   readonly postfix: readonly string[]
+  /** More services of Postfix. */
+  readonly services: readonly string[]
 }
 
 /** The configuration of a stock Dovecot. */
@@ -123,7 +125,7 @@ export function mainCf({ directory, address, format, postfix }: MailSettings): s
 }
 
 /** Postfix's master.cf. */
-export function masterCf({ directory, address, ports, format }: MailSettings): string {
+export function masterCf({ directory, address, ports, format, services }: MailSettings): string {
   const { smtps, submission } = ports
   return [
     `${address}:${smtps} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes`,
@@ -142,6 +144,7 @@ export function masterCf({ directory, address, ports, format }: MailSettings): s
     ...[
       'smtp unix - - n - - smtp',
       'relay unix - - n - - smtp',
+      'lmtp unix - - n - - lmtp',
       'error unix - - n - - error',
       'retry unix - - n - - error',
     ],
@@ -152,6 +155,7 @@ export function masterCf({ directory, address, ports, format }: MailSettings): s
           `dovecot unix - n n - - pipe flags=DRhu user=nobody:nogroup argv=/usr/lib/dovecot/dovecot-lda -c ${directory}/dovecot.conf -f \${sender} -d \${recipient}`,
         ]),
     'postlog unix-dgram n - n - 1 postlogd',
+    ...services,
     '',
   ].join('\n')
 }
