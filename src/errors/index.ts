@@ -74,7 +74,7 @@ export const ERROR_CODES = {
   COMMAND_MISSING: entry('usage', 'Give --exec-command the path of a program that this user may run.'),
   COMMAND_WRITABLE: entry('usage', 'Run chmod go-w on it, or use a copy in a safer place.'),
   EXEC_PWD: entry('usage', 'Give --exec-pwd a directory that exists.'),
-  EXEC_LOG: entry('usage', 'Give --exec-log a file that this user may write, and no symbolic link.'),
+  EXEC_LOG: entry('usage', 'Give --exec-log a file in a directory that this user may write.'),
   ALREADY_RUNNING: entry('usage', 'Stop that one first, or give this one another --app-id or --state-dir.'),
   STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
 

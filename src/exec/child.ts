@@ -1,8 +1,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
-import { constants } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { PlexusError } from '../errors/index.js'
-import { checkProgram } from '../files/index.js'
+import { checkProgram, type Output, openOutput, whyUnwritable } from '../files/index.js'
 import type { Clock, Logger } from '../net/index.js'
 import { type Command, wantsKey } from './command.js'
 import { commandEnvironment, type Environment } from './environment.js'
@@ -43,13 +42,13 @@ export async function start(command: Command, values: Wildcards, options: StartO
   checkProgram(command.file)
   if (values.key === undefined && wantsKey(command)) throw keyless()
   const pwd = command.pwd === undefined ? undefined : await directory(fillPath(command.pwd, values))
-  const output = command.log === undefined ? undefined : await openLog(fillPath(command.log, values))
+  const output = command.log === undefined ? undefined : openLog(fillPath(command.log, values))
   try {
     return command.detach
       ? await startDetached(command, values, options, pwd, output)
       : await startSupervised(command, values, options, pwd, output)
   } finally {
-    await output?.close()
+    output?.close()
   }
 }
 
@@ -58,7 +57,7 @@ async function startSupervised(
   values: Wildcards,
   options: StartOptions,
   pwd: string | undefined,
-  output: FileHandle | undefined,
+  output: Output | undefined,
 ): Promise<Child> {
   const key = values.key === undefined ? NO_FILE : await writeKeyFile(values.key, options.env)
   try {
@@ -80,7 +79,7 @@ async function startDetached(
   values: Wildcards,
   options: StartOptions,
   pwd: string | undefined,
-  output: FileHandle | undefined,
+  output: Output | undefined,
 ): Promise<Child> {
   const key = values.key === undefined ? undefined : await openKeyFile(values.key, options.env)
   try {
@@ -94,7 +93,7 @@ async function startDetached(
 }
 
 /** Standard output and standard error. */
-function outputs(values: Wildcards, output: FileHandle | undefined): (number | 'inherit')[] {
+function outputs(values: Wildcards, output: Output | undefined): (number | 'inherit')[] {
   if (output !== undefined) return [output.fd, output.fd]
   return values.role === 'inviter' ? ['inherit', 'inherit'] : [2, 2]
 }
@@ -140,15 +139,18 @@ async function directory(path: string): Promise<string> {
   throw new PlexusError('EXEC_PWD', `The working directory ${path} of the command does not exist.`)
 }
 
-/** Never through a link at the end of the path: in a directory of others it could lead anywhere. */
-async function openLog(path: string): Promise<FileHandle> {
-  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants
+/** What the output of a command is appended to. @throws PlexusError EXEC_LOG */
+function openLog(path: string): Output {
   try {
-    return await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600)
+    return openOutput(path)
   } catch (cause) {
-    const code = (cause as { code?: unknown }).code
-    throw new PlexusError('EXEC_LOG', `The log ${path} of the command cannot be opened (${code}).`, { cause })
+    throw logError(path, cause)
   }
+}
+
+/** Why there can be no log at a path. */
+export function logError(path: string, cause: unknown): PlexusError {
+  return new PlexusError('EXEC_LOG', `The log of the command: ${whyUnwritable(path, cause)}.`, { cause })
 }
 
 /** Why a command that asks for the key is of no use with a plexus 3.x peer. */

@@ -1,3 +1,4 @@
+export { type Output, openOutput, type Place, placeAt, tryOutput, whyUnwritable } from './output.js'
 export { checkProgram, findProgram } from './program.js'
 export {
   membersOf,

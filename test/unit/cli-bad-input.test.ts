@@ -51,15 +51,15 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
     /--stun-client/,
   ],
   ['a level that is none', ['--log-level=loud'], /--log-level is 'loud'/, /fatal, error, warning/],
-  ['a log file nowhere', ['--log-file=/nowhere/log'], /'\/nowhere\/log' of --log-file/],
+  ['a log file nowhere', ['--log-file=/nowhere/log'], /--log-file: \/nowhere\/log/],
   ['a policy that is none', ['--on-repeat=shrug'], /--on-repeat is 'shrug'/, /replace, parallel, refuse/],
   [
     'a configuration that is missing',
     ['--config=/nowhere/plexus.conf'],
     /--config is '\/nowhere\/plexus.conf'/,
   ],
-  ['a result nowhere', ['--result=/nowhere/result'], /--result is '\/nowhere\/result'/],
-  ['a result that is a directory', [`--result=${directory}`], /--result is/, /not a directory/],
+  ['a result nowhere', ['--result=/nowhere/result'], /--result: \/nowhere\/result/],
+  ['a result that is a directory', [`--result=${directory}`], /--result: .* is a directory/],
   ['a command that is missing', ['--exec-command=/nowhere/run'], /\/nowhere\/run/, /COMMAND_MISSING/],
   ['arguments without a command', ['--exec-args=%peerip%'], /--exec-args is given without --exec-command/],
   ['a pipe in the arguments', ['--exec-command=/bin/sh', '--exec-args=a | b'], /BAD_EXEC_ARGS/],
@@ -80,7 +80,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   [
     'an output nowhere',
     ['--exec-command=/bin/sh', '--exec-log=/nowhere/log'],
-    /--exec-log is '\/nowhere\/log'/,
+    /\/nowhere\/log is in.*--exec-log/,
   ],
   ['a rendezvous that is none', ['--rendezvous=?'], /'\?'/, /BAD_RENDEZVOUS/],
   [

@@ -113,7 +113,7 @@ describe('the packed package', () => {
       assert.ok(consumer.files.includes(wanted), `${wanted} is missing`)
     }
     const allowed =
-      /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(dist\/bin|dist\/src|dist\/rendezvous|hooks|apprepo\.example|docs)\/.*)$/
+      /^(package\.json|README\.md|LICENSE|SECURITY\.md|CHANGELOG\.md|(dist\/bin|dist\/src|dist\/rendezvous|hooks|apprepo\.example|docs|systemd)\/.*)$/
     const stray = consumer.files.filter(
       (file) => !allowed.test(file) || /\.test\.|\.map$|\.key$|\.tsbuildinfo$/.test(file),
     )

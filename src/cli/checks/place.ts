@@ -2,7 +2,9 @@ import type { Command } from '../../exec/index.js'
 import { type Logger, silent } from '../../net/index.js'
 import { openStateFolder } from '../../place/index.js'
 import { commandOf } from '../flags/command.js'
+import { logFileOf } from '../flags/log.js'
 import type { Values } from '../flags/values.js'
+import { ResultFile } from '../output/result.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
 /** The state directory: made and judged as the start does. */
@@ -38,4 +40,21 @@ export async function checkCommand(values: Values): Promise<Finding[]> {
   }
   if (command === undefined) return [ok(what, 'None: the addresses are printed.')]
   return findings.length > 0 ? findings : [ok(what, `${command.file} can be run.`)]
+}
+
+/** The files of --result and --log-file: what the start would say of them. */
+export function checkOutputs(values: Values): Finding[] {
+  const findings: Finding[] = []
+  for (const [what, look] of [
+    ['result', () => ResultFile.of(values, { hold: false })],
+    ['log', () => logFileOf(values)],
+  ] as const) {
+    try {
+      if (look() !== undefined)
+        findings.push(ok(what, `--${what === 'log' ? 'log-file' : what} can be written.`))
+    } catch (thrown) {
+      findings.push(found(what, thrown))
+    }
+  }
+  return findings
 }

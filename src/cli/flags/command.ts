@@ -1,7 +1,7 @@
 import { realpathSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
 import { PlexusError } from '../../errors/index.js'
-import { type Command, type CommandSpec, parseCommand } from '../../exec/index.js'
+import { type Command, type CommandSpec, logError, parseCommand } from '../../exec/index.js'
+import { tryOutput } from '../../files/index.js'
 import type { Logger } from '../../net/index.js'
 import type { Values } from './values.js'
 
@@ -58,11 +58,12 @@ export function commandOf(values: Values, log: Logger): Command | undefined {
   if (pwd !== undefined && isPlain(command.pwd) && !isDirectory(pwd)) {
     throw new PlexusError('EXEC_PWD', `--exec-pwd is '${pwd}', but should be a directory.`)
   }
-  if (output !== undefined && isPlain(command.log) && !isDirectory(dirname(resolve(output)))) {
-    throw new PlexusError(
-      'EXEC_LOG',
-      `--exec-log is '${output}', but should be a file in a directory that exists.`,
-    )
+  if (output !== undefined && isPlain(command.log)) {
+    try {
+      tryOutput(output)
+    } catch (cause) {
+      throw logError(output, cause)
+    }
   }
   return command
 }

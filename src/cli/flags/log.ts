@@ -1,5 +1,5 @@
 import type { Logger } from '../../net/index.js'
-import { LOG_FORMATS, LOG_LEVELS, type LogLevel, openLog } from '../output/log.js'
+import { LOG_FORMATS, LOG_LEVELS, type LogLevel, openLog, tryLogFile } from '../output/log.js'
 import type { Values } from './values.js'
 
 /** The log that the flags ask for. @param level without `--log-level` and `--verbose` */
@@ -9,4 +9,11 @@ export function logOf(values: Values, level: LogLevel = 'info'): Logger {
     format: values.choice('log-format', LOG_FORMATS, 'text'),
     file: values.path('log-file'),
   })
+}
+
+/** The file that the log would go to, found to be one that can be written. @throws PlexusError BAD_FLAG */
+export function logFileOf(values: Values): string | undefined {
+  const file = values.path('log-file')
+  if (file !== undefined) tryLogFile(file)
+  return file
 }

@@ -1,6 +1,7 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
 import { pino } from 'pino'
 import { PlexusError } from '../../errors/index.js'
+import { openOutput, tryOutput, whyUnwritable } from '../../files/index.js'
 import type { Logger } from '../../net/index.js'
 
 /** The levels of the original, most severe first. */
@@ -20,20 +21,36 @@ export interface LogOptions {
  * @throws PlexusError BAD_FLAG if the file cannot be opened
  */
 export function openLog(options: LogOptions): Logger {
-  const fd = options.file === undefined ? 2 : openLogFile(options.file.replaceAll('%p', String(process.pid)))
+  const fd = options.file === undefined ? 2 : openLogFile(filled(options.file))
   const level = options.level === 'warning' ? 'warn' : options.level
   const settings = { level, base: null, formatters: { level: (label: string) => ({ level: label }) } }
   const form = options.format === 'json' ? (line: string) => line : textOf
   return pino(settings, { write: (line: string) => write(fd, form(line)) })
 }
 
+/** Finds out whether `openLog` can open the file, and makes none. @throws PlexusError BAD_FLAG */
+export function tryLogFile(file: string): void {
+  writable(filled(file), tryOutput)
+}
+
+function filled(file: string): string {
+  return file.replaceAll('%p', String(process.pid))
+}
+
 function openLogFile(path: string): number {
+  const output = writable(path, openOutput)
+  process.on('exit', () => output.close())
+  return output.fd
+}
+
+function writable<T>(path: string, use: (path: string) => T): T {
   try {
-    const fd = openSync(path, 'a', 0o600)
-    process.on('exit', () => closeSync(fd))
-    return fd
+    return use(path)
   } catch (cause) {
-    throw new PlexusError('BAD_FLAG', `The log file '${path}' of --log-file cannot be opened.`, { cause })
+    throw new PlexusError('BAD_FLAG', `The log file of --log-file: ${whyUnwritable(path, cause)}.`, {
+      advice: 'Give --log-file a file in a directory that this user may write.',
+      cause,
+    })
   }
 }
 
