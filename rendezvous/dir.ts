@@ -6,6 +6,7 @@ import { sleep } from '../src/net/index.js'
 import { Inbox } from './inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
 import { mailboxName, messageName } from './mailbox.js'
+import { wrongOption } from './options.js'
 import { type Scope, scope } from './scope.js'
 
 /**
@@ -260,6 +261,9 @@ export const open: OpenRendezvous = async (url, context) => {
     throw bad('write a percent sign in a path as %25')
   }
   if (url.host !== '' || !path.startsWith('/') || path.includes('\0')) throw bad('the path is not absolute')
+  if (url.hash !== '') throw bad('write # in a path as %23')
+  const wrong = wrongOption(url, ['latency'])
+  if (wrong) throw bad(wrong)
   const latency = Number(url.searchParams.get('latency') ?? LATENCY)
   if (!(latency >= 0 && latency <= 86_400_000)) throw bad('latency must be a number of milliseconds')
   const rendezvous = new DirectoryRendezvous(path, latency, context)

@@ -3,6 +3,7 @@ import { isIPv4 } from 'node:net'
 import type { NodeAddress } from 'hyperdht'
 import { PlexusError } from '../../src/errors/index.js'
 import { type Clock, type HostPort, parseHostPort, type Random, sleep, UdpPort } from '../../src/net/index.js'
+import { wrongOption } from '../options.js'
 
 /** The port of HyperDHT nodes when none is given. */
 const DEFAULT_PORT = 49737
@@ -27,6 +28,8 @@ export function parseBootstrap(
   url: URL,
   option: string | readonly string[] | undefined,
 ): HostPort[] | undefined {
+  const wrong = url.hash === '' ? wrongOption(url, []) : 'there is a # in it'
+  if (wrong) throw new PlexusError('BAD_RENDEZVOUS', `'${url.href}': ${wrong}.`)
   const named = [url.host, url.pathname.replace(/^\/$/, ''), ...(option === undefined ? [] : [option].flat())]
   const texts = named
     .flatMap((text) => text.split(','))

@@ -64,8 +64,8 @@ export function credentialOf(
           throw new PlexusError('RENDEZVOUS_UNREACHABLE', `--${name} gives no password at the moment.`)
         throw missing(name, String(code), cause)
       })
-      // the line end is that of the file, not of the secret
-      const value = from === 'value' ? text : text.replace(/\r?\n$/, '')
+      // the line end, and the mark that some editors begin a file with, are those of the file, not of the secret
+      const value = from === 'value' ? text : text.replace(/^\ufeff/, '').replace(/\r?\n$/, '')
       if (value === '' || value.length > LONGEST || /[\0\r\n]/.test(value))
         throw missing(name, `what it names is ${value === '' ? 'empty' : 'not one line'}`)
       return { is, value }

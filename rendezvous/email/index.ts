@@ -187,7 +187,7 @@ class EmailRendezvous implements Rendezvous {
 /** Opens `email:`. @throws PlexusError BAD_RENDEZVOUS, BAD_FLAG */
 export const open: OpenRendezvous = (url, context) => {
   const shared = url.pathname === '' ? undefined : decodeURIComponent(url.pathname)
-  if (url.host !== '' || url.search !== '' || (shared !== undefined && !isAddress(shared)))
+  if (url.host !== '' || url.search !== '' || url.hash !== '' || (shared !== undefined && !isAddress(shared)))
     throw new PlexusError('BAD_RENDEZVOUS', `'${url.href}' does not name a mailbox.`, {
       advice: 'Write email:, or email:box@example.com if both sides read that one.',
     })

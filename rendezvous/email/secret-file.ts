@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { PlexusError } from '../../src/errors/index.js'
 import { exposure } from '../../src/files/index.js'
 
@@ -7,10 +7,16 @@ import { exposure } from '../../src/files/index.js'
  * @throws PlexusError KEY_READABLE, or the system's error
  */
 export function readSecretFile(path: string): Buffer {
-  const file = openSync(path, 'r')
+  // a pipe must not hold up the whole program, and could be read at one login alone
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
+    const stats = fstatSync(file)
+    if (!stats.isFile())
+      throw new PlexusError('BAD_FLAG', `${path} is not a regular file.`, {
+        advice: 'Name a file that can be read at each login, or use --email-password-command.',
+      })
     // of what was opened, not of what the path names a moment later
-    const found = exposure(path, fstatSync(file))
+    const found = exposure(path, stats)
     if (found)
       throw new PlexusError('KEY_READABLE', `The file ${path} ${found.why}.`, { advice: found.remedy })
     return readFileSync(file)

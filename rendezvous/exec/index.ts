@@ -4,6 +4,7 @@ import { type Logger, sleep } from '../../src/net/index.js'
 import { Inbox } from '../inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from '../interface.js'
 import { messageName } from '../mailbox.js'
+import { wrongOption } from '../options.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import { type Ending, MAX_LINE, Run } from './run.js'
 import { postVariables, receiveVariables, type Variables } from './variables.js'
@@ -257,8 +258,8 @@ export const open: OpenRendezvous = (url, context) => {
       throw bad(`${name} must be a number of milliseconds, at least ${least}`)
     return value
   }
-  const unknown = [...url.searchParams.keys()].find((name) => name !== 'latency' && name !== 'poll')
-  if (unknown !== undefined) throw bad(`it has no option ${unknown}`)
+  const wrong = wrongOption(url, ['latency', 'poll'])
+  if (wrong) throw bad(wrong)
   const options = { latency: option('latency', LATENCY, 0), poll: option('poll', POLL, LEAST_POLL) }
   const advice = 'Give exec: the path of an executable file, or make it one with chmod +x.'
   const file = findProgram(command, context.environment?.PATH, { advice })

@@ -11,10 +11,10 @@ const MAX_NAME = 255
 
 /**
  * Nobody can see these, so nobody could tell two such names apart, and in a log they lie: control characters, line
- * ends, the marks that turn the direction of writing round, halves of characters, and what stands for bytes that are
+ * ends, characters without a width, the marks that turn the direction of writing round, halves of characters, and what stands for bytes that are
  * no text.
  */
-const INVISIBLE = /[\p{Cc}\p{Cs}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffd]/u
+const INVISIBLE = /[\p{Cc}\p{Cs}\u2028\u2029\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd]/u
 
 /** Why `name` can be neither an owner nor a pin; nothing when it can. */
 function objection(name: string): string | undefined {
@@ -23,6 +23,9 @@ function objection(name: string): string | undefined {
   if (/[/\\]/.test(name)) return 'contains a separator'
   if (INVISIBLE.test(name)) return 'contains a control character'
   if (name !== name.trim()) return 'begins or ends with a space'
+  // two forms of one letter would be two identities that nobody can tell apart
+  if (name !== name.normalize('NFC'))
+    return 'has letters in a decomposed form of Unicode (NFD): write it in NFC'
   if (Buffer.byteLength(name) > MAX_NAME) return `is longer than ${MAX_NAME} bytes`
   return undefined
 }

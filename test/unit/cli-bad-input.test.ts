@@ -134,7 +134,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   ['a wait that is none', ['--import=0', '--wait=long'], /--wait is 'long'/],
   ['an address of another machine to import at', ['--import=x=192.0.2.77:80'], /192\.0\.2\.77:80/],
   ['our wormhole without arguments', ['--exec-command=wormhole'], /--exec-args with --purpose/],
-  ['a line break in a value', ['--log-level=a\nb'], /--log-level is 'a b'/],
+  ['a line break in a value', ['--log-level=a\nb'], /--log-level contains an invisible character/],
 ]
 
 describe('bad input ends the program with code 2 and one line, before anything is sent', () => {

@@ -15,6 +15,28 @@ export interface Setting {
 /** A place where flags are given besides the command line, by the name of the flag. */
 export type Source = (name: string) => Setting | undefined
 
+/** Flags whose values may hold anything: words for a command, and secrets. */
+const ANYTHING = /^exec-(?:args|env)$|-password$/
+
+/**
+ * Refuses what nobody sees: a carriage return of a file with the line ends of Windows, a space at an end, a character without a
+ * width. It would be another value in silence.
+ */
+function refuseStray(name: string, label: string, value: string): void {
+  if (ANYTHING.test(name)) return
+  const stray = /[\p{Cc}\u00ad\u200b-\u200f\u2028\u2029\u2060\ufeff]/u.exec(value)?.[0]
+  const why =
+    stray === '\r'
+      ? 'contains a carriage return: the file that sets it has Windows line ends'
+      : stray !== undefined
+        ? `contains an invisible character (U+${(stray.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')})`
+        : value === value.trim()
+          ? undefined
+          : 'begins or ends with a space'
+  if (why === undefined) return
+  throw new PlexusError('BAD_FLAG', `${label} ${why}.`, { advice: 'Remove it.' })
+}
+
 /**
  * The values of flags, each checked when it is asked for; every refusal names the flag, the value and what was expected.
  * A flag that takes one value and is given twice is a mistake too. The command line goes before the other sources,
@@ -59,7 +81,10 @@ export class Values {
     const setting = this.#find(name)
     if (setting === undefined) return []
     const list = listOf(setting.value)
-    for (const item of list) if (item === '') throw bad(setting.label, item, 'a value')
+    for (const item of list) {
+      if (item === '') throw bad(setting.label, item, 'a value')
+      refuseStray(name, setting.label, item)
+    }
     return list
   }
 
@@ -70,6 +95,7 @@ export class Values {
     const [value = '', ...more] = listOf(setting.value)
     if (more.length > 0) throw repeated(setting, more.length + 1)
     if (value === '' && !options.empty) throw bad(setting.label, value, 'a value')
+    refuseStray(name, setting.label, value)
     return value
   }
 
