@@ -1,9 +1,18 @@
-import { type Endpoint, type Family, formatEndpoint, type Random, sameEndpoint } from '../net/index.js'
+import {
+  type Due,
+  type Endpoint,
+  earliest,
+  type Family,
+  formatEndpoint,
+  NEVER,
+  type Random,
+  sameEndpoint,
+} from '../net/index.js'
 import { allocationOf, mappingOf, type Observation, poolingOf } from './classify.js'
 import { FilterTest } from './filter-test.js'
 import { HairpinTest } from './hairpin-test.js'
 import { HopTest } from './hop-test.js'
-import { isAlternate, PATIENCE, Question, said } from './question.js'
+import { isAlternate, PATIENCE, Question, type QuestionWhy, said } from './question.js'
 import type { FamilyReport, Missing, Sample, ServerFinding, Verdict } from './report.js'
 import { type Depth, FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS_OF, type Transmit } from './sockets.js'
 
@@ -34,10 +43,22 @@ interface Asked {
   readonly question: Question
 }
 
+/** What it waits to do: `settle` for the servers that have answered, `end` with what is known. */
+type DiscoveryWhy =
+  | QuestionWhy
+  | FilterTest['due']['why']
+  | HairpinTest['due']['why']
+  | HopTest['due']['why']
+  | 'settle'
+  | 'end'
+
 /**
  * Finds out what the NAT of one address family does, without socket or timer: it is told the time and what came in, and
  * says what to send and when it wants to be called next. Every test begins as soon as what it needs is known, beside
  * the others. All times are in ms.
+ *
+ * Its calls: `ask` or `fail` once for each name; `receive`, `hurry`, and `tick` when it is due; after each of them `transmits`,
+ * `state` and `due`.
  */
 export class Discovery {
   readonly #options: DiscoveryOptions
@@ -90,14 +111,18 @@ export class Discovery {
     return this.#asked.map(({ question }) => question.to)
   }
 
-  get deadline(): number {
-    if (this.#state === 'over') return Number.POSITIVE_INFINITY
-    const tests = [this.#filter?.deadline, this.#hairpin?.deadline, this.#hops?.deadline].flatMap(
-      (each) => each ?? [],
+  /** When it wants its next tick, and why; never when it is over. */
+  get due(): Due<DiscoveryWhy> {
+    if (this.#state === 'over') return NEVER
+    const settles = this.#firstAnswer === undefined ? 0 : this.#settleAt()
+    return earliest<DiscoveryWhy>(
+      ...this.#questions().map(({ due }) => due),
+      this.#filter?.due ?? NEVER,
+      this.#hairpin?.due ?? NEVER,
+      this.#hops?.due ?? NEVER,
+      settles > this.#now ? { at: settles, why: 'settle' } : NEVER,
+      { at: this.heard ? this.#end : this.#silentEnd, why: 'end' },
     )
-    const settling = this.#firstAnswer === undefined ? [] : [this.#settleAt()].filter((at) => at > this.#now)
-    const end = this.heard ? this.#end : this.#silentEnd
-    return Math.min(end, ...this.#questions().map(({ deadline }) => deadline), ...tests, ...settling)
   }
 
   /** The datagrams to send now, in this order; each is given once. */

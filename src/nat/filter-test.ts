@@ -1,5 +1,12 @@
-import { type Endpoint, type Filtering, type Mapping, type Random, sameEndpoint } from '../net/index.js'
-import { Question } from './question.js'
+import {
+  type Endpoint,
+  earliest,
+  type Filtering,
+  type Mapping,
+  type Random,
+  sameEndpoint,
+} from '../net/index.js'
+import { Question, type QuestionDue } from './question.js'
 import type { Unasked } from './report.js'
 import { FILTER, type Transmit } from './sockets.js'
 
@@ -38,7 +45,8 @@ type State =
 
 /**
  * Whose packets come in to a socket that has sent to one endpoint alone (RFC 5780 section 4.4), and what the NAT does
- * to those whose packets do not. Without socket or timer.
+ * to those whose packets do not. Without socket or timer. Its calls: `tick` at once; then `receive`, and `tick` when it is
+ * due, until there is a `finding`.
  */
 export class FilterTest {
   readonly #setup: FilterSetup
@@ -69,8 +77,8 @@ export class FilterTest {
     return this.#questions
   }
 
-  get deadline(): number {
-    return Math.min(...this.#questions.map(({ deadline }) => deadline))
+  get due(): QuestionDue {
+    return earliest(...this.#questions.map(({ due }) => due))
   }
 
   receive(now: number, socket: number, data: Uint8Array, from: Endpoint): void {

@@ -1,4 +1,4 @@
-import type { Endpoint, Random } from '../net/index.js'
+import { type Due, type Endpoint, earliest, NEVER, type Random } from '../net/index.js'
 import { encode } from '../stun/index.js'
 import { FIRST_SAMPLE, type Transmit } from './sockets.js'
 
@@ -11,6 +11,8 @@ const ID_LENGTH = 12
 /**
  * Whether two sockets of this machine reach each other at their outside endpoints (RFC 4787 section 6): each sends Binding
  * indications, which nobody answers, to where a server saw the other. Without socket or timer.
+ *
+ * Its calls: `tick` at once; then `receive`, and `tick` when it is due, until `state` is another one than waiting.
  */
 export class HairpinTest {
   readonly sockets: readonly [number, number] = [FIRST_SAMPLE, FIRST_SAMPLE + 1]
@@ -41,10 +43,13 @@ export class HairpinTest {
     return this.#targets
   }
 
-  get deadline(): number {
-    if (this.#state !== 'waiting') return Number.POSITIVE_INFINITY
+  get due(): Due<'send' | 'give up'> {
+    if (this.#state !== 'waiting') return NEVER
     const next = SCHEDULE[this.#sent]
-    return Math.min(this.#end, next === undefined ? Number.POSITIVE_INFINITY : this.#started + next)
+    return earliest<'send' | 'give up'>(
+      { at: this.#end, why: 'give up' },
+      next === undefined ? NEVER : { at: this.#started + next, why: 'send' },
+    )
   }
 
   receive(socket: number, data: Uint8Array): void {

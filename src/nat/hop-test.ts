@@ -1,5 +1,5 @@
-import type { Endpoint, Random } from '../net/index.js'
-import { Question } from './question.js'
+import { type Due, type Endpoint, earliest, type Random } from '../net/index.js'
+import { Question, type QuestionWhy } from './question.js'
 import { FIRST_HOP, HOPS, type Transmit } from './sockets.js'
 
 /** Bytes of a datagram that dies on the way, or comes to a STUN server as noise. */
@@ -16,6 +16,8 @@ const HEAD_START = 60
  * server's other address with another TTL, and then asks for an answer from there. It comes in to those whose packet lived
  * long enough to reach every filter. So it tells a second NAT behind the own router, and the TTL that an opening packet
  * needs. Works where the mapping is endpoint-independent. Without socket or timer.
+ *
+ * Its calls: `tick` at once; then `receive`, and `tick` when it is due, until it is `over`.
  */
 export class HopTest {
   readonly #other: Endpoint
@@ -57,10 +59,11 @@ export class HopTest {
     return passed < 0 ? undefined : passed + 1
   }
 
-  get deadline(): number {
-    if (this.#questions.length > 0) return Math.min(...this.#questions.map(({ deadline }) => deadline))
+  get due(): Due<QuestionWhy | 'open' | 'ask'> {
+    if (this.#questions.length > 0) return earliest(...this.#questions.map(({ due }) => due))
     const next = OPENINGS[this.#opened]
-    return this.#started + (next ?? (OPENINGS.at(-1) ?? 0) + HEAD_START)
+    if (next !== undefined) return { at: this.#started + next, why: 'open' }
+    return { at: this.#started + (OPENINGS.at(-1) ?? 0) + HEAD_START, why: 'ask' }
   }
 
   receive(now: number, socket: number, data: Uint8Array, from: Endpoint): void {
@@ -83,7 +86,7 @@ export class HopTest {
         transmits.push({ socket: FIRST_HOP + hop - 1, data: this.#noise, to: this.#other, ttl: hop + 1 })
       }
     }
-    if (this.#questions.length === 0 && this.#opened === OPENINGS.length && now >= this.deadline) {
+    if (this.#questions.length === 0 && this.#opened === OPENINGS.length && now >= this.due.at) {
       const change = { address: true, port: true }
       const options = { now, random: this.#random, change, from: this.#other, patience: this.#wait }
       this.#questions = Array.from(

@@ -3,6 +3,7 @@ import {
   type Clock,
   deadline,
   type Endpoint,
+  earliest,
   type Family,
   type Logger,
   ownAddresses,
@@ -201,8 +202,8 @@ function drive(
         for (const discovery of discoveries) if (!discovery.heard) discovery.hurry(clock.now() + OTHER_FAMILY)
       }
       if (discoveries.every(({ state }) => state === 'over')) return stop()
-      const next = Math.min(...discoveries.map((each) => each.deadline))
-      cancel = clock.timer(Math.max(0, next - clock.now()), () => {
+      const next = earliest(...discoveries.map((each) => each.due))
+      cancel = clock.timer(Math.max(0, next.at - clock.now()), () => {
         for (const discovery of discoveries) discovery.tick(clock.now())
         step()
       })

@@ -1,4 +1,13 @@
-import { type Endpoint, formatEndpoint, type Random, sameEndpoint, scopeOf } from '../net/index.js'
+import {
+  type Due,
+  type Endpoint,
+  earliest,
+  formatEndpoint,
+  NEVER,
+  type Random,
+  sameEndpoint,
+  scopeOf,
+} from '../net/index.js'
 import {
   type Attribute,
   BINDING,
@@ -42,7 +51,15 @@ export type Answer =
   | { readonly is: 'refused'; readonly why: string }
   | { readonly is: 'silent'; readonly requests: number }
 
-/** One Binding request of one socket to one server, repeated until it is answered; without socket or timer. Times are in ms. */
+/** What a question waits to do. */
+export type QuestionWhy = 'ask again' | 'give up'
+export type QuestionDue = Due<QuestionWhy>
+
+/**
+ * One Binding request of one socket to one server, repeated until it is answered; without socket or timer. Times are in ms.
+ *
+ * Its calls: `receive`, and `tick` when it is due, which gives the request to send; until `answer` is another one than waiting.
+ */
 export class Question {
   /** The number of the socket that asks. */
   readonly socket: number
@@ -91,11 +108,14 @@ export class Question {
     return this.#answer
   }
 
-  /** When it wants to be asked for a transmit or a conclusion next; Infinity when it is over. */
-  get deadline(): number {
-    if (this.#answer.is !== 'waiting') return Number.POSITIVE_INFINITY
+  /** When it wants its next tick, and why; never when it is over. */
+  get due(): QuestionDue {
+    if (this.#answer.is !== 'waiting') return NEVER
     const next = SCHEDULE[this.#sent]
-    return Math.min(this.#end, next === undefined ? Number.POSITIVE_INFINITY : this.started + next)
+    return earliest<QuestionWhy>(
+      { at: this.#end, why: 'give up' },
+      next === undefined ? NEVER : { at: this.started + next, why: 'ask again' },
+    )
   }
 
   /** The request, when one is due; gives up when its time is over. */

@@ -1,5 +1,6 @@
 export { addressBytes, addressText } from './address-bytes.js'
 export { broadController, type Clock, deadline, type Random, sleep } from './clock.js'
+export { type Due, earliest, NEVER } from './due.js'
 export {
   canonicalAddress,
   type Endpoint,

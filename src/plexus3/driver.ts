@@ -81,7 +81,10 @@ export function handshake(
         const what = `No path in ${seconds} s: the plexus 3.x peer at ${formatEndpoint(peer)} ${heard}.`
         reject(new PlexusError('PUNCH_TIMEOUT', what))
       } else {
-        stopTimer = clock.timer(Math.max(0, core.deadline - clock.now()), () => {
+        const { at, why } = core.due
+        const wait = Math.max(0, at - clock.now())
+        log.trace({ wait: Math.round(wait), why }, 'handshake: waits')
+        stopTimer = clock.timer(wait, () => {
           core.tick(clock.now())
           pump()
         })

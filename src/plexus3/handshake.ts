@@ -1,4 +1,4 @@
-import { type Endpoint, type Random, sameEndpoint } from '../net/index.js'
+import { type Due, type Endpoint, earliest, NEVER, type Random, sameEndpoint } from '../net/index.js'
 import { type Flag, readDatagram, writeDatagram } from './datagram.js'
 
 /** How often the inviter calls, in ms: a peer's own calls come every 1600. */
@@ -57,6 +57,16 @@ export type HandshakeState =
   /** `heard`: whether anything valid came from the peer. */
   | { readonly name: 'failed'; readonly heard: boolean }
 
+/** What a side waits to do. */
+type HandshakeWhy =
+  | 'call'
+  | 'open'
+  | 'answer'
+  | 'take silence for an answer'
+  | 'repeat the last word'
+  | 'succeed'
+  | 'give up'
+
 interface Finishing {
   readonly name: 'finishing'
   readonly left: number
@@ -78,6 +88,9 @@ export interface HandshakeTransmit {
  * One side of the handshake with a plexus 3.x peer, without I/O and without a clock: it is given datagrams, ticks and
  * the time, and gives back datagrams, the names of the states that it has gone through and the time of its next tick.
  * Times are in ms on one monotonic clock.
+ *
+ * Its calls: `tick` once at the start, then `receive`, and `tick` when it is due; after each of them `transmits`, `events`,
+ * `state` and `due`.
  *
  * As accepter it is not content with the first valid datagram, as a 3.3 peer is.
  */
@@ -149,19 +162,29 @@ export class Handshake {
     return events
   }
 
-  /** When the next tick is wanted; Infinity when it is over. */
-  get deadline(): number {
+  /** When the next tick is wanted, and why; never when it is over. */
+  get due(): Due<HandshakeWhy> {
     const state = this.#state
+    const giveUp = { at: this.#timeout, why: 'give up' } as const
     switch (state.name) {
       case 'calling':
+        return earliest<HandshakeWhy>({ at: state.next, why: 'call' }, giveUp)
       case 'opening':
-        return Math.min(state.next, this.#timeout)
+        return earliest<HandshakeWhy>({ at: state.next, why: 'open' }, giveUp)
       case 'answering':
-        return Math.min(state.next, state.silent, this.#timeout)
-      case 'finishing':
-        return state.left > 0 ? Math.min(state.next, state.end) : state.end
+        return earliest<HandshakeWhy>(
+          { at: state.next, why: 'answer' },
+          { at: state.silent, why: 'take silence for an answer' },
+          giveUp,
+        )
+      case 'finishing': {
+        const end = { at: state.end, why: 'succeed' } as const
+        return state.left > 0
+          ? earliest<HandshakeWhy>({ at: state.next, why: 'repeat the last word' }, end)
+          : end
+      }
       default:
-        return Number.POSITIVE_INFINITY
+        return NEVER
     }
   }
 

@@ -1,6 +1,7 @@
+import { earliest, NEVER } from '../net/index.js'
 import type { Pair } from './pair.js'
 import type { Probe } from './probe.js'
-import type { Role, RoleContext } from './role.js'
+import type { PunchDue, PunchWhy, Role, RoleContext } from './role.js'
 import type { Confirmed, PunchState } from './state.js'
 import { ACK_COUNT, ACK_GAP, CONFIRM_MARGIN, GRACE, LATE, NOMINATION_LIFETIME } from './timing.js'
 
@@ -71,19 +72,22 @@ export class Accepter implements Role {
     if (confirmed) this.#punch.succeed(confirmed.pair, true)
   }
 
-  get deadline(): number {
-    const state = this.#punch.state
+  get due(): PunchDue {
+    const { state, timeout } = this.#punch
     switch (state.name) {
       case 'opening':
-        return Math.min(this.#punch.timeout, this.#patience)
+        return earliest<PunchWhy>(
+          { at: timeout, why: 'give up' },
+          { at: this.#patience, why: 'open no more' },
+        )
       case 'checking':
-        return this.#punch.timeout
+        return { at: timeout, why: 'give up' }
       case 'confirming':
-        return state.confirmed.until
+        return { at: state.confirmed.until, why: 'look on' }
       case 'acknowledging':
-        return state.next
+        return { at: state.next, why: 'repeat DONE-ACK' }
       default:
-        return Number.POSITIVE_INFINITY
+        return NEVER
     }
   }
 

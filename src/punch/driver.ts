@@ -140,7 +140,9 @@ export function punch(port: UdpPort, options: PunchDriverOptions): RunningPunch 
         core.tick(clock.now())
         pump()
       }
-      const wait = core.deadline - clock.now()
+      const { at, why } = core.due
+      const wait = at - clock.now()
+      log.trace({ wait: Math.round(wait), why }, 'punch: waits')
       // what is due need not wait for the millisecond that a timer takes at least
       const turn = wait <= 0 ? setImmediate(next) : undefined
       stopTimer = turn ? () => clearImmediate(turn) : clock.timer(wait, next)

@@ -1,4 +1,4 @@
-import { type Allowance, type Endpoint, Governor } from '../net/index.js'
+import { type Allowance, type Endpoint, earliest, Governor, NEVER } from '../net/index.js'
 import { Accepter } from './accepter.js'
 import type { Candidate } from './candidate.js'
 import { Checklist } from './checklist.js'
@@ -17,7 +17,7 @@ import {
   sendableReason,
 } from './probe.js'
 import { ReplayWindow } from './replay.js'
-import type { Role, RoleContext } from './role.js'
+import type { PunchDue, PunchWhy, Role, RoleContext } from './role.js'
 import { Search } from './search.js'
 import type { PunchEvent, PunchFailure, PunchState, Transmit } from './state.js'
 import {
@@ -38,6 +38,9 @@ const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
 /**
  * One side of a punch, without I/O and without a clock: it is given datagrams, ticks and the time, and gives back
  * datagrams, events and the time of its next tick. Times are in ms on one monotonic clock.
+ *
+ * Its calls: `tick` once at the start; then `receive`, `tick` when it is due, and the others as things happen. After each
+ * of them `wantsSearch`, `transmits`, `events` and `state`, and while that is neither succeeded nor failed, `due`.
  *
  * The two sides agree on how it ends. The inviter is committed when a CONFIRM reaches it in time, the accepter when a
  * DONE reaches it, which only a committed inviter sends; an accepter that confirmed outwaits the inviter. What remains
@@ -193,13 +196,13 @@ export class Punch {
     return events
   }
 
-  /** When the next tick is wanted; Infinity when it is over. */
-  get deadline(): number {
-    if (this.#state.name === 'aborting') return this.#state.next
-    return Math.min(
-      this.#role.deadline,
-      this.#checking() ? this.#checklist.nextDue : Number.POSITIVE_INFINITY,
-      this.#searching() ? this.#search.deadline : Number.POSITIVE_INFINITY,
+  /** When the next tick is wanted, and why; never when it is over. */
+  get due(): PunchDue {
+    if (this.#state.name === 'aborting') return { at: this.#state.next, why: 'repeat ABORT' }
+    return earliest<PunchWhy>(
+      this.#role.due,
+      this.#checking() ? { at: this.#checklist.nextDue, why: 'check' } : NEVER,
+      this.#searching() ? { at: this.#search.nextDue, why: 'search' } : NEVER,
     )
   }
 

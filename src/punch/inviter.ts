@@ -1,7 +1,8 @@
+import { earliest, NEVER } from '../net/index.js'
 import { BEST_RANK, LAST_RESORT, rankOf } from './candidate.js'
 import type { Pair } from './pair.js'
 import type { Probe } from './probe.js'
-import type { Role, RoleContext } from './role.js'
+import type { PunchDue, PunchWhy, Role, RoleContext } from './role.js'
 import {
   BACKOFF,
   DONE_COUNT,
@@ -104,17 +105,26 @@ export class Inviter implements Role {
     if (state.name === 'finishing') this.#punch.succeed(state.pair, true)
   }
 
-  get deadline(): number {
-    const state = this.#punch.state
+  get due(): PunchDue {
+    const { state, timeout } = this.#punch
     switch (state.name) {
       case 'checking':
-        return Math.min(this.#punch.timeout, state.settles ?? Number.POSITIVE_INFINITY)
+        return earliest<PunchWhy>(
+          { at: timeout, why: 'give up' },
+          state.settles === undefined ? NEVER : { at: state.settles, why: 'nominate' },
+        )
       case 'nominating':
-        return Math.min(this.#punch.timeout, state.until, state.next)
+        return earliest<PunchWhy>(
+          { at: timeout, why: 'give up' },
+          { at: state.until, why: 'nominate' },
+          { at: state.next, why: 'repeat NOMINATE' },
+        )
       case 'finishing':
-        return state.sent < DONE_COUNT ? state.next : state.settled
+        return state.sent < DONE_COUNT
+          ? { at: state.next, why: 'repeat DONE' }
+          : { at: state.settled, why: 'succeed' }
       default:
-        return Number.POSITIVE_INFINITY
+        return NEVER
     }
   }
 

@@ -1,6 +1,28 @@
+import type { Due } from '../net/index.js'
 import type { Pair } from './pair.js'
 import type { Probe, ProbeType } from './probe.js'
 import type { PunchFailure, PunchState } from './state.js'
+
+/** What a side of a punch waits to do. */
+export type PunchWhy =
+  /** To send the next check of a pair, or the next packet of a search. */
+  | 'check'
+  | 'search'
+  /** Inviter: to nominate the best pair that was proven, and to say so again. */
+  | 'nominate'
+  | 'repeat NOMINATE'
+  | 'repeat DONE'
+  /** To hand the path over: nothing more will come of waiting. */
+  | 'succeed'
+  /** Accepter: to send at full TTL from now on. */
+  | 'open no more'
+  | 'repeat DONE-ACK'
+  /** Accepter: the inviter can no longer act on what was confirmed. */
+  | 'look on'
+  | 'repeat ABORT'
+  | 'give up'
+
+export type PunchDue = Due<PunchWhy>
 
 /** What a role may do with the punch that it is part of. */
 export interface RoleContext {
@@ -30,7 +52,12 @@ export interface RoleContext {
   restart(now: number): void
 }
 
-/** The part of the handshake that differs between inviter and accepter. */
+/**
+ * The part of the handshake that differs between inviter and accepter.
+ *
+ * Its calls, all by the punch: `expire` before anything else at a time; then `receive` for a probe, and after it `proven`
+ * for a pair that the probe has proven, or `tick`. `due` after any of them.
+ */
 export interface Role {
   /** True if a check to this pair goes out with the small TTL. */
   limited(now: number, pair: Pair): boolean
@@ -44,5 +71,5 @@ export interface Role {
   /** Authenticated data of the session arrived: the peer has handed over, so it knows that this side knows. */
   dataArrived(): void
   /** When `expire` or `tick` has something to do next. */
-  readonly deadline: number
+  readonly due: PunchDue
 }

@@ -132,7 +132,7 @@ export class Search {
   }
 
   /** When something is due next; Infinity for never. */
-  get deadline(): number {
+  get nextDue(): number {
     if (this.packets >= MAX_SEARCH_PACKETS) return Number.POSITIVE_INFINITY
     let next = Number.POSITIVE_INFINITY
     for (const course of this.#courses) next = Math.min(next, this.#due(course))

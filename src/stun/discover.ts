@@ -75,7 +75,7 @@ export async function discover(
         failed(unreachable(state.tried, clock.now() - started))
       } else if (state.name === 'settled') {
         settled([...state.reflexive])
-        if (!onAnswer || survey.deadline === Number.POSITIVE_INFINITY) stop()
+        if (!onAnswer || survey.due.why === 'never') stop()
       }
     }
     const drive = new Drive(survey, { port, clock, onstep })

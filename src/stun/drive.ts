@@ -1,13 +1,17 @@
-import type { Clock, Datagram, Endpoint, UdpPort } from '../net/index.js'
+import type { Clock, Datagram, Due, Endpoint, Logger, UdpPort } from '../net/index.js'
 import type { Transmit } from './transaction.js'
 
-/** What a state machine without I/O looks like from outside. Times are in ms of the clock. */
+/**
+ * What a state machine without I/O looks like from outside. Times are in ms of the clock.
+ *
+ * Its calls: `transmits` first, then `receive`, and `tick` when it is due; after each of them `transmits` and `due`.
+ */
 export interface Machine {
   receive(now: number, data: Uint8Array, from: Endpoint): unknown
   tick(now: number): void
   transmits(): Transmit[]
-  /** When `tick` is wanted next; Infinity for never. */
-  readonly deadline: number
+  /** When `tick` is wanted next, and why. */
+  readonly due: Due
 }
 
 /**
@@ -18,16 +22,18 @@ export class Drive {
   readonly #machine: Machine
   readonly #port: UdpPort
   readonly #clock: Clock
+  readonly #log: Logger | undefined
   readonly #onstep: () => void
   readonly #unlisten: () => void
   #cancel: (() => void) | undefined
   #state: 'running' | 'stopped' = 'running'
 
   /** @param onstep called after each datagram, tick and `step`, when all that was to be sent has been */
-  constructor(machine: Machine, options: { port: UdpPort; clock: Clock; onstep: () => void }) {
+  constructor(machine: Machine, options: { port: UdpPort; clock: Clock; log?: Logger; onstep: () => void }) {
     this.#machine = machine
     this.#port = options.port
     this.#clock = options.clock
+    this.#log = options.log
     this.#onstep = options.onstep
     this.#unlisten = options.port.listen((datagram: Datagram) => {
       machine.receive(this.#clock.now(), datagram.data, datagram.from)
@@ -53,10 +59,12 @@ export class Drive {
   #wait(): void {
     this.#cancel?.()
     this.#cancel = undefined
-    const { deadline } = this.#machine
+    const { at, why } = this.#machine.due
     // `onstep` may have stopped it
-    if (this.#state === 'stopped' || deadline === Number.POSITIVE_INFINITY) return
-    this.#cancel = this.#clock.timer(Math.max(0, deadline - this.#clock.now()), () => {
+    if (this.#state === 'stopped' || at === Number.POSITIVE_INFINITY) return
+    const wait = Math.max(0, at - this.#clock.now())
+    this.#log?.trace({ wait: Math.round(wait), why }, 'stun: waits')
+    this.#cancel = this.#clock.timer(wait, () => {
       this.#machine.tick(this.#clock.now())
       this.step()
     })

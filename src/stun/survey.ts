@@ -1,4 +1,14 @@
-import { type Endpoint, type Family, familyOf, type Random, sameEndpoint, scopeOf } from '../net/index.js'
+import {
+  type Due,
+  type Endpoint,
+  earliest,
+  type Family,
+  familyOf,
+  NEVER,
+  type Random,
+  sameEndpoint,
+  scopeOf,
+} from '../net/index.js'
 import { find, type Message } from './message.js'
 import { describeFailure, Transaction, type TransactionFailure, type Transmit } from './transaction.js'
 
@@ -52,6 +62,9 @@ export type SurveyState =
  * Asks several servers at once, without socket or timer. The first good answer of each family counts; later ones are
  * still handed out, for comparing mappings. Servers are added as their names resolve; a slow or failing one holds
  * up nobody.
+ *
+ * Its calls: `ask` or `fail` once for each name, in any order; `receive`, `askAlso`, and `tick` when it is due. After each of
+ * them `transmits`, `answers`, `state` and `due`; it goes on for the later answers once it is settled, until nothing is due.
  */
 export class Survey {
   readonly #families: readonly Family[]
@@ -89,13 +102,15 @@ export class Survey {
     return this.#state
   }
 
-  /** When `tick` is wanted next, in ms; Infinity when nothing can come any more. */
-  get deadline(): number {
-    const deadlines = this.#asked.map(({ transaction }) => transaction.deadline)
-    if (this.#unresolved.size > 0) deadlines.push(this.#end)
-    if (this.#state.name === 'settling') deadlines.push(this.#state.until)
-    const next = Math.min(...deadlines)
-    return next === Number.POSITIVE_INFINITY ? next : Math.min(next, this.#end)
+  /** When `tick` is wanted next, and why; never when nothing can come any more. */
+  get due(): Due<'ask again' | 'settle for one family' | 'give up'> {
+    const end = { at: this.#end, why: 'give up' } as const
+    const next = earliest<'ask again' | 'settle for one family' | 'give up'>(
+      ...this.#asked.map(({ transaction }) => transaction.due),
+      this.#unresolved.size > 0 ? end : NEVER,
+      this.#state.name === 'settling' ? { at: this.#state.until, why: 'settle for one family' } : NEVER,
+    )
+    return next.why === 'never' ? NEVER : earliest(next, end)
   }
 
   /** A name has resolved: asks each of its endpoints, unless it is being asked already. */

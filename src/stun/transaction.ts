@@ -1,4 +1,12 @@
-import { type Endpoint, formatEndpoint, type Random, sameEndpoint, scopeOf } from '../net/index.js'
+import {
+  type Due,
+  type Endpoint,
+  formatEndpoint,
+  NEVER,
+  type Random,
+  sameEndpoint,
+  scopeOf,
+} from '../net/index.js'
 import { verifyFingerprint } from './integrity.js'
 import {
   BINDING,
@@ -62,6 +70,9 @@ export type TransactionState =
 /**
  * One Binding transaction with one server (RFC 8489 sections 6.2.1 and 6.3), without socket or timer: it is told the
  * time and what came in, and says what to send and when it wants to be called next. All times are in ms.
+ *
+ * Its calls: `receive`, and `tick` when it is due, until `state` is another one than waiting; `transmits` after each, and once
+ * at the start.
  */
 export class Transaction {
   readonly server: Endpoint
@@ -89,9 +100,10 @@ export class Transaction {
     return this.#state
   }
 
-  /** When `tick` is wanted next; Infinity when it is over. */
-  get deadline(): number {
-    return this.#state.name === 'waiting' ? this.#next : Number.POSITIVE_INFINITY
+  /** When `tick` is wanted next, and why; never when it is over. */
+  get due(): Due<'ask again' | 'give up'> {
+    if (this.#state.name !== 'waiting') return NEVER
+    return { at: this.#next, why: this.#requests === MAX_REQUESTS ? 'give up' : 'ask again' }
   }
 
   /** The datagrams to send now; each is given once. */

@@ -96,7 +96,7 @@ function discover(
   send()
   while (discovery.state === 'running') {
     flights.sort((a, b) => a.at - b.at)
-    const next = Math.min(discovery.deadline, flights[0]?.at ?? Number.POSITIVE_INFINITY)
+    const next = Math.min(discovery.due.at, flights[0]?.at ?? Number.POSITIVE_INFINITY)
     assert.ok(Number.isFinite(next), 'it waits for nothing')
     assert.ok(next >= now, 'time goes on')
     now = next

@@ -216,7 +216,7 @@ class Side implements SimulatedHost {
     else if (state.name === 'failed') this.ending = { name: 'failure', failure: state.failure, after }
     else {
       const wake = ++this.#wake
-      const due = punch.deadline - EPOCH[this.name] + this.#prng.between(0, TIMER_LATENESS)
+      const due = punch.due.at - EPOCH[this.name] + this.#prng.between(0, TIMER_LATENESS)
       this.#network.at(due, () => {
         if (wake !== this.#wake || this.ending || this.#buffer) return
         punch.tick(this.#time())

@@ -59,7 +59,7 @@ function ours(role: Role, prng: Prng): Side {
     tick: (now) => core.tick(now),
     transmits: () => core.transmits(),
     get deadline() {
-      return core.deadline
+      return core.due.at
     },
     get outcome() {
       return core.state.name

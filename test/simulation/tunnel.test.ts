@@ -341,7 +341,7 @@ test('closing tells the peer, with the reason, and both are over', () => {
   const ending = { name: 'peer-closed', sentence: 'The user ended it.' }
   assert.deepEqual(world.b.events.at(-1), { name: 'over', ending })
   assert.equal(stream.state.name, 'reset')
-  assert.equal(world.a.core.deadline(world.now), Number.POSITIVE_INFINITY)
+  assert.equal(world.a.core.due(world.now).at, Number.POSITIVE_INFINITY)
 })
 
 test('keys change with time, and nothing is lost by it', () => {

@@ -167,7 +167,7 @@ export class TunnelWorld {
     this.#report(side)
     while (side.core.transmit(this.now, (data, to) => this.#send(side, data, to)));
     this.#report(side)
-    const at = Math.max(side.core.deadline(this.now), this.now + 0.01)
+    const at = Math.max(side.core.due(this.now).at, this.now + 0.01)
     if (at === Number.POSITIVE_INFINITY || at >= (this.#wakes.get(side) ?? Number.POSITIVE_INFINITY)) return
     this.#wakes.set(side, at)
     this.at(at, () => {

@@ -78,7 +78,7 @@ export class Target {
     for (const end = this.now + ms; this.now < end; this.now++) {
       for (const punch of this.#sessions.keys()) {
         if (punch.wantsSearch(this.now)) punch.permitSearch(this.now)
-        if (punch.deadline <= this.now) punch.tick(this.now)
+        if (punch.due.at <= this.now) punch.tick(this.now)
         this.#collect(punch)
         if (punch.state.name === 'failed') this.#sessions.delete(punch)
       }

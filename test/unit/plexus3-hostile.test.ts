@@ -257,7 +257,7 @@ for (const role of ['inviter', 'accepter'] as const) {
     )
     let sent = 0
     for (let now = 0; now < 5000; now++) {
-      if (side.deadline <= now) side.tick(now)
+      if (side.due.at <= now) side.tick(now)
       sent += side.transmits().length
       for (let n = 0; n < 4; n++) {
         const flag = role === 'accepter' || now < 3000 ? 0 : 1

@@ -117,6 +117,6 @@ for (const role of ['inviter', 'accepter'] as const) {
     }
     side.tick(1_000)
     assert.deepEqual(side.state, { name: 'succeeded', acknowledged: true })
-    assert.equal(side.deadline, Number.POSITIVE_INFINITY)
+    assert.equal(side.due.at, Number.POSITIVE_INFINITY)
   })
 }

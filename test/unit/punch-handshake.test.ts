@@ -33,8 +33,8 @@ test('after DONE and its acknowledgement nothing more is sent, and no tick is wa
   const wire = new Wire()
   wire.run(1_000, () => wire.over)
   const sent = wire.sent.length
-  assert.equal(wire.inviter.deadline, Number.POSITIVE_INFINITY)
-  assert.equal(wire.accepter.deadline, Number.POSITIVE_INFINITY)
+  assert.equal(wire.inviter.due.at, Number.POSITIVE_INFINITY)
+  assert.equal(wire.accepter.due.at, Number.POSITIVE_INFINITY)
   for (const datagram of [...wire.sent]) wire.deliver(datagram)
   wire.inviter.tick(wire.now + 1e6)
   wire.accepter.tick(wire.now + 1e6)

@@ -43,8 +43,8 @@ function run(search: Search, from: number, until: number): (Shot & { at: number 
     search.wants(now)
     for (let shot = search.next(now, () => 0); shot; shot = search.next(now, () => 0))
       shots.push({ ...shot, at: now })
-    if (search.deadline > until) break
-    now = Math.max(search.deadline, now + 1)
+    if (search.nextDue > until) break
+    now = Math.max(search.nextDue, now + 1)
   }
   return shots
 }

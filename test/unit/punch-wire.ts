@@ -66,7 +66,7 @@ export class Wire {
       this.#flying = []
       for (const datagram of arriving) this.deliver(datagram)
       for (const role of ['inviter', 'accepter'] as const) {
-        if (this[role].deadline <= this.now) this[role].tick(this.now)
+        if (this[role].due.at <= this.now) this[role].tick(this.now)
         this.#collect(role)
       }
     }

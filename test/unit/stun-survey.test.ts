@@ -62,7 +62,7 @@ test('the other family is waited for no longer than its grace, and not at all wh
   const waiting = survey(['a'])
   waiting.machine.ask(0, 'a', [four, six])
   waiting.answer(20, four, seenFour)
-  assert.equal(waiting.machine.deadline, 20 + FAMILY_GRACE)
+  assert.equal(waiting.machine.due.at, 20 + FAMILY_GRACE)
   waiting.machine.tick(20 + FAMILY_GRACE)
   assert.ok(waiting.machine.state.name === 'settled')
   assert.deepEqual(
@@ -83,12 +83,12 @@ test('later answers are handed out, once each, and compare to a mapping behaviou
   assert.equal(machine.state.name, 'settled')
   const answers = machine.answers()
   assert.equal(compareMappings(answers, 4), 'unknown')
-  assert.notEqual(machine.deadline, Number.POSITIVE_INFINITY, 'the other server is still asked')
+  assert.notEqual(machine.due.at, Number.POSITIVE_INFINITY, 'the other server is still asked')
   answer(60, otherFour, seenFour)
   answers.push(...machine.answers())
   assert.equal(answers.length, 2)
   assert.equal(compareMappings(answers, 4), 'endpoint-independent')
-  assert.equal(machine.deadline, Number.POSITIVE_INFINITY)
+  assert.equal(machine.due.at, Number.POSITIVE_INFINITY)
 })
 
 test('a name that fails or hangs holds up nobody', () => {
@@ -122,7 +122,7 @@ test('when nobody is left it has failed at once, with a reason for each', () => 
 test('at its time-out everything that is still open has failed', () => {
   const { machine } = survey(['slow', 'silent'], 1000)
   machine.ask(0, 'silent', [four])
-  while (machine.deadline !== Number.POSITIVE_INFINITY) machine.tick(machine.deadline)
+  while (machine.due.at !== Number.POSITIVE_INFINITY) machine.tick(machine.due.at)
   assert.ok(machine.state.name === 'failed')
   assert.deepEqual(
     machine.state.tried.map(({ failure }) => failure),

@@ -43,14 +43,14 @@ test('requests are repeated after 150 ms, then after twice as long each time, an
   const times: number[] = []
   const sent = new Set<string>()
   let now = 1000
-  while (transaction.deadline !== Number.POSITIVE_INFINITY) {
+  while (transaction.due.at !== Number.POSITIVE_INFINITY) {
     for (const { data } of transaction.transmits()) {
       times.push(now - 1000)
       sent.add(data.toString('hex'))
     }
-    transaction.tick(transaction.deadline - 1)
+    transaction.tick(transaction.due.at - 1)
     assert.deepEqual(transaction.transmits(), [], 'nothing is due before the deadline')
-    now = transaction.deadline
+    now = transaction.due.at
     transaction.tick(now)
   }
   assert.deepEqual(times, [0, 150, 450, 1050, 2250, 4650, 9450])
@@ -68,7 +68,7 @@ test('the answer gives the reflexive endpoint and the time it took', () => {
   assert.ok(transaction.state.name === 'answered')
   assert.deepEqual(transaction.state.endpoint, reflexive)
   assert.equal(transaction.state.rtt, 23)
-  assert.equal(transaction.deadline, Number.POSITIVE_INFINITY)
+  assert.equal(transaction.due.at, Number.POSITIVE_INFINITY)
   transaction.tick(10_000)
   assert.deepEqual(transaction.transmits(), [])
   assert.ok(!transaction.receive(24, answer({}), server), 'a second answer is nobody’s')
@@ -192,12 +192,12 @@ test('on a link that loses anything short of every packet, it is answered as soo
           underway.push({ at: now + rtt, data: answer })
         }
         const arrival = underway[0]
-        if (arrival && arrival.at <= transaction.deadline) {
+        if (arrival && arrival.at <= transaction.due.at) {
           underway.shift()
           now = arrival.at
           transaction.receive(now, arrival.data, server)
         } else {
-          now = transaction.deadline
+          now = transaction.due.at
           transaction.tick(now)
         }
       }

@@ -1,9 +1,9 @@
-import type { Allowance, Endpoint, Random } from '../../net/index.js'
+import type { Allowance, Due, Endpoint, Random } from '../../net/index.js'
 import type { Acquaintance } from './acquaintance.js'
 import type { Opener } from './cipher.js'
 import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
-import type { Outbound } from './outbound.js'
+import type { Outbound, OutboundWhy } from './outbound.js'
 import type { StreamEvent } from './streams.js'
 
 /** Why it is over. */
@@ -31,6 +31,9 @@ export type ConnectionState =
       nextAt: number
     }
   | { readonly name: 'over'; readonly ending: Ending }
+
+/** What a tunnel waits to do. */
+export type ConnectionDue = Due<Handshake['due']['why'] | OutboundWhy | 'confirm' | 'keep alive' | 'close' | 'give up'>
 
 export type ConnectionEvent =
   | StreamEvent

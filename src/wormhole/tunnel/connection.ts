@@ -1,8 +1,14 @@
-import type { Endpoint, Random } from '../../net/index.js'
+import { type Endpoint, NEVER, type Random } from '../../net/index.js'
 import { Acquaintance } from './acquaintance.js'
 import { Opener } from './cipher.js'
 import { Congestion } from './congestion.js'
-import type { ConnectionEvent, ConnectionOptions, ConnectionState, Ending } from './connection-state.js'
+import type {
+  ConnectionDue,
+  ConnectionEvent,
+  ConnectionOptions,
+  ConnectionState,
+  Ending,
+} from './connection-state.js'
 import { ControlQueue } from './control.js'
 import { Flows } from './flows.js'
 import { type Frame, fitSentence, parseFrames } from './frame.js'
@@ -16,28 +22,15 @@ import { StreamViolation } from './receive-half.js'
 import { Received } from './received.js'
 import { RoundTrip } from './round-trip.js'
 import { Streams } from './streams.js'
-
-/** The side that did not begin waits this much longer, in ms, so that one question and one answer do for both. */
-const KEEP_ALIVE_APART = 500
-
-/** The peer has to prove itself within this, in ms: it may start some seconds later. */
-export const SILENT_AFTER = 10_000
-
-/**
- * A side that sent nothing for this long says so, in ms. NATs keep a mapping 30 s and more (RFC 4787 asks for 120); and
- * shorter than DEAD_AFTER, so that a peer whose address changed while it was idle is heard before it is given up.
- */
-export const KEEP_ALIVE = 8_000
-
-/** The path is dead when this long nothing answered what wants an answer, in ms. */
-export const DEAD_AFTER = 9_500
-
-/** A tick this late tells that the whole process stood still, in ms: that time does not count as silence. */
-const STALL = 2_500
-
-/** A closing side repeats itself so often before it leaves without an answer: after 100, 200, 300, 400 ms at most. */
-const CLOSE_TRIES = 4
-const CLOSE_REPEAT = 100
+import {
+  CLOSE_REPEAT,
+  CLOSE_TRIES,
+  DEAD_AFTER,
+  KEEP_ALIVE,
+  KEEP_ALIVE_APART,
+  SILENT_AFTER,
+  STALL,
+} from './timing.js'
 
 /** Answers to challenges that wait at once: an honest peer asks for one at a time. */
 const MAX_RESPONSES = 8
@@ -45,6 +38,9 @@ const MAX_RESPONSES = 8
 /**
  * One side of a tunnel as a state machine without a socket or a timer: it takes the time (ms, monotonic), datagrams and
  * ticks, and gives back datagrams, events and the time at which it wants to be called next.
+ *
+ * Its calls: `receive` for what has come, `close`, and what `streams` and `flows` are asked to do, as it happens; then once
+ * for all of that, or when it is due, `tick`, `events`, `transmit`, `events`; and `due`, unless `transmit` stopped half-way.
  */
 export class Connection {
   readonly #path: Path
@@ -129,29 +125,36 @@ export class Connection {
     this.#release(sentence)
   }
 
-  /** When `tick` and `transmit` want to be called, in ms. */
-  deadline(now: number): number {
+  /** When `tick` and `transmit` want to be called, and why. */
+  due(now: number): ConnectionDue {
     const state = this.#state
     switch (state.name) {
       case 'over':
-        return Number.POSITIVE_INFINITY
+        return NEVER
       case 'closing':
-        return state.nextAt
-      case 'handshake':
-        return Math.min(state.handshake.deadline, state.since + SILENT_AFTER)
+        return { at: state.nextAt, why: 'close' }
+      case 'handshake': {
+        const { due } = state.handshake
+        const silent = state.since + SILENT_AFTER
+        return due.at <= silent ? due : { at: silent, why: 'give up' }
+      }
       case 'open': {
         const { outbound, acquaintance } = state
         const { lastSentAt, waitingSince } = outbound
+        const next = outbound.due(now)
         const silence = Math.min(waitingSince + DEAD_AFTER, acquaintance.doubtEnds)
-        const question = Math.min(lastSentAt + this.#keepAlive, acquaintance.confirmAt)
-        return Math.min(outbound.deadline(now), question, silence)
+        const alive = lastSentAt + this.#keepAlive
+        const { confirmAt } = acquaintance
+        if (next.at <= alive && next.at <= silence && next.at <= confirmAt) return next
+        if (confirmAt <= alive && confirmAt <= silence) return { at: confirmAt, why: 'confirm' }
+        return alive <= silence ? { at: alive, why: 'keep alive' } : { at: silence, why: 'give up' }
       }
     }
   }
 
   tick(now: number): void {
     const state = this.#state
-    const asleep = now - Math.max(this.#lastTickAt, Math.min(now, this.deadline(this.#lastTickAt)))
+    const asleep = now - Math.max(this.#lastTickAt, Math.min(now, this.due(this.#lastTickAt).at))
     this.#lastTickAt = now
     if (state.name === 'handshake') {
       if (now >= state.since + SILENT_AFTER) this.#end({ name: 'silent' })

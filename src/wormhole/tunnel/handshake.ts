@@ -1,4 +1,4 @@
-import type { Endpoint, Random } from '../../net/index.js'
+import type { Due, Endpoint, Random } from '../../net/index.js'
 import { sameEndpoint } from '../../net/index.js'
 import { Opener } from './cipher.js'
 import { Ephemeral, Greeter, type Greeting, helloBodyOf, REVISION, type TunnelKeys } from './greeting.js'
@@ -58,6 +58,8 @@ export interface HandshakeOptions {
  * The initiator is done with the WELCOME, as it answers a key that was made a moment ago. A HELLO may be a recorded one:
  * the responder answers it and computes and keeps nothing for it. It is done with the CONFIRM, which names the key of its
  * WELCOME; or, as an older initiator sends none, with the first datagram under the new keys.
+ *
+ * Its calls: `tick` at once and when it is due, `receive`, and after each of them `transmits`; `wipe` at the end.
  */
 export class Handshake {
   readonly #initiator: boolean
@@ -73,8 +75,7 @@ export class Handshake {
   #hellos = 0
   #repeat = FIRST_REPEAT
   #strangerAt = Number.NEGATIVE_INFINITY
-  /** When `tick` wants to be called, in ms. */
-  deadline: number
+  #next: number
 
   constructor(options: HandshakeOptions, greeter: Greeter, now: number) {
     const { date = 0, revision = REVISION } = options
@@ -85,7 +86,12 @@ export class Handshake {
     this.#remote = options.remote
     this.#date = (at) => (date === 0 ? undefined : date + at - now)
     this.#older = new OlderHellos(now, options.remote, (ephemeral, hello) => this.#agree(ephemeral, hello))
-    this.deadline = now
+    this.#next = now
+  }
+
+  /** When `tick` wants to be called, and why. */
+  get due(): Due<'greet' | 'knock'> {
+    return { at: this.#next, why: this.#initiator ? 'greet' : 'knock' }
   }
 
   /** Datagrams to send, in order. */
@@ -94,14 +100,14 @@ export class Handshake {
   }
 
   tick(now: number): void {
-    if (now < this.deadline) return
+    if (now < this.#next) return
     if (this.#initiator) {
       this.#sendHello(now, this.#remote)
-      this.deadline = now + this.#repeat
+      this.#next = now + this.#repeat
       this.#repeat = Math.min(LAST_REPEAT, this.#repeat * REPEAT_GROWTH)
     } else {
       this.#out.push({ data: this.#greeter.knock(this.#ephemeral.publicKey), to: this.#remote })
-      this.deadline = now + KNOCK_INTERVAL
+      this.#next = now + KNOCK_INTERVAL
     }
   }
 

@@ -1,3 +1,4 @@
+import { type Due, NEVER } from '../../net/index.js'
 import type { Congestion, DeliveryState } from './congestion.js'
 import { MAX_ACK_DELAY } from './received.js'
 import type { RoundTrip } from './round-trip.js'
@@ -103,10 +104,12 @@ export class Ledger {
     return acked
   }
 
-  /** When `tick` wants to be called, in ms. */
-  get deadline(): number {
-    if (!this.#first) return Number.POSITIVE_INFINITY
-    return Math.min(this.#lossAt, this.#timeoutAt())
+  /** When `tick` wants to be called, and why. */
+  get due(): Due<'find what is lost' | 'ask for an acknowledgement'> {
+    if (!this.#first) return NEVER
+    const timeoutAt = this.#timeoutAt()
+    if (this.#lossAt <= timeoutAt) return { at: this.#lossAt, why: 'find what is lost' }
+    return { at: timeoutAt, why: 'ask for an acknowledgement' }
   }
 
   /** Finds what is lost by now. Returns true if it timed out: then something should be sent at once. */

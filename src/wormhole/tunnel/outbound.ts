@@ -1,4 +1,4 @@
-import type { Endpoint, Random } from '../../net/index.js'
+import { type Due, type Endpoint, NEVER, type Random } from '../../net/index.js'
 import { HEADER_LENGTH, type Sealer, TAG_LENGTH } from './cipher.js'
 import type { Congestion } from './congestion.js'
 import type { ControlQueue } from './control.js'
@@ -51,6 +51,9 @@ interface Contents {
 
 const ALONE: Contents = { deliveries: [], acknowledges: -1, eliciting: false, probe: false }
 
+/** What waits to be sent. */
+export type OutboundWhy = 'send' | 'acknowledge' | Ledger['due']['why']
+
 /** Makes the datagrams of one side, when there is something to send and the path may take it. */
 export class Outbound {
   readonly #sources: Sources
@@ -82,11 +85,15 @@ export class Outbound {
     return this.numbers.usable
   }
 
-  /** When something can be sent, in ms. */
-  deadline(now: number): number {
+  /** When something can be sent, and what. */
+  due(now: number): Due<OutboundWhy> {
     const { congestion, mtu, ledger } = this.#governors
+    const { dueAt } = this.#sources.received
     const next = this.#pending ? congestion.nextAt(now, mtu.size) : Number.POSITIVE_INFINITY
-    return Math.min(next, this.#sources.received.deadline, ledger.deadline)
+    const mended = ledger.due
+    if (next <= dueAt && next <= mended.at)
+      return next < Number.POSITIVE_INFINITY ? { at: next, why: 'send' } : NEVER
+    return mended.at <= dueAt ? mended : { at: dueAt, why: 'acknowledge' }
   }
 
   /** Something waits too long for its acknowledgement: it goes out again, or at least a question does. */

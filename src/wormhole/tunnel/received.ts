@@ -19,7 +19,7 @@ export class Received {
   #unacknowledged = 0
   #hurry = false
   /** When an acknowledgement is due, in ms; Infinity when none is. */
-  deadline = Number.POSITIVE_INFINITY
+  dueAt = Number.POSITIVE_INFINITY
 
   /** The highest packet number so far, -1 before the first. */
   get highest(): number {
@@ -49,13 +49,13 @@ export class Received {
     if (this.#ranges.size > MAX_ACK_RANGES) this.#ranges.shift()
     if (!eliciting) return
     this.#unacknowledged++
-    if (this.#unacknowledged === 1) this.deadline = now + MAX_ACK_DELAY
-    if (this.#hurry || this.#unacknowledged >= ACK_EVERY) this.deadline = now
+    if (this.#unacknowledged === 1) this.dueAt = now + MAX_ACK_DELAY
+    if (this.#hurry || this.#unacknowledged >= ACK_EVERY) this.dueAt = now
   }
 
   /** An acknowledgement is due. */
   due(now: number): boolean {
-    return now >= this.deadline
+    return now >= this.dueAt
   }
 
   /** One could be sent along. */
@@ -82,7 +82,7 @@ export class Received {
   acknowledged(): void {
     this.#unacknowledged = 0
     this.#hurry = false
-    this.deadline = Number.POSITIVE_INFINITY
+    this.dueAt = Number.POSITIVE_INFINITY
   }
 
   /** The peer knows of everything up to this packet: it need not be told again. */

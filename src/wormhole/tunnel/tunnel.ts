@@ -223,11 +223,12 @@ class RunningTunnel implements Tunnel {
 
   /** One timer, which is left alone when it is early enough. */
   #arm(now: number): void {
-    const at = this.#core.deadline(now)
+    const { at, why } = this.#core.due(now)
     if (this.#timer && this.#timer.at <= at) return
     this.#timer?.cancel()
     this.#timer = undefined
     if (at === Number.POSITIVE_INFINITY) return
+    this.#options.log.trace({ wait: Math.round(at - now), why }, 'tunnel: waits')
     // the timer only asks for a turn: datagrams that came meanwhile are read first, before they are taken for lost
     const cancel = this.#options.clock.timer(Math.max(0, at - now), () => {
       this.#timer = undefined
