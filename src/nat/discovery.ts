@@ -9,10 +9,11 @@ import {
   sameEndpoint,
 } from '../net/index.js'
 import { allocationOf, mappingOf, type Observation, poolingOf } from './classify.js'
+import { evidenceOf, findingOf, findingOfName } from './evidence.js'
 import { FilterTest } from './filter-test.js'
 import { HairpinTest } from './hairpin-test.js'
 import { HopTest } from './hop-test.js'
-import { isAlternate, PATIENCE, Question, type QuestionWhy, said } from './question.js'
+import { isAlternate, PATIENCE, Question, type QuestionWhy } from './question.js'
 import type { FamilyReport, Missing, Sample, ServerFinding, Verdict } from './report.js'
 import { type Depth, FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS_OF, type Transmit } from './sockets.js'
 
@@ -362,30 +363,11 @@ export class Discovery {
 
   /** What became of each name; one with several addresses has several findings. */
   findings(): ServerFinding[] {
-    const findings: ServerFinding[] = [...this.#failed].map(([name, said]) => ({
-      name,
-      said,
-      answered: false,
-      behaviourDiscovery: false,
-    }))
-    for (const name of this.#unresolved)
-      findings.push({
-        name,
-        said: 'its name did not resolve in time',
-        answered: false,
-        behaviourDiscovery: false,
-      })
-    for (const { name, question } of this.#asked) {
-      const { answer, to } = question
-      const other = answer.is === 'answered' ? answer.other : undefined
-      findings.push({
-        name,
-        said: said(answer),
-        answered: answer.is === 'answered',
-        behaviourDiscovery: other !== undefined && isAlternate(to, other),
-      })
-    }
-    return findings
+    return [
+      ...[...this.#failed].map(([name, why]) => findingOfName(name, why)),
+      ...[...this.#unresolved].map((name) => findingOfName(name, 'its name did not resolve in time')),
+      ...this.#asked.map(({ name, question }) => findingOf(name, question)),
+    ]
   }
 
   /** Every question and what came of it, a line each. */
@@ -394,11 +376,7 @@ export class Discovery {
     const who = (socket: number) => `${roleOf(socket)}, port ${locals[socket]}`
     const tested = [...(this.#filter?.questions ?? []), ...(this.#hops?.questions ?? [])]
     const questions = [...this.#questions(), ...tested]
-    const lines = questions.map(({ socket, to, change, answer, started }) => {
-      const wanted = change ? `, answer wanted from another ${change.address ? 'address' : 'port'}` : ''
-      const at = `+${Math.round(started - this.#started)} ms`
-      return `${at} ${who(socket)}, asked ${formatEndpoint(to)}${wanted}: ${said(answer)}`
-    })
+    const lines = questions.map((question) => evidenceOf(question, this.#started, who(question.socket)))
     if (this.#hairpin) {
       const [one, two] = this.#hairpin.targets
       lines.push(

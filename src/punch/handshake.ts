@@ -7,15 +7,7 @@ import { Inviter } from './inviter.js'
 import type { Prospects, PunchOptions } from './options.js'
 import type { Pair } from './pair.js'
 import { plan } from './plan.js'
-import {
-  CHALLENGE_LENGTH,
-  decodeProbe,
-  encodeProbe,
-  NO_COUNTER,
-  type Probe,
-  type ProbeType,
-  sendableReason,
-} from './probe.js'
+import { decodeProbe, encodeProbe, type Probe, type ProbeType, sendableReason, UNSAID } from './probe.js'
 import { ReplayWindow } from './replay.js'
 import type { PunchDue, PunchWhy, Role, RoleContext } from './role.js'
 import { Search } from './search.js'
@@ -30,10 +22,7 @@ import {
   PACE,
   PROMPT,
 } from './timing.js'
-import { decodeTransportAddress, TRANSPORT_ADDRESS_LENGTH } from './transport-address.js'
-
-const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
-const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
+import { decodeTransportAddress } from './transport-address.js'
 
 /**
  * One side of a punch, without I/O and without a clock: it is given datagrams, ticks and the time, and gives back
@@ -239,17 +228,8 @@ export class Punch {
     for (let shot = this.#search.next(now, ask); shot; shot = this.#search.next(now, ask)) {
       const { socket, to, ttl } = shot
       const challenge = this.#checklist.scatter(socket, to)
-      const unheard = { challenge, echo: NOTHING, echoCounter: NO_COUNTER, observed: NOWHERE }
-      const counter = this.#counter++
-      const probe = {
-        type: 'check',
-        counter,
-        nomination: 0,
-        remaining: 0,
-        path: NOWHERE,
-        reason: '',
-      } as const
-      this.#transmit('check', encodeProbe({ ...probe, ...unheard }), { socket, to, ttl })
+      const probe = encodeProbe({ ...UNSAID, type: 'check', counter: this.#counter++, challenge })
+      this.#transmit('check', probe, { socket, to, ttl })
     }
     for (const attempt of this.#search.begun()) this.#events.push({ name: 'attempt', attempt })
   }
@@ -305,27 +285,17 @@ export class Punch {
       ttl?: number
     },
   ): void {
-    const {
-      nomination = 0,
-      remaining = 0,
-      path = NOWHERE,
-      reason = '',
-      echo = pair.peerChallenge ?? NOTHING,
-      echoCounter = NO_COUNTER,
-      ttl = 0,
-    } = fields
+    const { ttl = 0, ...said } = fields
     const counter = this.#counter++
+    const { challenge, peerChallenge, destination, progress } = pair
     const probe = encodeProbe({
+      ...UNSAID,
+      ...(peerChallenge ? { echo: peerChallenge } : {}),
+      ...(progress === 'unheard' ? {} : { observed: destination }),
+      ...said,
       type,
       counter,
-      nomination,
-      remaining,
-      challenge: pair.challenge,
-      echo,
-      echoCounter,
-      observed: pair.progress === 'unheard' ? NOWHERE : pair.destination,
-      path,
-      reason,
+      challenge,
     })
     pair.sent(now, counter)
     this.#transmit(type, probe, { socket: pair.socket, to: pair.candidate.endpoint, ttl })

@@ -66,6 +66,20 @@ export interface Probe {
 /** An echoed counter that means: this answers nothing. */
 export const NO_COUNTER = 0xffffffff
 
+const NOTHING = Buffer.alloc(CHALLENGE_LENGTH)
+const NOWHERE = Buffer.alloc(TRANSPORT_ADDRESS_LENGTH)
+
+/** The fields of a probe that says nothing of them. */
+export const UNSAID: Omit<Probe, 'type' | 'counter' | 'challenge'> = {
+  nomination: 0,
+  remaining: 0,
+  echo: NOTHING,
+  echoCounter: NO_COUNTER,
+  observed: NOWHERE,
+  path: NOWHERE,
+  reason: '',
+}
+
 const REASON = /^[A-Z][A-Z0-9_]{0,31}$/
 const OBSERVED_AT = 28
 const REASON_AT = 28

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { closeSync, constants, createReadStream, existsSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
@@ -92,6 +92,17 @@ interface Vpn {
   says(phrase: string): Promise<void>
 }
 
+/** A descriptor of a pipe, once somebody reads it. */
+async function openedForReading(pipe: string): Promise<number> {
+  for (;;) {
+    try {
+      return openSync(pipe, constants.O_WRONLY | constants.O_NONBLOCK)
+    } catch {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+}
+
 async function startVpn(stage: Stage, own: Machine, other: Machine, family: 'v4' | 'v6'): Promise<Vpn> {
   const log = stage.fifo(`${own.role}.log`)
   const lines: string[] = []
@@ -106,6 +117,7 @@ async function startVpn(stage: Stage, own: Machine, other: Machine, family: 'v4'
       over = true
       woken()
     })
+  const held = await openedForReading(log)
   const args = `netns exec ${own.namespace} '${HOOK}'`
   const child = await stage.start(
     { command: 'ip', args, log },
@@ -116,6 +128,7 @@ async function startVpn(stage: Stage, own: Machine, other: Machine, family: 'v4'
       paths: { hostCertificate: own.certificate, hostKey: own.key, peerCertificate: other.certificate },
     },
   )
+  closeSync(held)
   return {
     child,
     async says(phrase) {

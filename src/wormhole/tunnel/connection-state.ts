@@ -33,7 +33,9 @@ export type ConnectionState =
   | { readonly name: 'over'; readonly ending: Ending }
 
 /** What a tunnel waits to do. */
-export type ConnectionDue = Due<Handshake['due']['why'] | OutboundWhy | 'confirm' | 'keep alive' | 'close' | 'give up'>
+export type ConnectionDue = Due<
+  Handshake['due']['why'] | OutboundWhy | 'confirm' | 'keep alive' | 'close' | 'give up'
+>
 
 export type ConnectionEvent =
   | StreamEvent
