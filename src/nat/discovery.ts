@@ -13,18 +13,10 @@ import { evidenceOf, findingOf, findingOfName } from './evidence.js'
 import { FilterTest } from './filter-test.js'
 import { HairpinTest } from './hairpin-test.js'
 import { HopTest } from './hop-test.js'
-import { isAlternate, PATIENCE, Question, type QuestionWhy } from './question.js'
+import { isAlternate, PATIENCE, Question } from './question.js'
 import type { FamilyReport, Missing, Sample, ServerFinding, Verdict } from './report.js'
 import { type Depth, FIRST_SAMPLE, MAIN, roleOf, SAMPLES, SOCKETS_OF, type Transmit } from './sockets.js'
-
-/** After so long it is over, whatever is still open, in ms: a person waits for it, and an answer that late says little. */
-export const DISCOVERY_END = 2600
-
-/** How long other servers may still answer when one has, in ms, and two that are at different addresses. */
-const GRACE = { one: 1200, two: 300 } as const
-
-/** How long a packet may be on its way until it counts as filtered, in ms, and by the round trip. */
-const WAIT = { least: 400, most: 800, roundTrips: 3 } as const
+import { DISCOVERY_END, type DiscoveryWhy, GRACE, WAIT } from './waits.js'
 
 export interface DiscoveryOptions {
   readonly family: Family
@@ -43,15 +35,6 @@ interface Asked {
   readonly name: string
   readonly question: Question
 }
-
-/** What it waits to do: `settle` for the servers that have answered, `end` with what is known. */
-type DiscoveryWhy =
-  | QuestionWhy
-  | FilterTest['due']['why']
-  | HairpinTest['due']['why']
-  | HopTest['due']['why']
-  | 'settle'
-  | 'end'
 
 /**
  * Finds out what the NAT of one address family does, without socket or timer: it is told the time and what came in, and

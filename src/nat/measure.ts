@@ -23,11 +23,12 @@ import {
   TRANSACTION_ID_LENGTH,
 } from '../stun/index.js'
 import { carrierOf } from './carrier.js'
-import { DISCOVERY_END, Discovery } from './discovery.js'
+import { Discovery } from './discovery.js'
 import { refusesUdp } from './refusal.js'
 import type { NatReport, PortMappingFinding, ServerFinding, UdpFinding } from './report.js'
 import { type Depth, SOCKETS_OF } from './sockets.js'
 import { answersTcp } from './tcp.js'
+import { DISCOVERY_END } from './waits.js'
 
 /** When nobody has answered for so long, in ms, other signs are looked for, to tell blocked UDP from no network or no server. */
 const SUSPICION = 600
