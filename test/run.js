@@ -1,10 +1,10 @@
 /**
  * The whole suite on a fresh clone: installs what package.json names, builds, lints, fetches missing Debian packages
- * where it may, and runs every test, two files at a time: the pure ones first, then those that own servers and network
- * namespaces. Its last line is `N passed, N failed, N skipped`.
+ * where it may, and runs every test, two files at a time: the pure ones first, then those that start the program, then those
+ * that own servers and network namespaces. Its last line is `N passed, N failed, N skipped`.
  *
  * `node test/run.js word…` runs only the test files whose path contains one of the words; `--quick` leaves out the lint and
- * whatever owns servers and network namespaces.
+ * whatever starts the program, or owns servers and network namespaces.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
@@ -106,6 +106,7 @@ step('npm', ['run', '--silent', 'build'])
 if (words.length === 0 && !quick) step('npm', ['run', '--silent', 'lint'])
 if (!quick) debianPackages()
 await runTests([...testFiles('unit'), ...testFiles('simulation')], 2)
+if (!quick) await runTests(testFiles('program'), 2)
 // each laboratory has namespaces of its own, and most of its time is waiting: two at a time do not disturb each other
 const labs = quick ? [] : [...testFiles('interop'), ...testFiles('natlab')]
 // minutes of waiting begin first, beside all the others

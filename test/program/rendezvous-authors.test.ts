@@ -11,8 +11,8 @@ import { systemClock, systemRandom } from '../../src/cli/clock.js'
 import { silent } from '../../src/net/index.js'
 import { example } from '../support/examples.js'
 import { World } from '../support/world.js'
-import { lives } from './exec-stage.js'
-import { temporaryDirectory } from './rendezvous.js'
+import { lives } from '../unit/exec-stage.js'
+import { temporaryDirectory } from '../unit/rendezvous.js'
 
 const DOCUMENT = 'docs/writing-a-rendezvous.md'
 const PROGRAM = fileURLToPath(new URL('../../bin/cli/main.js', import.meta.url))
