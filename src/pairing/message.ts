@@ -1,7 +1,7 @@
 import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, parseIdentity } from '../identity/index.js'
 import { type Endpoint, formatEndpoint, parseEndpoint, scopeOf } from '../net/index.js'
-import type { Candidate, CandidateKind, NatHint } from '../punch/index.js'
+import { type Candidate, NAMED_KINDS, type NatHint } from '../punch/index.js'
 import { decodeHint, encodeHint } from './hint.js'
 
 /** The version of this conversation. A plexus 3.x peer speaks another language altogether. */
@@ -208,15 +208,13 @@ function decodePurpose(value: unknown): { purpose?: Purpose } {
   return { purpose: value }
 }
 
-const KINDS: readonly CandidateKind[] = ['host', 'virtual', 'reflexive', 'mapped', 'predicted', 'relayed']
-
 function decodeCandidates(value: unknown): Candidate[] {
   if (!Array.isArray(value) || value.length > MAX_CANDIDATES)
     throw malformed('its candidates are not a short list')
   const candidates: Candidate[] = []
   for (const item of value) {
     const [kind, where, ...more] = text(item, 'candidate', 80).split(' ')
-    const known = KINDS.find((name) => name === kind)
+    const known = NAMED_KINDS.find((name) => name === kind)
     if (known === undefined) continue // a kind to come: not ours to probe
     if (where === undefined || more.length > 0) throw malformed('a candidate has no address')
     const endpoint = candidateEndpoint(where)

@@ -45,6 +45,9 @@ const ORDER: readonly CandidateKind[] = [
   'relayed',
 ]
 
+/** The kinds that a message may name: a peer-reflexive endpoint is never signed by anybody. */
+export const NAMED_KINDS: readonly CandidateKind[] = ORDER.filter((kind) => kind !== 'peer-reflexive')
+
 /** The rank of the best kind of path: nothing better can come. */
 export const BEST_RANK = 0
 

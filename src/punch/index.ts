@@ -1,4 +1,4 @@
-export { type Candidate, type CandidateKind, formatCandidate } from './candidate.js'
+export { type Candidate, type CandidateKind, formatCandidate, NAMED_KINDS } from './candidate.js'
 export { DATAGRAM_LENGTH } from './cipher.js'
 export { type PunchDriverOptions, type Punched, punch, type RunningPunch } from './driver.js'
 export { allocationOf } from './forecast.js'
