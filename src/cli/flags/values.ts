@@ -1,9 +1,9 @@
 import { isIP } from 'node:net'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { PlexusError } from '../../errors/index.js'
 import { type IdentityName, parseIdentity } from '../../identity/index.js'
 import { type Endpoint, parseEndpoint, parseHostPort } from '../../net/index.js'
+import { homeDirectory } from './defaults.js'
 import type { Flag, Given } from './flags.js'
 
 /** What was given for a flag, and how to name the place where it was given. */
@@ -106,7 +106,7 @@ export class Values {
   /** A path; a leading `~/` is the home directory. */
   path(name: string): string | undefined {
     const value = this.text(name)
-    return value?.startsWith('~/') ? join(homedir(), value.slice(2)) : value
+    return value?.startsWith('~/') ? join(homeDirectory(), value.slice(2)) : value
   }
 
   /** A whole number within bounds. */

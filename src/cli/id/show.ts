@@ -35,12 +35,20 @@ function part(label: string, path: string, certificate: IdentityRecord['current'
   return [[label, path], ...certificateLines(certificate)]
 }
 
+/** The name of this user; a container may have none for it. */
+function ownName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return `uid ${process.getuid?.()}`
+  }
+}
+
 /** Who may read a private key: nobody but its owner, or it is said. */
 function keyText(key: KeyFile | undefined): string {
   if (!key) return 'none: this is a peer'
   const mode = key.mode.toString(8).padStart(4, '0')
-  const self = userInfo()
-  const owner = key.uid === self.uid ? self.username : key.uid === 0 ? 'root' : `uid ${key.uid}`
+  const owner = key.uid === process.getuid?.() ? ownName() : key.uid === 0 ? 'root' : `uid ${key.uid}`
   const readers =
     (key.mode & 0o077) === 0 ? `only ${owner} can read it` : 'OTHER USERS CAN READ IT: run chmod 600 on it'
   return `${key.path} (mode ${mode}, of ${owner}: ${readers})`
