@@ -69,7 +69,7 @@ describe('on the command line', () => {
     })
   }
   test('nothing at all: what to do first', async () => {
-    const { code, stderr } = await plexus([], '', { HOME: '/nonexistent', XDG_CONFIG_HOME: '/nonexistent' })
+    const { code, stderr } = await plexus([], '', { PLEXUS_OPT_APP_REPO: '/nonexistent' })
     assert.equal(code, 2)
     assert.match(stderr, /plexus id new you@example\.com\/laptop/)
   })
