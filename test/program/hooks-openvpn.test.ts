@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { type TestContext, test } from 'node:test'
 import type { Child, Wildcards } from '../../src/exec/index.js'
 import { HOOKS } from '../support/hooks.js'
-import { PASSAGE, Stage } from './exec-stage.js'
+import { PASSAGE, Stage } from '../unit/exec-stage.js'
 
 const HOOK = join(HOOKS, 'openvpn')
 

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { commandEnvironment, DEFAULT_EXEC_ARGS, WILDCARDS } from '../../src/exec/index.js'
 import { example, repositoryFile, tableRows } from '../support/examples.js'
-import { PASSAGE, Stage } from './exec-stage.js'
+import { PASSAGE, Stage } from '../unit/exec-stage.js'
 
 const DOCUMENT = 'docs/commands.md'
 

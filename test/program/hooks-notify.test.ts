@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { HOOKS } from '../support/hooks.js'
-import { Stage } from './exec-stage.js'
+import { Stage } from '../unit/exec-stage.js'
 
 const HOOK = join(HOOKS, 'notify')
 
