@@ -105,7 +105,8 @@ if (!installed()) step('npm', ['ci', '--no-audit', '--no-fund'])
 step('npm', ['run', '--silent', 'build'])
 if (words.length === 0 && !quick) step('npm', ['run', '--silent', 'lint'])
 if (!quick) debianPackages()
-await runTests([...testFiles('unit'), ...testFiles('simulation')], 2)
+// most of the pure ones wait now and then: three at a time keep two cores busy
+await runTests([...testFiles('unit'), ...testFiles('simulation')], quick ? 3 : 2)
 if (!quick) await runTests(testFiles('program'), 2)
 // each laboratory has namespaces of its own, and most of its time is waiting: two at a time do not disturb each other
 const labs = quick ? [] : [...testFiles('interop'), ...testFiles('natlab')]
