@@ -344,8 +344,10 @@ test('closing tells the peer, with the reason, and both are over', () => {
   assert.equal(world.a.core.due(world.now).at, Number.POSITIVE_INFINITY)
 })
 
-test('keys change with time, and nothing is lost by it', () => {
-  const world = new TunnelWorld(new Prng(17), { delay: 20, jitter: 10, loss: 0.01 })
+test('keys change with time towards a peer that renews none, and nothing is lost by it', () => {
+  const world = new TunnelWorld(new Prng(17), { delay: 20, jitter: 10, loss: 0.01 }, 0, {
+    b: { revision: 1 },
+  })
   const read = sinks(world, world.b)
   assert.ok(world.ready())
   const stream = world.a.core.streams.open(HEADER)

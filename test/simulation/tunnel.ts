@@ -150,6 +150,16 @@ export class TunnelWorld {
     return true
   }
 
+  /** Both machines stand still for so long, in ms, and what was under way comes when they go on. */
+  sleep(ms: number): void {
+    this.now += ms
+    this.#tasks.splice(
+      0,
+      Number.POSITIVE_INFINITY,
+      ...this.#tasks.map((task) => ({ ...task, time: Math.max(task.time, this.now) })),
+    )
+  }
+
   /** Both sides are ready. */
   ready(ms = 10_000): boolean {
     return this.run(ms, () => this.a.has('ready') && this.b.has('ready'))

@@ -15,7 +15,7 @@ const DOUBT = 3_000
 /** What greetings still mean once the tunnel is open. */
 export class Acquaintance {
   readonly #greeter: Greeter
-  readonly #peer: Greeted
+  readonly #peer: Pick<Greeted, 'ephemeral' | 'time'>
   #confirmation: (() => Buffer) | undefined
   #repeat = FIRST_REPEAT
   /** When the confirmation is to be sent, in ms; Infinity once the peer has it. */
@@ -25,9 +25,9 @@ export class Acquaintance {
 
   /** @param confirmation what the peer has to be sent until it sends frames; it has all that it needs without it */
   constructor(greeter: Greeter, peer: Greeted, confirmation: (() => Buffer) | undefined, now: number) {
-    const { ephemeral, revision, time } = peer
+    const { ephemeral, time } = peer
     this.#greeter = greeter
-    this.#peer = { ephemeral: Buffer.from(ephemeral), revision, time }
+    this.#peer = { ephemeral: Buffer.from(ephemeral), time }
     this.#confirmation = confirmation
     this.confirmAt = confirmation ? now : Number.POSITIVE_INFINITY
   }

@@ -1,10 +1,12 @@
-import type { Allowance, Due, Endpoint, Random } from '../../net/index.js'
+import type { Allowance, Due, Endpoint } from '../../net/index.js'
 import type { Acquaintance } from './acquaintance.js'
 import type { Opener } from './cipher.js'
 import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
 import type { Outbound, OutboundWhy } from './outbound.js'
+import type { ProofEvent } from './proofs.js'
 import type { StreamEvent } from './streams.js'
+import type { Upkeep, UpkeepOptions, UpkeepWhy } from './upkeep.js'
 
 /** Why it is over. */
 export type Ending =
@@ -21,11 +23,13 @@ export type ConnectionState =
       readonly opener: Opener
       readonly outbound: Outbound
       readonly acquaintance: Acquaintance
+      readonly upkeep: Upkeep
     }
   | {
       readonly name: 'closing'
       readonly opener: Opener
       readonly outbound: Outbound
+      readonly upkeep: Upkeep
       readonly sentence: Buffer
       tries: number
       nextAt: number
@@ -34,27 +38,28 @@ export type ConnectionState =
 
 /** What a tunnel waits to do. */
 export type ConnectionDue = Due<
-  Handshake['due']['why'] | OutboundWhy | 'confirm' | 'keep alive' | 'close' | 'give up'
+  Handshake['due']['why'] | OutboundWhy | UpkeepWhy | 'confirm' | 'keep alive' | 'close' | 'give up'
 >
 
 export type ConnectionEvent =
   | StreamEvent
   | FlowEvent
+  | ProofEvent
   | { readonly name: 'ready' }
   | { readonly name: 'moved'; readonly from: Endpoint; readonly to: Endpoint }
   | { readonly name: 'over'; readonly ending: Ending }
 
-export interface ConnectionOptions {
-  readonly initiator: boolean
+export interface ConnectionOptions extends UpkeepOptions {
   /** 32 bytes that both sides know, and nobody else. They may have served before. */
   readonly key: Uint8Array
   /** Where the peer is at first. */
   readonly remote: Endpoint
-  readonly random: Random
   /** What may be sent to addresses that have not answered, over all tunnels. */
   readonly allowance?: Allowance
   /** The time at the start, in ms since 1970-01-01 UTC; without it greetings have no time. */
   readonly date?: number
   /** What the own greetings say that this side knows: an older one stands in for an older peer. */
   readonly revision?: number
+  /** Whether this side can prove its identity when it is asked to, and the peer's is to be proven. */
+  readonly proves?: boolean
 }

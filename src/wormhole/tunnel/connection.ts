@@ -1,4 +1,4 @@
-import { type Endpoint, NEVER, type Random } from '../../net/index.js'
+import { type Endpoint, earliest, NEVER } from '../../net/index.js'
 import { Acquaintance } from './acquaintance.js'
 import { Opener } from './cipher.js'
 import { Congestion } from './congestion.js'
@@ -11,7 +11,7 @@ import type {
 } from './connection-state.js'
 import { ControlQueue } from './control.js'
 import { Flows } from './flows.js'
-import { type Frame, fitSentence, parseFrames } from './frame.js'
+import { eliciting, type Frame, fitSentence, parseFrames } from './frame.js'
 import { Greeter } from './greeting.js'
 import { Handshake, type HandshakeOutcome } from './handshake.js'
 import { Ledger } from './ledger.js'
@@ -20,6 +20,7 @@ import { Path } from './path.js'
 import { BASE_DATAGRAM, PathMtu } from './path-mtu.js'
 import { StreamViolation } from './receive-half.js'
 import { Received } from './received.js'
+import { Responses } from './responses.js'
 import { RoundTrip } from './round-trip.js'
 import { Streams } from './streams.js'
 import {
@@ -31,9 +32,7 @@ import {
   SILENT_AFTER,
   STALL,
 } from './timing.js'
-
-/** Answers to challenges that wait at once: an honest peer asks for one at a time. */
-const MAX_RESPONSES = 8
+import { Upkeep } from './upkeep.js'
 
 /**
  * One side of a tunnel as a state machine without a socket or a timer: it takes the time (ms, monotonic), datagrams and
@@ -43,8 +42,8 @@ const MAX_RESPONSES = 8
  * for all of that, or when it is due, `tick`, `events`, `transmit`, `events`; and `due`, unless `transmit` stopped half-way.
  */
 export class Connection {
+  readonly #options: ConnectionOptions
   readonly #path: Path
-  readonly #random: Random
   readonly #rtt = new RoundTrip()
   readonly #mtu = new PathMtu()
   readonly #congestion = new Congestion(BASE_DATAGRAM)
@@ -57,7 +56,7 @@ export class Connection {
   #events: ConnectionEvent[] = []
   /** Datagrams that are to go out as they are. */
   #ready: { readonly data: Buffer; readonly to: Endpoint }[] = []
-  #responses = 0
+  readonly #responses = new Responses(this.#controls)
   #sent = { packetsOut: 0, bytesOut: 0 }
   readonly #keepAlive: number
   readonly #greeter: Greeter
@@ -66,7 +65,7 @@ export class Connection {
   readonly #counted = { packetsIn: 0, bytesIn: 0, dropped: 0 }
 
   constructor(options: ConnectionOptions, now: number) {
-    this.#random = options.random
+    this.#options = options
     this.#path = new Path(options.remote, options.random, options.allowance)
     this.#lastTickAt = now
     this.#keepAlive = options.initiator ? KEEP_ALIVE : KEEP_ALIVE + KEEP_ALIVE_APART
@@ -97,6 +96,7 @@ export class Connection {
       flows: this.flows.size,
       lost: this.#ledger.lost,
       datagram: this.#mtu.size,
+      epoch: this.#state.name === 'open' ? this.#state.upkeep.epoch : 0,
       congestion: { rate, window, inflight, state },
     }
   }
@@ -113,16 +113,22 @@ export class Connection {
     const state = this.#state
     if (state.name === 'handshake') this.#end({ name: 'closed' })
     if (state.name !== 'open') return
-    const { opener, outbound } = state
+    const { opener, outbound, upkeep } = state
     this.#state = {
       name: 'closing',
       opener,
       outbound,
+      upkeep,
       sentence: fitSentence(sentence),
       tries: 0,
       nextAt: now,
     }
     this.#release(sentence)
+  }
+
+  /** Takes the answers to `proof-wanted` and `proof`; `fail` is the other one to a proof. */
+  get proofs(): Upkeep['proofs'] {
+    return this.#state.name === 'open' ? this.#state.upkeep.proofs : undefined
   }
 
   /** When `tick` and `transmit` want to be called, and why. */
@@ -139,15 +145,14 @@ export class Connection {
         return due.at <= silent ? due : { at: silent, why: 'give up' }
       }
       case 'open': {
-        const { outbound, acquaintance } = state
-        const { lastSentAt, waitingSince } = outbound
-        const next = outbound.due(now)
-        const silence = Math.min(waitingSince + DEAD_AFTER, acquaintance.doubtEnds)
-        const alive = lastSentAt + this.#keepAlive
-        const { confirmAt } = acquaintance
-        if (next.at <= alive && next.at <= silence && next.at <= confirmAt) return next
-        if (confirmAt <= alive && confirmAt <= silence) return { at: confirmAt, why: 'confirm' }
-        return alive <= silence ? { at: alive, why: 'keep alive' } : { at: silence, why: 'give up' }
+        const { outbound, acquaintance, upkeep } = state
+        return earliest<ConnectionDue['why']>(
+          outbound.due(now),
+          { at: acquaintance.confirmAt, why: 'confirm' },
+          { at: outbound.lastSentAt + this.#keepAlive, why: 'keep alive' },
+          { at: Math.min(outbound.waitingSince + DEAD_AFTER, acquaintance.doubtEnds), why: 'give up' },
+          upkeep.due,
+        )
       }
     }
   }
@@ -161,7 +166,7 @@ export class Connection {
       else state.handshake.tick(now)
     }
     if (state.name !== 'open') return
-    const { outbound, acquaintance } = state
+    const { outbound, acquaintance, upkeep } = state
     if (asleep > STALL) {
       outbound.waitingSince += asleep
       acquaintance.doubtEnds += asleep
@@ -170,6 +175,8 @@ export class Connection {
       this.#end({ name: 'dead' })
       return
     }
+    const neglect = upkeep.tick(now, asleep > STALL ? asleep : 0)
+    if (neglect !== undefined) this.fail(now, neglect)
     if (now >= outbound.lastSentAt + this.#keepAlive) outbound.pingWanted = true
     if (this.#ledger.tick(now)) outbound.timedOut(now)
   }
@@ -221,16 +228,29 @@ export class Connection {
     const sources = { received: this.#received, controls: this.#controls, flows, streams }
     const governors = { rtt: this.#rtt, mtu: this.#mtu, congestion: this.#congestion, ledger: this.#ledger }
     const { sealer, opener } = outcome.keys
-    const outbound = new Outbound(sources, governors, sealer, this.#random, now)
+    const outbound = new Outbound(sources, governors, sealer, this.#options.random, now)
     const acquaintance = new Acquaintance(this.#greeter, outcome.peer, outcome.confirmation, now)
-    this.#state = { name: 'open', opener, outbound, acquaintance }
+    const upkeep = new Upkeep(
+      this.#options,
+      {
+        peer: outcome.peer,
+        keys: outcome.keys,
+        controls: this.#controls,
+        counts: () => ({ sent: outbound.numbers.next, received: this.#received.highest + 1 }),
+        emit: (event) => this.#events.push(event),
+        onkeys: (until) => {
+          outbound.numbers.renewed(until)
+          outbound.pingWanted = true // the peer waits for a datagram under these keys
+        },
+      },
+      now,
+    )
+    this.#state = { name: 'open', opener, outbound, acquaintance, upkeep }
     if (outcome.rtt !== undefined) {
       this.#rtt.add(outcome.rtt)
       this.#congestion.measured(now, outcome.rtt)
     }
     this.#events.push({ name: 'ready' })
-    // the responder waits for a datagram under the new keys: there is one at once
-    outbound.pingWanted = true
     if (outcome.payload) this.#accept(now, outcome.packet, outcome.payload, outcome.from)
     else this.#heard(now, outcome.from)
   }
@@ -248,10 +268,11 @@ export class Connection {
     if (this.#state.name === 'open') {
       this.#state.outbound.waitingSince = Number.POSITIVE_INFINITY
       this.#state.acquaintance.heard()
+      this.#state.upkeep.opened(now)
     }
     const frames = parseFrames(payload)
     if (!frames) {
-      this.#fail(now, 'The peer sent a datagram that means nothing.')
+      this.fail(now, 'The peer sent a datagram that means nothing.')
       return
     }
     if (packet > this.#received.highest) this.#heard(now, from)
@@ -263,7 +284,7 @@ export class Connection {
       }
     } catch (thrown) {
       if (!(thrown instanceof StreamViolation)) throw thrown
-      this.#fail(now, `The peer broke the protocol: ${thrown.message}.`)
+      this.fail(now, `The peer broke the protocol: ${thrown.message}.`)
     }
   }
 
@@ -302,12 +323,15 @@ export class Connection {
         this.flows.closed(frame.id)
         break
       case 'challenge':
-        this.#respond(Buffer.from(frame.value))
+        this.#responses.add(frame.value)
         break
       case 'response':
         this.#answered(now, this.#state.outbound, frame.value, from)
         break
       case 'ping': // it asks for nothing but the acknowledgement
+        break
+      default:
+        this.#state.upkeep.handle(now, frame)
     }
   }
 
@@ -322,30 +346,10 @@ export class Connection {
     for (const { acknowledges } of acked) if (acknowledges >= 0) this.#received.forget(acknowledges)
   }
 
-  #respond(value: Buffer): void {
-    if (this.#responses >= MAX_RESPONSES) return
-    this.#responses++
-    let waiting = true
-    this.#controls.add({
-      length: 9,
-      write: (writer) => {
-        if (waiting) this.#responses--
-        waiting = false
-        writer.response(value)
-      },
-      wanted: () => true,
-    })
-  }
-
   #answered(now: number, outbound: Outbound, value: Buffer, from: Endpoint): void {
     const before = this.#path.remote
     if (!this.#path.answered(now, value, from)) return
-    this.#ledger.abandon(now)
-    this.#rtt.reset()
-    this.#mtu.reset()
-    this.#congestion.datagram = this.#mtu.size
-    this.#congestion.reset(now)
-    outbound.pingWanted = true
+    outbound.moved(now)
     this.#events.push({ name: 'moved', from: before, to: from })
   }
 
@@ -365,8 +369,9 @@ export class Connection {
     this.#ready.push({ data, to: this.#path.remote })
   }
 
-  #fail(now: number, sentence: string): void {
-    if (this.#state.name === 'open') this.#sendClose(now, this.#state.outbound, sentence)
+  /** Ends it at once. @param told the peer is told this */
+  fail(now: number, sentence: string, told = sentence): void {
+    if (this.#state.name === 'open') this.#sendClose(now, this.#state.outbound, told)
     this.#end({ name: 'failed', sentence })
   }
 
@@ -375,7 +380,10 @@ export class Connection {
     if (state.name === 'over') return
     this.#greeter.wipe()
     if (state.name === 'handshake') state.handshake.wipe()
-    else this.#sent = state.outbound.counted
+    else {
+      this.#sent = state.outbound.counted
+      state.upkeep.wipe()
+    }
     this.#state = { name: 'over', ending }
     this.#release(('sentence' in ending && ending.sentence) || 'The tunnel is over.')
     this.#events.push({ name: 'over', ending })
@@ -386,9 +394,4 @@ export class Connection {
     this.flows.closeAll()
     this.#controls.clear()
   }
-}
-
-/** Acknowledgements are not acknowledged, nor what ends everything. */
-function eliciting({ type }: Frame): boolean {
-  return type !== 'ack' && type !== 'close'
 }

@@ -1,3 +1,4 @@
+import { parseUpkeep, type UpkeepFrame } from './upkeep-frame.js'
 import { Reader, varintLength, writeVarint } from './varint.js'
 
 /** The longest header of a stream or flow, in bytes. */
@@ -9,6 +10,7 @@ export const MAX_ACK_RANGES = 64
 
 /** What a datagram carries inside its seal. docs/tunnel.md has the bytes. */
 export type Frame =
+  | UpkeepFrame
   | { readonly type: 'ping' }
   /** `ranges` in descending order: the highest number and the lowest, both included. `delay` in ms. */
   | { readonly type: 'ack'; readonly delay: number; readonly ranges: readonly (readonly [number, number])[] }
@@ -92,8 +94,13 @@ function parseFrame(type: number, reader: Reader): Frame | undefined {
     case CLOSE:
       return { type: 'close', sentence: text(reader) }
     default:
-      return undefined
+      return parseUpkeep(type, reader)
   }
+}
+
+/** Acknowledgements are not acknowledged, nor what ends everything. */
+export function eliciting({ type }: Frame): boolean {
+  return type !== 'ack' && type !== 'close'
 }
 
 function text(reader: Reader): string {
@@ -140,6 +147,11 @@ export class FrameWriter {
 
   get left(): number {
     return this.end - this.at
+  }
+
+  /** A frame that was put together elsewhere. */
+  whole(frame: Uint8Array): void {
+    this.#bytes(frame)
   }
 
   ping(): void {

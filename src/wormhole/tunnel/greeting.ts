@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import sodium from 'sodium-native'
 import type { Random } from '../../net/index.js'
 import { derive, Opener, Sealer, TAG_LENGTH } from './cipher.js'
+import { KeySchedule } from './key-schedule.js'
 
 /**
  * Bytes of every datagram of the handshake. All are as long, so that none that is answered is answered with more.
@@ -17,9 +18,14 @@ const VERSION = 1
 
 /**
  * What a side knows beyond the first version of this handshake, whose greetings have zeros here:
- * 1. CONFIRM, and a time in every greeting; keys that are renewed.
+ * 1. CONFIRM, and a time in every greeting;
+ * 2. renewals, the frames of `Upkeep`.
  */
-export const REVISION = 1
+export const REVISION = 2
+export const RENEWING = 2
+
+/** In the byte of the revision: the sender can prove its identity anew, and wants the peer to. */
+const PROVES = 0x80
 
 /** Where revision and time lie in a body: behind the two ephemeral keys, where zeros were. */
 const REVISION_AT = 2 + 2 * KEY_LENGTH
@@ -42,6 +48,8 @@ export interface Greeting {
   /** The receiver's, in a welcome and a confirm; else zeros. */
   readonly answers: Buffer
   readonly revision: number
+  /** Whether the sender can prove its identity anew inside the tunnel. */
+  readonly proves: boolean
   /** When the sender began, in ms since 1970-01-01 UTC by its clock; 0 if it does not say. */
   readonly time: number
   readonly body: Buffer
@@ -78,10 +86,13 @@ export class Ephemeral {
   }
 }
 
+type Abilities = Pick<Greeting, 'revision' | 'proves'>
+
 /** What the data of a tunnel is sealed and opened with. */
 export interface TunnelKeys {
   readonly sealer: Sealer
   readonly opener: Opener
+  readonly schedule: KeySchedule
 }
 
 /** Seals and opens the datagrams of the handshake, under keys from the shared one: one for each direction. */
@@ -91,12 +102,12 @@ export class Greeter {
   readonly #own: Buffer
   readonly #peer: Buffer
   readonly #random: Random
-  readonly #revision: number
+  readonly #abilities: Abilities
   readonly #time: number
 
   /**
    * @param options `key`: the 32 bytes that both sides know; `date`: the time as it is, in ms since 1970-01-01 UTC, 0 if
-   *   that is not known; `revision`: the own one
+   *   that is not known; `revision`: the own one; `proves`: whether this side can prove its identity
    */
   constructor(options: {
     initiator: boolean
@@ -104,13 +115,14 @@ export class Greeter {
     random: Random
     date?: number
     revision?: number
+    proves?: boolean
   }) {
-    const { initiator, key, random, date = 0, revision = REVISION } = options
+    const { initiator, key, random, date = 0, revision = REVISION, proves = false } = options
     if (key.length !== KEY_LENGTH) throw new RangeError('A tunnel needs a key of 32 bytes.')
     this.#initiator = initiator
     this.#key = Buffer.from(key)
     this.#random = random
-    this.#revision = revision
+    this.#abilities = { revision, proves: proves && revision >= RENEWING }
     this.#time = revision === 0 ? 0 : Math.max(0, Math.floor(date)) % 2 ** (8 * TIME_LENGTH)
     const none = Buffer.alloc(0)
     const first = derive(key, none, 'hello initiator', KEY_LENGTH)
@@ -129,7 +141,7 @@ export class Greeter {
 
   /** The bytes inside a welcome, always the same for the same two keys. */
   welcomeBody(ephemeral: Buffer, answers: Buffer): Buffer {
-    return bodyOf('welcome', ephemeral, answers, this.#revision, this.#time)
+    return bodyOf('welcome', ephemeral, answers, this.#abilities, this.#time)
   }
 
   confirm(ephemeral: Buffer, answers: Buffer): Buffer {
@@ -137,7 +149,7 @@ export class Greeter {
   }
 
   knock(ephemeral: Buffer): Buffer {
-    return this.#seal('knock', this.#revision === 0 ? ZEROS : ephemeral).datagram
+    return this.#seal('knock', this.#abilities.revision === 0 ? ZEROS : ephemeral).datagram
   }
 
   /** True for what may be one; everything else is no greeting. */
@@ -168,7 +180,8 @@ export class Greeter {
       type,
       ephemeral: body.subarray(2, 2 + KEY_LENGTH),
       answers: body.subarray(2 + KEY_LENGTH, REVISION_AT),
-      revision: body[REVISION_AT] as number,
+      revision: (body[REVISION_AT] as number) & ~PROVES,
+      proves: ((body[REVISION_AT] as number) & PROVES) !== 0,
       time: body.readUIntBE(TIME_AT, TIME_LENGTH),
       body,
     }
@@ -185,9 +198,11 @@ export class Greeter {
     const input = Buffer.concat([this.#key, shared])
     const first = derive(input, salt, 'data initiator', KEY_LENGTH)
     const second = derive(input, salt, 'data responder', KEY_LENGTH)
+    const schedule = new KeySchedule(input, salt)
     input.fill(0)
     shared.fill(0)
     return {
+      schedule,
       sealer: new Sealer(this.#initiator ? first : second),
       opener: new Opener(this.#initiator ? second : first),
     }
@@ -203,7 +218,7 @@ export class Greeter {
     ephemeral: Buffer,
     answers: Buffer = ZEROS,
   ): { datagram: Buffer; body: Buffer } {
-    const body = bodyOf(type, ephemeral, answers, this.#revision, this.#time)
+    const body = bodyOf(type, ephemeral, answers, this.#abilities, this.#time)
     const datagram = Buffer.allocUnsafe(GREETING_LENGTH)
     datagram.set(this.#random(NONCE_LENGTH))
     // 01 in the first two bits: neither STUN nor a datagram with frames; 190 random bits are left
@@ -226,7 +241,7 @@ function bodyOf(
   type: Greeting['type'],
   ephemeral: Buffer,
   answers: Buffer,
-  revision: number,
+  { revision, proves }: Abilities,
   time: number,
 ): Buffer {
   const body = Buffer.alloc(BODY_LENGTH)
@@ -234,12 +249,12 @@ function bodyOf(
   body[1] = TYPES.indexOf(type)
   ephemeral.copy(body, 2)
   answers.copy(body, 2 + KEY_LENGTH)
-  body[REVISION_AT] = revision
+  body[REVISION_AT] = revision | (proves ? PROVES : 0)
   body.writeUIntBE(time, TIME_AT, TIME_LENGTH)
   return body
 }
 
 /** The hello that a confirm goes with: the same keys come of both. */
-export function helloBodyOf({ ephemeral, revision, time }: Greeting): Buffer {
-  return bodyOf('hello', ephemeral, ZEROS, revision, time)
+export function helloBodyOf({ ephemeral, revision, proves, time }: Greeting): Buffer {
+  return bodyOf('hello', ephemeral, ZEROS, { revision, proves }, time)
 }

@@ -24,7 +24,7 @@ const STRANGER_INTERVAL = 100
 const FRESHNESS = 15 * 60_000
 
 /** Who has proven to be there: what its greetings say, to tell later ones from. */
-export type Greeted = Pick<Greeting, 'ephemeral' | 'revision' | 'time'>
+export type Greeted = Pick<Greeting, 'ephemeral' | 'revision' | 'proves' | 'time'>
 
 /** What came of a datagram. */
 export type HandshakeOutcome =
@@ -181,7 +181,14 @@ export class Handshake {
     for (const { keys, ephemeral } of this.#older.from(now, from)) {
       const payload = keys.opener.open(Buffer.from(data), packet)
       if (payload)
-        return { name: 'done', keys, peer: { ephemeral, revision: 0, time: 0 }, from, packet, payload }
+        return {
+          name: 'done',
+          keys,
+          peer: { ephemeral, revision: 0, proves: false, time: 0 },
+          from,
+          packet,
+          payload,
+        }
     }
     return NOTHING
   }

@@ -104,6 +104,17 @@ export class Outbound {
     if (mtu.timedOut(now, ledger.timeouts)) congestion.datagram = mtu.size
   }
 
+  /** The path is another one: it is learnt anew, and what was under way is taken for lost. */
+  moved(now: number): void {
+    const { rtt, mtu, congestion, ledger } = this.#governors
+    ledger.abandon(now)
+    rtt.reset()
+    mtu.reset()
+    congestion.datagram = mtu.size
+    congestion.reset(now)
+    this.pingWanted = true
+  }
+
   /**
    * Sends what may go now.
    * @param most datagrams

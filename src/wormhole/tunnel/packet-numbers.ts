@@ -20,7 +20,8 @@ export type PacketRange = readonly [high: number, low: number]
 export class PacketNumbers {
   /** The number that comes next; none above it was used. */
   next = 0
-  #generationAt: number
+  /** When the keys are too old. */
+  #changeAt: number
   #skipAt: number
   /** Numbers that were never used, ascending. */
   readonly #skipped: PacketRange[] = []
@@ -28,7 +29,7 @@ export class PacketNumbers {
 
   constructor(random: Random, now: number) {
     this.#random = random
-    this.#generationAt = now
+    this.#changeAt = now + GENERATION_TIME
     this.#skipAt = this.#draw()
   }
 
@@ -37,12 +38,17 @@ export class PacketNumbers {
     return this.next < LAST_PACKET - SKIP_WITHIN
   }
 
-  /** The number of a packet that is sent now. After an hour it is the first of a new generation of keys. */
+  /** The keys are new, and others take their place before that time, in ms. */
+  renewed(until: number): void {
+    this.#changeAt = until
+  }
+
+  /** The number of a packet that is sent now. Where the keys are an hour old it is the first of a new generation of them. */
   take(now: number): number {
-    if (now - this.#generationAt > GENERATION_TIME) {
-      this.#generationAt = now
+    if (now > this.#changeAt) {
+      this.#changeAt = now + GENERATION_TIME
       this.#skip((Math.floor(this.next / GENERATION) + 1) * GENERATION)
-    } else if (this.next % GENERATION === 0) this.#generationAt = now
+    } else if (this.next % GENERATION === 0) this.#changeAt = Math.max(this.#changeAt, now + GENERATION_TIME)
     else if (this.next >= this.#skipAt) this.#skip(this.next + 1)
     return this.next++
   }

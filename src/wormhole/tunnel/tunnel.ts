@@ -10,13 +10,16 @@ import {
 } from '../../net/index.js'
 import { publish } from '../../watch/index.js'
 import { Connection } from './connection.js'
-import type { ConnectionEvent, Ending } from './connection-state.js'
+import type { ConnectionEvent, ConnectionOptions, Ending } from './connection-state.js'
 import { CoreDuplex, type TunnelStream } from './duplex.js'
 import { ConnectedFlow, type TunnelFlow } from './flow.js'
 import type { CoreFlow } from './flows.js'
 import type { CoreStream } from './stream.js'
+import type { Witness } from './witness.js'
+import { Witnessing, type WitnessingHost } from './witnessing.js'
 
-export interface TunnelOptions {
+export interface TunnelOptions
+  extends Pick<ConnectionOptions, 'upkeepBudget' | 'renewalTimes' | 'proofTimes'> {
   /** Punched and open. The tunnel owns it and closes it. */
   readonly port: UdpPort
   /** What the side is there for; the tunnel itself is the same both ways. */
@@ -32,6 +35,8 @@ export interface TunnelOptions {
   readonly log: Logger
   /** What may be sent to addresses that the peer seems to have moved to, over all tunnels; without it one challenge in 50 ms. */
   readonly allowance?: Allowance
+  /** Proves this side's identity and judges the peer's proof, every 12 h; without it the shared key alone counts. */
+  readonly witness?: Witness
   /** Aborting it closes the tunnel. */
   readonly signal: AbortSignal
 }
@@ -91,6 +96,9 @@ export function openTunnel(options: TunnelOptions): Tunnel {
 /** Receive buffer that is asked of the system, in bytes: what comes at full rate while the process does other things. */
 const SOCKET_BUFFER = 4 * 2 ** 20
 
+/** What a peer is told whose proof was not good: why, its own administrator may find out. */
+const NOT_PROVEN = 'The proof of your identity was not accepted.'
+
 /** Connects the state machine with a port and a timer, and its streams with their users. */
 class RunningTunnel implements Tunnel {
   readonly #options: TunnelOptions
@@ -101,6 +109,12 @@ class RunningTunnel implements Tunnel {
     now: () => this.#options.clock.now(),
     unsentLimit: () => this.#core.streams.unsentLimit,
     wake: () => this.#wake(),
+  }
+  readonly #witnessing: Witnessing | undefined
+  readonly #proofHost: WitnessingHost = {
+    signed: (time, signatures) => this.#then(() => this.#core.proofs?.signed(time, signatures)),
+    judged: () => this.#then((now) => this.#core.proofs?.judged(now)),
+    failed: ({ message }) => this.#then((now) => this.#core.fail(now, message, NOT_PROVEN)),
   }
   readonly #stopListening: () => void
   #onstream: ((stream: TunnelStream, header: Uint8Array) => void) | undefined
@@ -121,7 +135,9 @@ class RunningTunnel implements Tunnel {
     this.#options = options
     const { clock, port, signal } = options
     this.#since = clock.now()
-    this.#core = new Connection({ ...options, date: clock.date() }, this.#since)
+    const proves = options.witness !== undefined
+    this.#core = new Connection({ ...options, proves, date: clock.date() }, this.#since)
+    this.#witnessing = options.witness && new Witnessing(options.witness, this.#proofHost, options)
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject }
     })
@@ -189,6 +205,11 @@ class RunningTunnel implements Tunnel {
 
   readonly #onabort = () => {
     void this.close()
+  }
+
+  #then(act: (now: number) => void): void {
+    act(this.#options.clock.now())
+    this.#wake()
   }
 
   #assertOpen(): void {
@@ -290,6 +311,10 @@ class RunningTunnel implements Tunnel {
       case 'moved':
         publish('plexus:path', { log }, () => ({ name: 'moved', from: event.from, to: event.to }))
         return
+      case 'proof-wanted':
+      case 'proof':
+        void this.#witnessing?.handle(event)
+        return
       case 'over':
         this.#finish(event.ending)
     }
@@ -300,6 +325,7 @@ class RunningTunnel implements Tunnel {
     const over = overOf(ending)
     this.#core.transmit(clock.now(), (data, to) => port.send(data, to)) // the answer to a close
     this.#phase = 'over'
+    this.#witnessing?.close()
     this.#timer?.cancel()
     this.#timer = undefined
     clearImmediate(this.#turn)
@@ -307,6 +333,8 @@ class RunningTunnel implements Tunnel {
     signal.removeEventListener('abort', this.#onabort)
     for (const stream of [...this.#waitingStreams.keys()]) stream.destroy()
     log.debug({ ...this.#core.figures, why: over.kind }, 'tunnel: over')
+    if (ending.name === 'peer-closed' && ending.sentence !== '')
+      log.info({}, `the peer ended the tunnel and said: ${ending.sentence.replace(/\p{Cc}/gu, ' ')}`)
     this.#settleReady?.reject(over.error ?? new PlexusError('TUNNEL_LOST', 'The tunnel was closed.'))
     void port.close().then(() => this.#settleOver?.(over))
   }
