@@ -290,7 +290,7 @@ class Accepting {
     const launch = async (signal: AbortSignal) => {
       // an earlier command may have taken its time to end
       const standing = await this.#expulsion.admit(passage)
-      const child = await handOver(settings, passage, signal)
+      const child = await handOver(settings, passage, signal, standing)
       if (child === undefined) throw new Error('a command or a carrier is configured, so one was started')
       this.#expulsion.watch(passage, standing, child)
       return child

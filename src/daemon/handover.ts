@@ -10,7 +10,7 @@ import {
   start,
   type Wildcards,
 } from '../exec/index.js'
-import type { Repository } from '../identity/index.js'
+import type { Repository, Standing } from '../identity/index.js'
 import { formatEndpoint } from '../net/index.js'
 import { discard, type Passage, shortSession } from '../pairing/index.js'
 import type { DaemonSettings } from './settings.js'
@@ -52,16 +52,21 @@ function wildcardsOf(passage: AnyPassage, repository: Repository): Wildcards {
  * Hands a passage over to the command: closes the port, so that the command can bind it, and starts the command at
  * once, while the NAT's mapping is fresh. Without a command the passage is printed and undefined is returned.
  * With a carrier the port stays open, for the tunnel that is opened on it. If it throws, the port is closed.
+ * @param standing hears by which certificate the peer of a tunnel proves itself again
  * @throws PlexusError as `start` does, or the signal's reason
  */
 export async function handOver(
   settings: DaemonSettings,
   passage: AnyPassage,
   signal?: AbortSignal,
+  standing?: Standing,
 ): Promise<Running | undefined> {
   const { context, command, carrier, print } = settings
   if (carrier) {
-    if ('keys' in passage) return runTunnel(settings, carrier, passage, signal)
+    if ('keys' in passage) {
+      const onproven = (fingerprint: Buffer) => standing?.proven(fingerprint)
+      return runTunnel(settings, carrier, passage, { ...(signal ? { signal } : {}), onproven })
+    }
     await discard(passage)
     throw new PlexusError(
       'DIALECT',

@@ -41,7 +41,7 @@ export async function runInviter(
       await discard(taken)
       throw thrown
     })
-    const child = await handOver(settings, taken, options.signal)
+    const child = await handOver(settings, taken, options.signal, standing)
     tell(settings, pairedOutcome(passage))
     if (child === undefined) return 0
     expulsion.watch(taken, standing, child)

@@ -2,19 +2,21 @@ import { PlexusError } from '../errors/index.js'
 import type { Exit, Running } from '../exec/index.js'
 import { formatIdentity } from '../identity/index.js'
 import { discard, type Passage, shortSession } from '../pairing/index.js'
-import { openTunnel } from '../wormhole/index.js'
+import { IdentityWitness } from '../sealing/index.js'
+import { openTunnel, upkeepBudgetOf } from '../wormhole/index.js'
 import type { Carrier, DaemonSettings } from './settings.js'
 
 /**
  * Opens a tunnel on the port of a passage, and has the carrier use it. The port is closed when it has ended.
- * @param signal ends it
+ * @param options `signal` ends it; `onproven` is told by which certificate the peer has proven itself again
  */
 export function runTunnel(
   { context }: DaemonSettings,
   carrier: Carrier,
   passage: Passage,
-  signal?: AbortSignal,
+  options: { readonly signal?: AbortSignal; readonly onproven?: (fingerprint: Buffer) => void } = {},
 ): Running {
+  const { signal, onproven } = options
   const { clock, random } = context
   const { port, role, faraway, keys, peer } = passage
   const log = context.log.child({ session: shortSession(passage.session) })
@@ -33,6 +35,8 @@ export function runTunnel(
     random,
     log,
     ...(context.governor ? { allowance: context.governor.allowance(formatIdentity(peer)) } : {}),
+    upkeepBudget: upkeepBudgetOf(clock, formatIdentity(peer)),
+    witness: new IdentityWitness({ ...context, peer, log }, onproven),
     signal: end.signal,
   })
   const exited = carrier.carry(formatIdentity(peer), tunnel, log).then(async ({ kind }): Promise<Exit> => {

@@ -16,14 +16,14 @@ const UNCLEAR: ReadonlySet<string> = new Set(['CERTIFICATE_INVALID', 'BAD_CONFIG
  * next one), when it is revoked, or when it does not chain to the host's `ca.crt` or is out of its validity there. While the
  * host's own directory is away nobody is out: then it is the repository that cannot be reached.
  *
- * One object stands for one proof. Asked again and again it costs a few `stat` for as long as no file has changed.
+ * One object stands for the newest proof. Asked again and again it costs a few `stat` for as long as no file has changed.
  */
 export class Standing {
   readonly #repository: Repository
   readonly #host: IdentityName
   readonly #peer: IdentityName
   /** Nothing where nobody has signed, as in plain mail of plexus 3.x: then the directory alone decides. */
-  readonly #fingerprint: Buffer | undefined
+  #fingerprint: Buffer | undefined
   /** The files at the last look, and from when to when what was found then holds. */
   #known: { readonly stamp: string; readonly from: number; readonly until: number } | undefined
   #doubts = 0
@@ -36,6 +36,12 @@ export class Standing {
     this.#host = options.host
     this.#peer = options.peer
     this.#fingerprint = options.fingerprint
+  }
+
+  /** The peer has proven anew who it is, by this certificate. */
+  proven(fingerprint: Buffer): void {
+    this.#fingerprint = fingerprint
+    this.#known = undefined
   }
 
   /**

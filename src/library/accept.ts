@@ -130,7 +130,7 @@ async function* receive(
     for (;;) {
       const passage = await backlog.take()
       if (!passage) return
-      yield passageOf(passage)
+      yield passageOf(passage, context)
     }
   } finally {
     life.abort(new PlexusError('CANCELLED', 'The accepter ends.'))

@@ -24,7 +24,7 @@ export function invite(options: InviteOptions): Promise<Passage> {
     const setup = await setUp(options)
     try {
       signal.throwIfAborted()
-      return passageOf(await pair(setup.context, peer, { signal }))
+      return passageOf(await pair(setup.context, peer, { signal }), setup.context)
     } finally {
       await setup.close()
     }

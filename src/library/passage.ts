@@ -1,7 +1,9 @@
 import { formatIdentity } from '../identity/index.js'
-import type { Endpoint, UdpPort } from '../net/index.js'
-import type { Passage as Punched, Role } from '../pairing/index.js'
+import type { Endpoint, Logger, UdpPort } from '../net/index.js'
+import type { PairingContext, Passage as Punched, Role } from '../pairing/index.js'
 import type { CandidateKind } from '../punch/index.js'
+import { IdentityWitness } from '../sealing/index.js'
+import type { Witness } from '../wormhole/index.js'
 
 /**
  * A hole through both NATs that both sides know to be open, on a port of the caller's: talk through `socket`, or
@@ -58,13 +60,21 @@ export function roundTrip(rtt: number | undefined): number | undefined {
 /** Beside the labels that this program uses itself, so that no use of an embedder can meet one of them. */
 const LABEL = 'application '
 
+/** Who proves this side's identity again in a tunnel on a passage. */
+const witnesses = new WeakMap<Passage, (log: Logger) => Witness>()
+
+/** The witness of a tunnel on this passage; nothing for one that was not made here. */
+export function witnessOf(passage: Passage, log: Logger): Witness | undefined {
+  return witnesses.get(passage)?.(log)
+}
+
 /** The face of a passage for a program. */
-export function passageOf(punched: Punched): Passage {
+export function passageOf(punched: Punched, context: PairingContext): Passage {
   const { role, app, session, host, peer, inner, outer, faraway, kind, rtt, keys, port, portMapping } =
     punched
   let letGo = (): unknown => portMapping?.release()
   void port.closed.then(() => letGo())
-  return {
+  const passage: Passage = {
     role,
     app,
     session,
@@ -86,4 +96,7 @@ export function passageOf(punched: Punched): Passage {
     },
     [Symbol.asyncDispose]: () => port.close(),
   }
+  const { repository, host: own, clock } = context
+  witnesses.set(passage, (log) => new IdentityWitness({ repository, host: own, peer, clock, log }))
+  return passage
 }

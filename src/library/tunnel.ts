@@ -11,11 +11,12 @@ import {
   type Router,
   type StreamRequest,
   type TunnelOver,
+  upkeepBudgetOf,
 } from '../wormhole/index.js'
 import { loggerOf } from './log.js'
 import { forPrograms, spoken } from './option-words.js'
 import { badOption, type Surroundings } from './options.js'
-import { type Passage, roundTrip } from './passage.js'
+import { type Passage, roundTrip, witnessOf } from './passage.js'
 
 /**
  * What becomes of a stream that the peer opens: a service that it is joined with, as `--export` takes one
@@ -87,6 +88,7 @@ export async function openTunnel(passage: Passage, options: TunnelOptions = {}):
     await socket.close()
     throw badOption('onStream', onStream, 'a function')
   }
+  const witness = witnessOf(passage, log)
   const tunnel = open({
     port: socket,
     role: 'either',
@@ -97,6 +99,8 @@ export async function openTunnel(passage: Passage, options: TunnelOptions = {}):
     random,
     log,
     allowance: systemGovernor.allowance(peer),
+    upkeepBudget: upkeepBudgetOf(clock, peer),
+    ...(witness ? { witness } : {}),
     signal,
   })
   const link = new Link(tunnel, peer, routerOf(onStream), { clock, log })

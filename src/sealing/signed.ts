@@ -37,7 +37,8 @@ export interface SignedData {
 }
 
 /** The digest that goes with a key: as strong as the key, and what its curve's users expect (RFC 5753, 7.1.1). */
-const digestFor = (certificate: Certificate): Digest => (certificate.keyKind === 'p384' ? 'sha384' : 'sha256')
+export const digestFor = (certificate: Certificate): Digest =>
+  certificate.keyKind === 'p384' ? 'sha384' : 'sha256'
 
 /**
  * Signs with PKCS#1 v1.5 or ECDSA: what every CMS program verifies without being told.
@@ -76,7 +77,7 @@ export async function signContent(
 }
 
 /** In the thread pool: 5 ms of RSA 4096 would else hold up every socket. */
-function signAside(digest: Digest, data: Buffer, key: KeyObject): Promise<Buffer> {
+export function signAside(digest: Digest, data: Buffer, key: KeyObject): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     sign(digest, data, key, (error, signature) => (error ? reject(error) : resolve(signature)))
   })

@@ -8,10 +8,14 @@ export { parseShare, parseShareName, type Share } from './share.js'
 export { through } from './through.js'
 export {
   openTunnel,
+  type ProofSignature,
   type Tunnel,
   type TunnelFlow,
   type TunnelOptions,
   type TunnelOver,
   type TunnelStats,
   type TunnelStream,
+  upkeepBudgetOf,
+  type Verdict,
+  type Witness,
 } from './tunnel/index.js'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { TokenBucket } from '../../src/net/index.js'
 import type { ConnectionOptions } from '../../src/wormhole/tunnel/connection-state.js'
-import { UPKEEP_LIMIT } from '../../src/wormhole/tunnel/upkeep.js'
+import { UPKEEP_LIMIT } from '../../src/wormhole/tunnel/upkeep-budget.js'
 import { Prng } from './prng.js'
 import {
   type Passing,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { type Logger, silent, UdpPort } from '../../src/net/index.js'
 import { systemClock, systemRandom } from '../../src/system/index.js'
-import { openTunnel, type Tunnel } from '../../src/wormhole/tunnel/index.js'
+import { openTunnel, type Tunnel, type TunnelOptions } from '../../src/wormhole/tunnel/index.js'
 import { Relay, type RelayWeather } from './relay.js'
 
 /** Two tunnels in this process that speak to each other over the loopback, through a relay if one is asked for. */
@@ -18,9 +18,15 @@ export interface TunnelEnds {
 }
 
 export async function tunnelEnds(
-  options: { weather?: RelayWeather; log?: Logger; key?: Buffer } = {},
+  options: {
+    weather?: RelayWeather
+    log?: Logger
+    key?: Buffer
+    /** What each has otherwise. */
+    each?: (side: 'initiator' | 'responder') => Partial<TunnelOptions>
+  } = {},
 ): Promise<TunnelEnds> {
-  const { weather, log = silent, key = randomBytes(32) } = options
+  const { weather, log = silent, key = randomBytes(32), each = () => ({}) } = options
   const ports = [UdpPort.open({ address: '127.0.0.1' }), UdpPort.open({ address: '127.0.0.1' })] as const
   const [first, second] = ports.map((port) => port.local(4)?.port ?? assert.fail('not bound')) as [
     number,
@@ -38,6 +44,7 @@ export async function tunnelEnds(
       random: systemRandom,
       log,
       signal: controller.signal,
+      ...each(initiator ? 'initiator' : 'responder'),
     })
   const initiator = start(ports[0], relay?.near ?? second, true)
   const responder = start(ports[1], relay?.far ?? first, false)

@@ -1,6 +1,7 @@
 import type { Allowance, Due, Endpoint } from '../../net/index.js'
 import type { Acquaintance } from './acquaintance.js'
 import type { Opener } from './cipher.js'
+import type { Closing } from './closing.js'
 import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
 import type { Outbound, OutboundWhy } from './outbound.js'
@@ -30,9 +31,7 @@ export type ConnectionState =
       readonly opener: Opener
       readonly outbound: Outbound
       readonly upkeep: Upkeep
-      readonly sentence: Buffer
-      tries: number
-      nextAt: number
+      readonly closing: Closing
     }
   | { readonly name: 'over'; readonly ending: Ending }
 
@@ -46,6 +45,8 @@ export type ConnectionEvent =
   | FlowEvent
   | ProofEvent
   | { readonly name: 'ready' }
+  /** Both sides use new keys: `epoch` counts how often. */
+  | { readonly name: 'renewed'; readonly epoch: number }
   | { readonly name: 'moved'; readonly from: Endpoint; readonly to: Endpoint }
   | { readonly name: 'over'; readonly ending: Ending }
 

@@ -1,6 +1,7 @@
 import { type Endpoint, earliest, NEVER } from '../../net/index.js'
 import { Acquaintance } from './acquaintance.js'
 import { Opener } from './cipher.js'
+import { Closing } from './closing.js'
 import { Congestion } from './congestion.js'
 import type {
   ConnectionDue,
@@ -23,15 +24,7 @@ import { Received } from './received.js'
 import { Responses } from './responses.js'
 import { RoundTrip } from './round-trip.js'
 import { Streams } from './streams.js'
-import {
-  CLOSE_REPEAT,
-  CLOSE_TRIES,
-  DEAD_AFTER,
-  KEEP_ALIVE,
-  KEEP_ALIVE_APART,
-  SILENT_AFTER,
-  STALL,
-} from './timing.js'
+import { DEAD_AFTER, KEEP_ALIVE, KEEP_ALIVE_APART, SILENT_AFTER, STALL } from './timing.js'
 import { Upkeep } from './upkeep.js'
 
 /**
@@ -114,15 +107,7 @@ export class Connection {
     if (state.name === 'handshake') this.#end({ name: 'closed' })
     if (state.name !== 'open') return
     const { opener, outbound, upkeep } = state
-    this.#state = {
-      name: 'closing',
-      opener,
-      outbound,
-      upkeep,
-      sentence: fitSentence(sentence),
-      tries: 0,
-      nextAt: now,
-    }
+    this.#state = { name: 'closing', opener, outbound, upkeep, closing: new Closing(sentence, now) }
     this.#release(sentence)
   }
 
@@ -138,7 +123,7 @@ export class Connection {
       case 'over':
         return NEVER
       case 'closing':
-        return { at: state.nextAt, why: 'close' }
+        return { at: state.closing.nextAt, why: 'close' }
       case 'handshake': {
         const { due } = state.handshake
         const silent = state.since + SILENT_AFTER
@@ -238,14 +223,16 @@ export class Connection {
         controls: this.#controls,
         counts: () => ({ sent: outbound.numbers.next, received: this.#received.highest + 1 }),
         emit: (event) => this.#events.push(event),
-        onkeys: (until) => {
+        onkeys: (epoch, until) => {
           outbound.numbers.renewed(until)
           outbound.pingWanted = true // the peer waits for a datagram under these keys
+          if (epoch > 0) this.#events.push({ name: 'renewed', epoch })
         },
       },
       now,
     )
     this.#state = { name: 'open', opener, outbound, acquaintance, upkeep }
+    outbound.pingWanted = true
     if (outcome.rtt !== undefined) {
       this.#rtt.add(outcome.rtt)
       this.#congestion.measured(now, outcome.rtt)
@@ -354,14 +341,9 @@ export class Connection {
   }
 
   #repeatClose(now: number, state: ConnectionState & { name: 'closing' }): void {
-    if (now < state.nextAt) return
-    if (state.tries === CLOSE_TRIES) {
-      this.#end({ name: 'closed' })
-      return
-    }
-    state.tries++
-    state.nextAt = now + Math.min(this.#rtt.timeout, CLOSE_REPEAT) * state.tries
-    this.#sendClose(now, state.outbound, state.sentence.toString())
+    const step = state.closing.step(now, this.#rtt.timeout)
+    if (step === 'say') this.#sendClose(now, state.outbound, state.closing.sentence)
+    if (step === 'leave') this.#end({ name: 'closed' })
   }
 
   #sendClose(now: number, outbound: Outbound, sentence: string): void {

@@ -111,7 +111,7 @@ export class Proofs {
   tick(now: number, asleep: number): string | undefined {
     const theirs = this.#theirs
     if (this.#own.name === 'held' && now >= this.#own.at) this.#prove(now)
-    if (theirs.name === 'proven' && now >= theirs.dueAt) this.#ask(now)
+    if (theirs.name === 'proven' && now >= theirs.dueAt) this.#ask(now + this.#times.grace)
     if (theirs.name !== 'asked') return undefined
     theirs.until += asleep
     return now < theirs.until ? undefined : 'The peer did not prove its identity anew in time.'
@@ -143,9 +143,9 @@ export class Proofs {
     if (this.#theirs.name === 'judged') this.#theirs = { name: 'proven', dueAt: now + this.#times.every }
   }
 
-  #ask(now: number): void {
+  #ask(until: number): void {
     const round = ++this.#asked
-    this.#theirs = { name: 'asked', until: now + this.#times.grace }
+    this.#theirs = { name: 'asked', until }
     this.#send({ type: 'proof-wanted', round }, () => this.#theirs.name === 'asked' && this.#asked === round)
   }
 
@@ -171,9 +171,15 @@ export class Proofs {
   #proof(frame: ProofFrame & { readonly type: 'proof' }): void {
     if (frame.round > this.#asked) throw new StreamViolation('a proof that nobody wanted')
     if (frame.round < this.#asked || this.#theirs.name !== 'asked') return
-    const { time } = frame
-    const exporter = this.#keys.schedule.exporter(frame.epoch)
-    if (!exporter) throw new StreamViolation('a proof for other keys than those of this tunnel')
+    const { time, epoch } = frame
+    const { schedule } = this.#keys
+    if (epoch > schedule.epoch) throw new StreamViolation('a proof for keys that nobody has')
+    const exporter = schedule.exporter(epoch)
+    if (!exporter) {
+      // the keys were renewed twice while it was signed
+      this.#ask(this.#theirs.until)
+      return
+    }
     const signatures = frame.signatures.map(({ fingerprint, signature }) => ({
       fingerprint: Buffer.from(fingerprint),
       signature: Buffer.from(signature),

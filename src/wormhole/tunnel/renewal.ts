@@ -82,8 +82,8 @@ export class Renewal {
       readonly counts: () => PacketCounts
       readonly times: RenewalTimes
       readonly budget: TokenBucket
-      /** The keys are new: the next ones are there before that time, in ms, or the tunnel ends. */
-      readonly onkeys: (until: number) => void
+      /** The keys of this epoch are in use: the next ones are there before that time, in ms, or the tunnel ends. */
+      readonly onkeys: (epoch: number, until: number) => void
     },
     now: number,
   ) {
@@ -97,7 +97,7 @@ export class Renewal {
     this.#counts = counts
     this.#times = times
     this.#budget = budget
-    this.#onkeys = (at) => onkeys(at + 2 * (times.every + times.grace))
+    this.#onkeys = (at) => onkeys(keys.schedule.epoch, at + 2 * (times.every + times.grace))
     this.#onkeys(now)
     this.#state = { name: 'fresh', dueAt: this.#nextAt(now) }
   }

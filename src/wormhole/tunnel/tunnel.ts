@@ -311,6 +311,9 @@ class RunningTunnel implements Tunnel {
       case 'moved':
         publish('plexus:path', { log }, () => ({ name: 'moved', from: event.from, to: event.to }))
         return
+      case 'renewed':
+        log.debug({ epoch: event.epoch }, 'tunnel: the keys were renewed')
+        return
       case 'proof-wanted':
       case 'proof':
         void this.#witnessing?.handle(event)

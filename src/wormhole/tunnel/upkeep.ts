@@ -5,13 +5,8 @@ import type { Greeted } from './handshake.js'
 import { PROOF_TIMES, type ProofEvent, Proofs, type ProofTimes } from './proofs.js'
 import { StreamViolation } from './receive-half.js'
 import { type PacketCounts, RENEWAL_TIMES, Renewal, type RenewalTimes } from './renewal.js'
+import { UPKEEP_LIMIT } from './upkeep-budget.js'
 import type { UpkeepFrame } from './upkeep-frame.js'
-
-/**
- * Renewals and proofs that one peer may bring about over all of its tunnels: an agreement takes 0.2 ms, a signature of
- * RSA 4096 takes 5 ms of a thread. Whoever asks for more waits. A hundred tunnels want three renewals in a minute.
- */
-export const UPKEEP_LIMIT = { burst: 32, rate: 0.1 } as const
 
 export interface UpkeepOptions {
   readonly initiator: boolean
@@ -33,8 +28,8 @@ export interface UpkeepParts {
   readonly controls: ControlQueue
   readonly counts: () => PacketCounts
   readonly emit: (event: ProofEvent) => void
-  /** The keys are new: the next ones are there before that time, in ms, or the tunnel ends. */
-  readonly onkeys: (until: number) => void
+  /** The keys of this epoch are in use: the next ones are there before that time, in ms, or the tunnel ends. */
+  readonly onkeys: (epoch: number, until: number) => void
 }
 
 export type UpkeepWhy = Renewal['due']['why'] | Proofs['due']['why']

@@ -24,7 +24,7 @@ export class Witnessing {
   readonly #clock: Clock
   readonly #log: Logger
   #state: 'open' | 'over' = 'open'
-  #cancel = () => {}
+  readonly #cancels = { sign: () => {}, judge: () => {} }
 
   constructor(
     witness: Witness,
@@ -46,7 +46,8 @@ export class Witnessing {
   /** The tunnel is over: nothing is told any more. */
   close(): void {
     this.#state = 'over'
-    this.#cancel()
+    this.#cancels.sign()
+    this.#cancels.judge()
   }
 
   async #sign(bytes: (time: number) => Buffer): Promise<void> {
@@ -55,22 +56,26 @@ export class Witnessing {
       const signatures = await this.#witness.sign(bytes(time))
       if (this.#state === 'over') return
       this.#host.signed(time, signatures)
-      this.#log.info({}, 'tunnel: proved your identity again to the peer')
+      this.#log.info({}, 'proved your identity again to the peer')
     } catch (thrown) {
       if (this.#state === 'over') return
       const { code, message } = asPlexusError(thrown)
       this.#log.warn({ code }, `your identity cannot be proven again to the peer: ${message} Retrying.`)
-      this.#cancel = this.#clock.timer(AGAIN, () => void this.#sign(bytes))
+      this.#cancels.sign = this.#clock.timer(AGAIN, () => void this.#sign(bytes))
     }
   }
 
-  async #judge({ bytes, time, signatures }: ProofEvent & { readonly name: 'proof' }): Promise<void> {
-    const objection = await this.#witness
-      .objection(bytes, signatures)
-      .catch((thrown: unknown) => asPlexusError(thrown))
+  async #judge(event: ProofEvent & { readonly name: 'proof' }): Promise<void> {
+    const verdict = await this.#witness.judge(event.bytes, event.signatures)
     if (this.#state === 'over') return
-    if (objection) return this.#host.failed(objection)
-    const apart = time - this.#clock.date()
+    if (verdict.is === 'bad') return this.#host.failed(verdict.error)
+    if (verdict.is === 'unclear') {
+      const { code, message } = verdict.error
+      this.#log.warn({ code }, `the peer's identity cannot be checked again: ${message} Retrying.`)
+      this.#cancels.judge = this.#clock.timer(AGAIN, () => void this.#judge(event))
+      return
+    }
+    const apart = event.time - this.#clock.date()
     // what was signed is of this moment, whatever the clocks say
     if (Math.abs(apart) > CLOCKS_APART) {
       const minutes = Math.round(Math.abs(apart) / 60_000)
@@ -78,6 +83,6 @@ export class Witnessing {
       this.#log.warn({ code: 'CLOCK' }, `${how}: the next pairing will fail. Correct the wrong one.`)
     }
     this.#host.judged()
-    this.#log.info({}, 'tunnel: the peer has proven its identity again')
+    this.#log.info({}, 'the peer has proven its identity again')
   }
 }
