@@ -77,10 +77,11 @@ export class IdentityWitness {
     return await Promise.all((next ? [this.#host, next] : [this.#host]).map((host) => sign(statement, host)))
   }
 
-  /** Whether one of the signatures is that of a certificate with which the peer may still pair. Never rejects. */
+  /** Whether one of the signatures, at most two, is that of a certificate with which the peer may still pair. Never rejects. */
   async judge(statement: Buffer, signatures: readonly Signed[]): Promise<Verdict> {
     let error = new PlexusError('SIGNATURE', `The proof of ${formatIdentity(this.#peer)} is not signed.`)
-    for (const signed of signatures) {
+    // the one that takes the other's place comes second, and will be there for longer
+    for (const signed of [...signatures].reverse()) {
       const objection = await this.#objection(statement, signed)
       if (!objection) {
         this.#onproven(signed.fingerprint)

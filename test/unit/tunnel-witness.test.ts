@@ -182,6 +182,13 @@ describe('a proof of identity', () => {
     assert.equal(await verdict(), 'good')
     const now = (await machines.alice.host(ALICE)).certificate.fingerprint
     assert.deepEqual(proven, [old, now, now])
+    // whoever has both goes by the one that stays
+    await renewIdentity(machines.alice, ALICE, options)
+    for (const name of ['certificate', 'nextCertificate'] as const)
+      await copyFile(machines.alice.paths(ALICE)[name], machines.bob.paths(ALICE)[name])
+    assert.equal(await verdict(), 'good')
+    const next = (await machines.alice.host(ALICE)).next?.certificate.fingerprint
+    assert.deepEqual(proven.at(-1), next)
     await close()
   })
 })

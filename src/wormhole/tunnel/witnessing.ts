@@ -56,7 +56,7 @@ export class Witnessing {
       const signatures = await this.#witness.sign(bytes(time))
       if (this.#state === 'over') return
       this.#host.signed(time, signatures)
-      this.#log.info({}, 'proved your identity again to the peer')
+      this.#log.debug({}, 'tunnel: proved your identity again to the peer')
     } catch (thrown) {
       if (this.#state === 'over') return
       const { code, message } = asPlexusError(thrown)
