@@ -8,8 +8,10 @@ import { Ephemeral, type TunnelKeys } from '../../src/wormhole/tunnel/greeting.j
 import { KeySchedule, type RenewalPart } from '../../src/wormhole/tunnel/key-schedule.js'
 import { StreamViolation } from '../../src/wormhole/tunnel/receive-half.js'
 import { Renewal } from '../../src/wormhole/tunnel/renewal.js'
+import { Upkeep } from '../../src/wormhole/tunnel/upkeep.js'
 import { type UpkeepFrame, upkeepBytes } from '../../src/wormhole/tunnel/upkeep-frame.js'
 import { Prng } from '../simulation/prng.js'
+import { TunnelWorld } from '../simulation/tunnel.js'
 
 const secret = (fill: number) => Buffer.alloc(32, fill)
 
@@ -31,7 +33,7 @@ describe('the epochs of one direction', () => {
     sealer.renew(secret(2), 0)
     const next = sealed(sealer, 7, 'next')
     assert.equal(opened(opener, next), undefined, 'not before its keys are there')
-    assert.ok(opener.renew(secret(2), 0))
+    opener.renew(secret(2), 0)
     assert.equal(opener.epoch, 0)
     assert.equal(opened(opener, next), 'next')
     assert.equal(opener.epoch, 1)
@@ -51,7 +53,7 @@ describe('the epochs of one direction', () => {
       const [sealer, opener] = [new Sealer(secret(1)), new Opener(secret(1))]
       for (const at of [0, 1, 2, 3]) assert.equal(opened(opener, sealed(sealer, at * GENERATION, 'on')), 'on')
       // the keys are agreed on in generation 3, and used at its very end
-      assert.ok(opener.renew(secret(2), 3))
+      opener.renew(secret(2), 3)
       sealer.renew(secret(2), 3)
       const datagrams = {
         first: sealed(sealer, 4 * GENERATION - 1, 'first'),
@@ -64,7 +66,7 @@ describe('the epochs of one direction', () => {
 
   test('one whose sender went through generations before it began is found all the same', () => {
     const [sealer, opener] = [new Sealer(secret(1)), new Opener(secret(1))]
-    assert.ok(opener.renew(secret(2), 0))
+    opener.renew(secret(2), 0)
     for (const at of [0, 1, 2]) assert.equal(opened(opener, sealed(sealer, at * GENERATION, 'old')), 'old')
     sealer.renew(secret(2), 0)
     assert.equal(opened(opener, sealed(sealer, 2 * GENERATION + 4, 'new')), 'new')
@@ -72,11 +74,12 @@ describe('the epochs of one direction', () => {
 
   test('a peer cannot have one begin where it has to be computed for long', () => {
     const opener = new Opener(secret(1))
-    assert.ok(!opener.renew(secret(2), 1), 'later than the present generation')
+    assert.ok(!opener.canRenew(1), 'later than the present generation')
+    assert.throws(() => opener.renew(secret(2), 1), RangeError)
     const sealer = new Sealer(secret(1))
     for (let at = 0; at <= 17; at++) opened(opener, sealed(sealer, at * GENERATION, 'on'))
-    assert.ok(!opener.renew(secret(2), 0), 'long ago')
-    assert.ok(opener.renew(secret(2), 1))
+    assert.ok(!opener.canRenew(0), 'long ago')
+    assert.ok(opener.canRenew(1))
   })
 
   test('secrets that were handed over are overwritten', () => {
@@ -209,9 +212,18 @@ describe('a renewal that is none', () => {
         StreamViolation,
       )
     assert.throws(() => side(false).renewal.handle(0, renew({ generation: 1 })), StreamViolation)
+    for (const generation of [2 ** 24, 2 ** 48, Number.MAX_SAFE_INTEGER])
+      assert.throws(() => side(false).renewal.handle(0, renew({ generation })), StreamViolation)
     const { renewal } = side(false)
     renewal.handle(0, renew())
     assert.throws(() => renewal.handle(0, renew({ epoch: 2 })), StreamViolation, 'before the last was in use')
+  })
+
+  test('that had to wait for the budget ends the tunnel like any other', () => {
+    const { renewal, budget } = side(false)
+    while (budget.take(0));
+    renewal.handle(0, renew({ key: Buffer.alloc(32) }))
+    assert.match(renewal.tick(1_000, 0) ?? '', /^The peer broke the protocol: a key of small order\.$/)
   })
 
   test('twice means nothing the second time', () => {
@@ -219,6 +231,100 @@ describe('a renewal that is none', () => {
     for (let time = 0; time < 20; time++) renewal.handle(0, renew())
     assert.equal(budget.level(0), 9)
   })
+})
+
+test('private keys are overwritten once they have served', () => {
+  const drawn: Buffer[] = []
+  const random = (length: number) => {
+    const bytes = new Prng(drawn.length).bytes(length)
+    drawn.push(bytes)
+    return bytes
+  }
+  const world = new TunnelWorld(new Prng(1), { delay: 5 }, 0, { a: { random }, b: { random } })
+  assert.ok(world.ready())
+  world.run(3 * 3_600_000)
+  assert.equal(world.a.core.figures.epoch, 2)
+  const keys = drawn.filter(({ length }) => length === 32)
+  // one of each side for the tunnel, and for each renewal
+  assert.equal(keys.length, 6)
+  for (const key of keys) assert.deepEqual(key, Buffer.alloc(32))
+})
+
+test('whatever an authentic peer says of upkeep, in whatever order, ends the tunnel at worst', () => {
+  const prng = new Prng(9)
+  const times = { every: 50, datagrams: 2 ** 32, grace: 200 }
+  let [ended, renewed] = [0, 0]
+  for (let run = 0; run < 3_000; run++) {
+    const initiator = prng.chance(0.5)
+    const keys: TunnelKeys = {
+      sealer: new Sealer(secret(1)),
+      opener: new Opener(secret(2)),
+      schedule: new KeySchedule(secret(3), secret(4)),
+    }
+    const upkeepBudget = new TokenBucket({ burst: prng.integer(0, 3), rate: 5 }, 0)
+    const upkeep = new Upkeep(
+      { initiator, random: prng.bytes, proves: true, renewalTimes: times, proofTimes: times, upkeepBudget },
+      {
+        peer: { ephemeral: secret(0), revision: 2, proves: true, time: 0 },
+        keys,
+        controls: new ControlQueue(),
+        counts: () => ({ sent: prng.integer(0, 100), received: 0 }),
+        emit: (event) => {
+          if (event.name === 'proof-wanted')
+            upkeep.proofs?.signed(0, [{ fingerprint: secret(1), signature: event.bytes(0) }])
+        },
+        onkeys: () => {},
+      },
+      0,
+    )
+    const number = () => (prng.integer(0, 5) === 0 ? Math.floor(prng.float() * 2 ** 53) : prng.integer(0, 3))
+    const key = () => (prng.chance(0.1) ? Buffer.alloc(32) : new Ephemeral(prng.bytes).publicKey)
+    const say = (): UpkeepFrame => {
+      switch (prng.integer(0, 4)) {
+        case 0:
+          return {
+            type: 'renew',
+            epoch: number(),
+            generation: prng.integer(0, 9) === 0 ? number() : 0,
+            key: key(),
+          }
+        case 1:
+          return {
+            type: 'renewed',
+            epoch: number(),
+            generation: prng.integer(0, 9) === 0 ? number() : 0,
+            key: key(),
+          }
+        case 2:
+          return { type: 'renewal-wanted', epoch: number() }
+        case 3:
+          return { type: 'proof-wanted', round: number() }
+        default:
+          return {
+            type: 'proof',
+            round: number(),
+            epoch: number(),
+            time: prng.integer(0, 1e6),
+            signatures: [{ fingerprint: secret(1), signature: prng.bytes(prng.integer(0, 512)) }],
+          }
+      }
+    }
+    let over: string | undefined
+    for (let now = 0; now < 400 && over === undefined; now += prng.integer(0, 20)) {
+      over = upkeep.tick(now, 0)
+      const [frame] = parseFrames(upkeepBytes(say())) ?? []
+      try {
+        if (frame && over === undefined) upkeep.handle(now, frame as UpkeepFrame)
+      } catch (thrown) {
+        assert.ok(thrown instanceof StreamViolation, String(thrown))
+        over = thrown.message
+      }
+    }
+    if (over !== undefined) ended++
+    if (keys.schedule.epoch > 0) renewed++
+    upkeep.wipe()
+  }
+  assert.ok(ended > 1_000 && renewed > 50, `${ended} ended, ${renewed} renewed`)
 })
 
 describe('frames of upkeep', () => {
@@ -255,6 +361,13 @@ describe('frames of upkeep', () => {
       for (let end = 1; end < bytes.length; end++) {
         assert.equal(parseFrames(bytes.subarray(0, end)), undefined, `${frame.type} of ${end} bytes`)
       }
+    }
+  })
+
+  test('from a generation that no packet number has are none', () => {
+    for (const generation of [2 ** 24, 2 ** 48, Number.MAX_SAFE_INTEGER]) {
+      const bytes = upkeepBytes({ type: 'renew', epoch: 1, generation, key: secret(1) })
+      assert.equal(parseFrames(bytes), undefined)
     }
   })
 

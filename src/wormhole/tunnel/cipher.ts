@@ -160,21 +160,24 @@ export class Opener {
     return this.#newest.epoch
   }
 
+  /** Whether the peer's next epoch may begin with that generation: with the newest, or one a little before. */
+  canRenew(base: number): boolean {
+    const steps = this.#newest.generation - base
+    return steps >= 0 && steps <= MOST_STEPS
+  }
+
   /**
    * From now on datagrams of the next epoch are opened too.
    * @param secret 32 bytes, of this direction alone; it belongs to the opener
-   * @param base the generation that it begins with, as the peer says
-   * @returns false if the peer cannot have begun with that
+   * @param base the generation that it begins with, as the peer says: one of which `canRenew` is true
    */
-  renew(secret: Buffer, base: number): boolean {
-    const { epoch, generation } = this.#newest
-    const steps = generation - base
-    if (steps < 0 || steps > MOST_STEPS) return false
+  renew(secret: Buffer, base: number): void {
+    if (!this.canRenew(base)) throw new RangeError('An epoch begins with a generation of now.')
+    const { epoch } = this.#newest
     this.#dropComing()
     this.#coming = { keys: keysOf(epoch + 1, base, secret), after: undefined }
     secret.fill(0)
     this.#catchUp()
-    return true
   }
 
   /** Opens in place and returns the frames; undefined if the tag is not right, and the datagram is then worthless. */

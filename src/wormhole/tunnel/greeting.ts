@@ -66,7 +66,7 @@ export class Ephemeral {
   readonly #secretKey: Buffer
 
   constructor(random: Random) {
-    this.#secretKey = Buffer.from(random(KEY_LENGTH))
+    this.#secretKey = random(KEY_LENGTH) // no copy: it is overwritten
     sodium.crypto_scalarmult_base(this.publicKey, this.#secretKey)
   }
 

@@ -134,8 +134,7 @@ export class Renewal {
         if (now >= state.dueAt || this.#count - this.#countedFrom >= this.#times.datagrams) this.#begin(now)
         return undefined
       case 'held':
-        if (now >= state.at) this.#hold(now, state.part)
-        return undefined
+        return now >= state.at ? this.#late(now, state.part) : undefined
       default:
         state.until += asleep
         return now < state.until ? undefined : 'The peer did not renew the keys of the tunnel in time.'
@@ -216,11 +215,23 @@ export class Renewal {
     else this.#state = { name: 'held', part, at: now + this.#patience(now) }
   }
 
+  /** The same once it has waited. @returns why the tunnel is over, if it is */
+  #late(now: number, part: RenewalPart): string | undefined {
+    try {
+      this.#hold(now, part)
+      return undefined
+    } catch (thrown) {
+      if (thrown instanceof StreamViolation) return `The peer broke the protocol: ${thrown.message}.`
+      throw thrown
+    }
+  }
+
   #answer(now: number, theirs: RenewalPart): void {
+    this.#assertPresent(theirs)
     const ephemeral = new Ephemeral(this.#random)
     const own = this.#partWith(ephemeral)
     const { initiator, responder } = this.#agree(ephemeral, theirs, { initiator: theirs, responder: own })
-    this.#open(initiator, theirs.generation)
+    this.#opener.renew(initiator, theirs.generation)
     const seal = () => this.#sealer.renew(responder, own.generation)
     this.#state = { name: 'agreed', seal, until: now + this.#times.grace }
     this.#send({ type: 'renewed', ...own }, () => this.#state.name === 'agreed')
@@ -228,10 +239,16 @@ export class Renewal {
 
   #renewed(now: number, offered: State & { name: 'offered' }, theirs: RenewalPart): void {
     const { ephemeral, part } = offered
+    this.#assertPresent(theirs)
     const { initiator, responder } = this.#agree(ephemeral, theirs, { initiator: part, responder: theirs })
-    this.#open(responder, theirs.generation)
+    this.#opener.renew(responder, theirs.generation)
     this.#sealer.renew(initiator, part.generation)
     this.#state = { name: 'agreed', seal: () => {}, until: now + this.#times.grace }
+  }
+
+  #assertPresent({ generation }: RenewalPart): void {
+    if (!this.#opener.canRenew(generation))
+      throw new StreamViolation('a renewal from another generation of keys')
   }
 
   #agree(
@@ -243,11 +260,6 @@ export class Renewal {
     ephemeral.wipe()
     if (!shared) throw new StreamViolation('a key of small order')
     return this.#schedule.renew(shared, parts.initiator, parts.responder)
-  }
-
-  #open(secret: Buffer, base: number): void {
-    if (!this.#opener.renew(secret, base))
-      throw new StreamViolation('a renewal from another generation of keys')
   }
 
   #partWith({ publicKey }: Ephemeral): RenewalPart {

@@ -1,3 +1,4 @@
+import { GENERATION, LAST_PACKET } from './cipher.js'
 import type { RenewalPart } from './key-schedule.js'
 import { type Reader, varintLength, writeVarint } from './varint.js'
 
@@ -8,6 +9,7 @@ const PROOF_WANTED = 0x23
 const PROOF = 0x24
 
 const KEY_LENGTH = 32
+const LAST_GENERATION = Math.floor(LAST_PACKET / GENERATION)
 const FINGERPRINT_LENGTH = 32
 const TIME_LENGTH = 6
 /** Signatures in one proof: of the certificate, and of the one that takes its place. */
@@ -42,12 +44,7 @@ export function parseUpkeep(type: number, reader: Reader): UpkeepFrame | undefin
   switch (type) {
     case RENEW:
     case RENEWED:
-      return {
-        type: type === RENEW ? 'renew' : 'renewed',
-        epoch: reader.varint(),
-        generation: reader.varint(),
-        key: reader.bytes(KEY_LENGTH),
-      }
+      return parseRenewal(type === RENEW ? 'renew' : 'renewed', reader)
     case RENEWAL_WANTED:
       return { type: 'renewal-wanted', epoch: reader.varint() }
     case PROOF_WANTED:
@@ -57,6 +54,11 @@ export function parseUpkeep(type: number, reader: Reader): UpkeepFrame | undefin
     default:
       return undefined
   }
+}
+
+function parseRenewal(type: 'renew' | 'renewed', reader: Reader): UpkeepFrame | undefined {
+  const [epoch, generation] = [reader.varint(), reader.varint()]
+  return generation > LAST_GENERATION ? undefined : { type, epoch, generation, key: reader.bytes(KEY_LENGTH) }
 }
 
 function parseProof(reader: Reader): UpkeepFrame | undefined {

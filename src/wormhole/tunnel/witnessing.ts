@@ -10,6 +10,9 @@ const AGAIN = 15_000
 /** A proof that was made so much earlier or later by this side's clock, in ms, is worth a warning: pairing would fail. */
 const CLOCKS_APART = 15 * 60_000
 
+/** What six bytes can say, in ms since 1970-01-01 UTC: a clock may be anywhere. */
+const LATEST = 2 ** 48 - 1
+
 /** What comes of it: for the tunnel. */
 export interface WitnessingHost {
   signed(time: number, signatures: readonly ProofSignature[]): void
@@ -51,7 +54,7 @@ export class Witnessing {
   }
 
   async #sign(bytes: (time: number) => Buffer): Promise<void> {
-    const time = Math.max(0, Math.floor(this.#clock.date()))
+    const time = Math.min(LATEST, Math.max(0, Math.floor(this.#clock.date())))
     try {
       const signatures = await this.#witness.sign(bytes(time))
       if (this.#state === 'over') return
