@@ -16,6 +16,8 @@ import {
   serve,
 } from '../../src/index.js'
 import { forPrograms, inOptions } from '../../src/library/option-words.js'
+import { systemClock } from '../../src/system/index.js'
+import { MemoryLog } from '../support/log.js'
 import { MeetingPlace } from '../support/memory-rendezvous.js'
 
 const ALICE = 'alice@px.test/laptop'
@@ -241,4 +243,39 @@ describe('for a program', () => {
       return true
     })
   })
+})
+
+test('the identities of a tunnel are proven again after twelve hours, by the repository as it is then', async () => {
+  const { serving, invite, end } = stage()
+  let ahead = 0
+  const clock = {
+    ...systemClock,
+    now: () => systemClock.now() + ahead,
+    date: () => systemClock.date() + ahead,
+  }
+  const log = new MemoryLog()
+  const proven = /info the peer has proven its identity again/
+  const served = serve(serving, (passage) =>
+    openTunnel(passage, { clock, log, onStream: () => (stream) => stream.pipe(stream) }),
+  )
+  const tunnel = await openTunnel(await invite(ALICE), { clock, log })
+  const stream = tunnel.open('echo').on('error', () => {})
+  const halfDay = () => {
+    ahead += 12 * 3_600_000 + 1_000
+    // both sides look at once, and not only with their next keep-alive
+    stream.write('hello')
+  }
+  halfDay()
+  await log.until(proven, 2)
+  await rm(join(repository, 'alice@px.test'), { recursive: true })
+  halfDay()
+  const { kind } = await tunnel.over
+  assert.equal(kind, 'peer-closed')
+  assert.equal(
+    log.count(/the peer ended the tunnel and said: The proof of your identity was not accepted/),
+    1,
+  )
+  await createIdentity(repository, ALICE, { key: 'ec' })
+  end()
+  await served
 })

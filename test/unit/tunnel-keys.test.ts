@@ -271,7 +271,7 @@ test('whatever an authentic peer says of upkeep, in whatever order, ends the tun
         counts: () => ({ sent: prng.integer(0, 100), received: 0 }),
         emit: (event) => {
           if (event.name === 'proof-wanted')
-            upkeep.proofs?.signed(0, [{ fingerprint: secret(1), signature: event.bytes(0) }])
+            upkeep.signed(0, [{ fingerprint: secret(1), signature: event.bytes(0) }])
         },
         onkeys: () => {},
       },

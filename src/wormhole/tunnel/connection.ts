@@ -1,4 +1,4 @@
-import { type Endpoint, earliest, NEVER } from '../../net/index.js'
+import { type Endpoint, NEVER } from '../../net/index.js'
 import { Acquaintance } from './acquaintance.js'
 import { Opener } from './cipher.js'
 import { Closing } from './closing.js'
@@ -112,8 +112,8 @@ export class Connection {
   }
 
   /** Takes the answers to `proof-wanted` and `proof`; `fail` is the other one to a proof. */
-  get proofs(): Upkeep['proofs'] {
-    return this.#state.name === 'open' ? this.#state.upkeep.proofs : undefined
+  get proofs(): Pick<Upkeep, 'signed' | 'judged'> | undefined {
+    return this.#state.name === 'open' ? this.#state.upkeep : undefined
   }
 
   /** When `tick` and `transmit` want to be called, and why. */
@@ -131,13 +131,14 @@ export class Connection {
       }
       case 'open': {
         const { outbound, acquaintance, upkeep } = state
-        return earliest<ConnectionDue['why']>(
-          outbound.due(now),
-          { at: acquaintance.confirmAt, why: 'confirm' },
-          { at: outbound.lastSentAt + this.#keepAlive, why: 'keep alive' },
-          { at: Math.min(outbound.waitingSince + DEAD_AFTER, acquaintance.doubtEnds), why: 'give up' },
-          upkeep.due,
-        )
+        // asked twice a turn: only what comes sooner is made an object
+        let due: ConnectionDue = outbound.due(now)
+        if (acquaintance.confirmAt < due.at) due = { at: acquaintance.confirmAt, why: 'confirm' }
+        const alive = outbound.lastSentAt + this.#keepAlive
+        if (alive < due.at) due = { at: alive, why: 'keep alive' }
+        const silence = Math.min(outbound.waitingSince + DEAD_AFTER, acquaintance.doubtEnds)
+        if (silence < due.at) due = { at: silence, why: 'give up' }
+        return upkeep.due.at < due.at ? upkeep.due : due
       }
     }
   }

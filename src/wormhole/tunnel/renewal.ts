@@ -131,7 +131,7 @@ export class Renewal {
     const state = this.#state
     switch (state.name) {
       case 'fresh':
-        if (now >= state.dueAt || this.#count - this.#countedFrom >= this.#times.datagrams) this.#begin(now)
+        if (now >= state.dueAt || this.spent) this.#begin(now)
         return undefined
       case 'held':
         return now >= state.at ? this.#late(now, state.part) : undefined
@@ -141,15 +141,21 @@ export class Renewal {
     }
   }
 
-  /** A datagram of the peer has opened. */
-  opened(now: number): void {
+  /** So many datagrams were sent under the present keys that others are due, whatever the time. */
+  get spent(): boolean {
+    return this.#state.name === 'fresh' && this.#count - this.#countedFrom >= this.#times.datagrams
+  }
+
+  /** A datagram of the peer has opened. Returns true if it is the first of new keys. */
+  opened(now: number): boolean {
     const state = this.#state
-    if (state.name !== 'agreed' || this.#opener.epoch < this.#schedule.epoch) return
+    if (state.name !== 'agreed' || this.#opener.epoch < this.#schedule.epoch) return false
     state.seal()
     this.#forgetAt = now + REORDERED
     this.#countedFrom = this.#count
     this.#onkeys(now)
     this.#state = { name: 'fresh', dueAt: this.#nextAt(now) }
+    return true
   }
 
   /** Takes what the peer says. A repetition says nothing. @throws StreamViolation */

@@ -6,7 +6,7 @@ import { PROOF_TIMES, type ProofEvent, Proofs, type ProofTimes } from './proofs.
 import { StreamViolation } from './receive-half.js'
 import { type PacketCounts, RENEWAL_TIMES, Renewal, type RenewalTimes } from './renewal.js'
 import { UPKEEP_LIMIT } from './upkeep-budget.js'
-import type { UpkeepFrame } from './upkeep-frame.js'
+import type { ProofSignature, UpkeepFrame } from './upkeep-frame.js'
 
 export interface UpkeepOptions {
   readonly initiator: boolean
@@ -39,6 +39,7 @@ export class Upkeep {
   readonly #keys: TunnelKeys
   readonly #renewal: Renewal | undefined
   readonly #proofs: Proofs | undefined
+  #due: Due<UpkeepWhy> | undefined
 
   constructor(options: UpkeepOptions, parts: UpkeepParts, now: number) {
     const { renewalTimes = RENEWAL_TIMES, proofTimes = PROOF_TIMES, initiator, random } = options
@@ -51,9 +52,10 @@ export class Upkeep {
     if (peer.proves && options.proves) this.#proofs = new Proofs({ ...common, times: proofTimes, emit }, now)
   }
 
-  /** When `tick` wants to be called, and why. */
+  /** When `tick` wants to be called, and why. It is asked twice a turn, and seldom changes. */
   get due(): Due<UpkeepWhy> {
-    return earliest<UpkeepWhy>(this.#renewal?.due ?? NEVER, this.#proofs?.due ?? NEVER)
+    this.#due ??= earliest<UpkeepWhy>(this.#renewal?.due ?? NEVER, this.#proofs?.due ?? NEVER)
+    return this.#due
   }
 
   /**
@@ -61,25 +63,35 @@ export class Upkeep {
    * @returns why the tunnel is over, if it is
    */
   tick(now: number, asleep: number): string | undefined {
+    if (now < this.due.at && asleep === 0 && !this.#renewal?.spent) return undefined
+    this.#due = undefined
     return this.#renewal?.tick(now, asleep) ?? this.#proofs?.tick(now, asleep)
   }
 
   /** A datagram of the peer has opened. */
   opened(now: number): void {
-    this.#renewal?.opened(now)
+    if (this.#renewal?.opened(now)) this.#due = undefined
   }
 
   /** @throws StreamViolation */
   handle(now: number, frame: UpkeepFrame): void {
     const part = frame.type === 'proof' || frame.type === 'proof-wanted' ? this.#proofs : this.#renewal
+    this.#due = undefined
     if (!part) throw new StreamViolation('a frame that this side has not asked for')
     if (frame.type === 'proof' || frame.type === 'proof-wanted') this.#proofs?.handle(now, frame)
     else this.#renewal?.handle(now, frame)
   }
 
-  /** See `Proofs.signed` and `Proofs.judged`. */
-  get proofs(): Pick<Proofs, 'signed' | 'judged'> | undefined {
-    return this.#proofs
+  /** The answer to `proof-wanted`. @param time what its `bytes` was given */
+  signed(time: number, signatures: readonly ProofSignature[]): void {
+    this.#due = undefined
+    this.#proofs?.signed(time, signatures)
+  }
+
+  /** The peer's `proof` is good. */
+  judged(now: number): void {
+    this.#due = undefined
+    this.#proofs?.judged(now)
   }
 
   /** How often the keys were renewed. */
