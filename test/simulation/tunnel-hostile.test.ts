@@ -286,3 +286,40 @@ test('an authentic peer that has everything refused, and acknowledges nothing, e
   }
   assert.equal(victim.state, 'over')
 })
+
+/** Seals what `write` writes, and gives it to the victim. */
+function say(victim: Connection, sealer: Sealer, packet: number, write: (writer: FrameWriter) => void): void {
+  const datagram = Buffer.alloc(1_200)
+  write(new FrameWriter(datagram, HEADER_LENGTH, datagram.length - TAG_LENGTH))
+  sealer.seal(datagram, packet)
+  victim.receive(packet, datagram, ADDRESS.a)
+}
+
+test('a datagram has one acknowledgement: with a second one its tunnel ends', () => {
+  for (const count of [1, 2]) {
+    const { victim, sealer } = captured(new Prng(12))
+    while (victim.transmit(0, () => {}));
+    say(victim, sealer, 0, (writer) => {
+      for (let each = 0; each < count; each++) writer.ack(1, () => [0, 0], 1)
+    })
+    assert.equal(victim.state, count === 1 ? 'open' : 'over')
+  }
+})
+
+test('a peer that speaks and acknowledges nothing has little remembered, however long it goes on', () => {
+  const { victim, sealer } = captured(new Prng(13))
+  let sent = 0
+  for (let packet = 0; packet < 120_000; packet += 2) {
+    // a gap before each, so that it is acknowledged at once
+    say(victim, sealer, packet, (writer) => {
+      writer.ping()
+      writer.pad()
+    })
+    victim.tick(packet)
+    while (victim.transmit(packet, () => sent++));
+  }
+  const { inflight, window } = victim.figures.congestion
+  assert.equal(victim.state, 'open')
+  assert.ok(sent > 10_000, `${sent} acknowledgements`)
+  assert.ok(inflight <= window + 1_000 * 48, `${inflight} bytes under way, the window is ${window}`)
+})

@@ -266,7 +266,11 @@ export class Connection {
     if (packet > this.#received.highest) this.#heard(now, from)
     this.#received.add(packet, frames.some(eliciting), now)
     try {
+      let acknowledgements = 0
       for (const frame of frames) {
+        // each may name 64 ranges: a datagram of them would cost more than it weighs, and no peer writes two
+        if (frame.type === 'ack' && ++acknowledgements > 1)
+          throw new StreamViolation('two acknowledgements in a datagram')
         this.#handle(now, frame, from)
         this.#controls.assertBounded()
       }

@@ -1,6 +1,7 @@
+import { Fifo } from './fifo.js'
 import type { FrameWriter } from './frame.js'
-import type { Delivery } from './ledger.js'
 import { StreamViolation } from './receive-half.js'
+import type { Delivery } from './sent-packets.js'
 
 /** Frames that wait at once: an answer to each of 4096 streams and as many flows, several times over. */
 const MAX_WAITING = 65_536
@@ -47,7 +48,7 @@ export class Control implements Delivery {
 
 /** Control frames that wait for a datagram. */
 export class ControlQueue {
-  #waiting: Control[] = []
+  readonly #waiting = new Fifo<Control>()
 
   get empty(): boolean {
     return this.#waiting.length === 0
@@ -68,19 +69,17 @@ export class ControlQueue {
 
   /** Writes as many as fit, and adds them to what hears of the datagram. */
   write(writer: FrameWriter, deliveries: Delivery[]): void {
-    let count = 0
-    for (const control of this.#waiting) {
+    for (let control = this.#waiting.first; control; control = this.#waiting.first) {
       if (control.wanted) {
-        if (control.length > writer.left) break
+        if (control.length > writer.left) return
         control.write(writer)
         deliveries.push(control)
       }
-      count++
+      this.#waiting.shift()
     }
-    if (count > 0) this.#waiting = this.#waiting.slice(count)
   }
 
   clear(): void {
-    this.#waiting = []
+    this.#waiting.clear()
   }
 }

@@ -1,31 +1,8 @@
 import { type Due, NEVER } from '../../net/index.js'
-import type { Congestion, DeliveryState } from './congestion.js'
+import type { Congestion } from './congestion.js'
 import { MAX_ACK_DELAY } from './received.js'
 import type { RoundTrip } from './round-trip.js'
-
-/** Something reliable that went out in a packet: it hears what became of it, perhaps of several copies. */
-export interface Delivery {
-  acked(now: number): void
-  lost(now: number): void
-}
-
-/** A packet that waits for its acknowledgement. */
-export interface SentPacket {
-  readonly packet: number
-  /** Bytes on the wire. */
-  readonly size: number
-  readonly sentAt: number
-  readonly deliveries: readonly Delivery[]
-  /** The highest packet of the peer that it acknowledged, or -1. */
-  readonly acknowledges: number
-  /** Tries a larger datagram: its loss says nothing about the path's load. */
-  readonly probe: boolean
-  readonly state: DeliveryState
-  /** Its deliveries were sent again to be safe. */
-  resent: boolean
-  before: SentPacket | undefined
-  after: SentPacket | undefined
-}
+import { type SentPacket, SentPackets } from './sent-packets.js'
 
 /** The time between two time-outs grows to this, in ms: a path that comes back is found soon. */
 const MAX_TIMEOUT = 1500
@@ -34,8 +11,7 @@ const MAX_TIMEOUT = 1500
 export class Ledger {
   readonly #rtt: RoundTrip
   readonly #congestion: Congestion
-  #first: SentPacket | undefined
-  #last: SentPacket | undefined
+  readonly #sent = new SentPackets()
   #largestAcked = -1
   #lossAt = Number.POSITIVE_INFINITY
   #lastSentAt = 0
@@ -51,14 +27,18 @@ export class Ledger {
 
   /** Nothing waits for an acknowledgement. */
   get empty(): boolean {
-    return this.#first === undefined
+    return this.#sent.empty
+  }
+
+  /** So much waits that nothing but a question should be added. */
+  get full(): boolean {
+    return this.#sent.full
   }
 
   add(sent: SentPacket): void {
-    sent.before = this.#last
-    if (this.#last) this.#last.after = sent
-    else this.#first = sent
-    this.#last = sent
+    const { oldest } = this.#sent
+    if (this.#sent.full && oldest) this.#lose(sent.sentAt, oldest)
+    this.#sent.add(sent)
     this.#lastSentAt = sent.sentAt
   }
 
@@ -70,16 +50,9 @@ export class Ledger {
   acknowledge(now: number, ranges: readonly (readonly [number, number])[], delay: number): SentPacket[] {
     const largest = (ranges[0] as readonly [number, number])[0]
     const acked: SentPacket[] = []
-    let place = ranges.length - 1
-    let next = this.#first
-    while (next && next.packet <= largest) {
-      const sent = next
-      next = sent.after
-      while (place > 0 && (ranges[place] as readonly [number, number])[0] < sent.packet) place--
+    for (let place = ranges.length - 1; place >= 0; place--) {
       const [high, low] = ranges[place] as readonly [number, number]
-      if (sent.packet < low || sent.packet > high) continue
-      this.#remove(sent)
-      acked.push(sent)
+      this.#sent.settleRange(low, high, acked)
     }
     if (largest > this.#largestAcked) {
       this.#largestAcked = largest
@@ -106,7 +79,7 @@ export class Ledger {
 
   /** When `tick` wants to be called, and why. */
   get due(): Due<'find what is lost' | 'ask for an acknowledgement'> {
-    if (!this.#first) return NEVER
+    if (this.#sent.empty) return NEVER
     const timeoutAt = this.#timeoutAt()
     if (this.#lossAt <= timeoutAt) return { at: this.#lossAt, why: 'find what is lost' }
     return { at: timeoutAt, why: 'ask for an acknowledgement' }
@@ -115,12 +88,12 @@ export class Ledger {
   /** Finds what is lost by now. Returns true if it timed out: then something should be sent at once. */
   tick(now: number): boolean {
     if (now >= this.#lossAt) this.#findLost(now)
-    if (!this.#first || now < this.#timeoutAt()) return false
+    if (this.#sent.empty || now < this.#timeoutAt()) return false
     this.timeouts++
     this.#lastSentAt = now
     // the oldest two go out again, without being counted as lost: they may only be late
     let again = 2
-    for (let sent: SentPacket | undefined = this.#first; sent && again > 0; sent = sent.after) {
+    for (let sent = this.#sent.oldest; sent && again > 0; sent = this.#sent.after(sent)) {
       if (sent.resent) continue
       sent.resent = true
       again--
@@ -131,7 +104,7 @@ export class Ledger {
 
   /** The path is another one: what is under way on the old one is taken for lost. */
   abandon(now: number): void {
-    for (let sent = this.#first; sent; sent = sent.after) this.#lose(now, sent)
+    for (let sent = this.#sent.oldest; sent; sent = this.#sent.oldest) this.#lose(now, sent)
     this.#lossAt = Number.POSITIVE_INFINITY
     this.timeouts = 0
   }
@@ -144,10 +117,7 @@ export class Ledger {
   #findLost(now: number): void {
     const delay = this.#rtt.lossDelay
     this.#lossAt = Number.POSITIVE_INFINITY
-    let next = this.#first
-    while (next && next.packet < this.#largestAcked) {
-      const sent = next
-      next = sent.after
+    for (let sent = this.#sent.oldest; sent && sent.packet < this.#largestAcked; sent = this.#sent.oldest) {
       if (sent.sentAt + delay > now) {
         // packets lie in the order in which they were sent: the later ones are younger
         this.#lossAt = sent.sentAt + delay
@@ -159,17 +129,10 @@ export class Ledger {
   }
 
   #lose(now: number, sent: SentPacket): void {
-    this.#remove(sent)
+    this.#sent.settle(sent)
     this.lost++
     this.#congestion.lost(sent)
     if (sent.resent) return // a copy is on its way already
     for (const delivery of sent.deliveries) delivery.lost(now)
-  }
-
-  #remove(sent: SentPacket): void {
-    if (sent.before) sent.before.after = sent.after
-    else this.#first = sent.after
-    if (sent.after) sent.after.before = sent.before
-    else this.#last = sent.before
   }
 }

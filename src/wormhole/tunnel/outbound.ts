@@ -4,11 +4,12 @@ import type { Congestion } from './congestion.js'
 import type { ControlQueue } from './control.js'
 import type { Flows } from './flows.js'
 import { FrameWriter } from './frame.js'
-import type { Delivery, Ledger } from './ledger.js'
+import type { Ledger } from './ledger.js'
 import { PacketNumbers } from './packet-numbers.js'
 import { BASE_DATAGRAM, type PathMtu } from './path-mtu.js'
 import type { Received } from './received.js'
 import type { RoundTrip } from './round-trip.js'
+import type { Delivery } from './sent-packets.js'
 import { Slab } from './slab.js'
 import type { Streams } from './streams.js'
 
@@ -89,7 +90,7 @@ export class Outbound {
   due(now: number): Due<OutboundWhy> {
     const { congestion, mtu, ledger } = this.#governors
     const { dueAt } = this.#sources.received
-    const next = this.#pending ? congestion.nextAt(now, mtu.size) : Number.POSITIVE_INFINITY
+    const next = this.#pending && !ledger.full ? congestion.nextAt(now, mtu.size) : Number.POSITIVE_INFINITY
     const mended = ledger.due
     if (next <= dueAt && next <= mended.at)
       return next < Number.POSITIVE_INFINITY ? { at: next, why: 'send' } : NEVER
@@ -145,9 +146,9 @@ export class Outbound {
   /** The next datagram; undefined when there is none to send now. */
   #assemble(now: number): Buffer | undefined {
     const { received } = this.#sources
-    const { mtu, congestion } = this.#governors
+    const { mtu, congestion, ledger } = this.#governors
     const pending = this.#pending
-    const admitted = pending && (this.#probes > 0 || congestion.admits(now, mtu.size))
+    const admitted = pending && (this.#probes > 0 || (!ledger.full && congestion.admits(now, mtu.size)))
     if (!pending) congestion.starved()
     if (!admitted && !received.due(now)) return undefined
     const writer = this.#writer(mtu.size)
@@ -156,7 +157,7 @@ export class Outbound {
     const acknowledges = alone ? -1 : this.#acknowledge(now, writer)
     const before = writer.at
     if (admitted) this.#fill(writer, deliveries)
-    else if (++this.#acksAlone % ACKS_PER_PING === 0) writer.ping()
+    else if (++this.#acksAlone % ACKS_PER_PING === 0 && congestion.inflight < congestion.window) writer.ping() // a peer that acknowledges nothing is not asked without end
     if (writer.at === HEADER_LENGTH) return undefined
     return this.#finish(now, writer, {
       deliveries,
@@ -210,7 +211,6 @@ export class Outbound {
     this.waitingSince = Math.min(this.waitingSince, now)
     const { deliveries, acknowledges, probe } = contents
     const state = this.#governors.congestion.sent(now, size)
-    const links = { before: undefined, after: undefined, resent: false }
     this.#governors.ledger.add({
       packet,
       size,
@@ -219,7 +219,8 @@ export class Outbound {
       acknowledges,
       probe,
       state,
-      ...links,
+      resent: false,
+      place: 0,
     })
     return datagram
   }

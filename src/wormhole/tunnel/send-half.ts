@@ -1,8 +1,30 @@
 import { RangeSet } from './ranges.js'
+import { INITIAL_WINDOW } from './receive-half.js'
 
 interface Chunk {
   readonly offset: number
-  readonly data: Uint8Array
+  data: Uint8Array
+  /** Bytes of this chunk's own, with room behind `data` for more. */
+  room?: Buffer
+}
+
+/**
+ * What was sent is kept from the first byte that the peer has not acknowledged: so many bytes at most, and so many over all
+ * streams of a tunnel beyond 32 KiB of each. A path holds less (`MAX_WINDOW` of the congestion control), so this bounds only
+ * a peer that acknowledges everything but the first byte.
+ */
+export const RETAINED_MOST = 8 * 2 ** 20
+export const RETAINED_BUDGET = 32 * 2 ** 20
+
+/** With so many gaps in what was acknowledged nothing new is sent before the oldest are closed. */
+const MOST_GAPS = 1024
+
+/** Short pieces are put together up to this size: each costs more than a hundred bytes beside its own. */
+const MERGED = 4096
+
+/** What all streams of a tunnel draw on. */
+export interface RetainedBudget {
+  left: number
 }
 
 /** A piece of the stream that is to be sent, for the first time or again. */
@@ -22,11 +44,15 @@ export class SendHalf {
   #next = 0
   #end = 0
   #limit: number
+  /** Drawn from the budget. */
+  #drawn = 0
+  readonly #budget: RetainedBudget
   #fin: 'open' | 'wanted' | 'sent' | 'acked' = 'open'
 
   /** @param limit the peer takes bytes below this offset */
-  constructor(limit: number) {
+  constructor(limit: number, budget: RetainedBudget = { left: RETAINED_BUDGET }) {
     this.#limit = limit
+    this.#budget = budget
   }
 
   /** Bytes that were written and not sent yet. */
@@ -45,13 +71,25 @@ export class SendHalf {
 
   /** True if there is something that may be sent now. */
   get ready(): boolean {
-    return this.#lost.size > 0 || (this.#next < this.#end && this.#next < this.#limit) || this.#finReady
+    return this.#lost.size > 0 || this.#next < this.#sendable || this.#finReady
   }
 
-  /** Takes bytes, without a copy: they must not change any more. */
+  /** True if it could send more, had other streams of the tunnel left some of the budget. */
+  get starved(): boolean {
+    return this.#budget.left <= 0 && this.#next < Math.min(this.#end, this.#limit, this.#base + RETAINED_MOST)
+  }
+
+  /** Bytes that were sent and are kept. */
+  get retained(): number {
+    return this.#next - this.#base
+  }
+
+  /** Takes bytes, without a copy where they are many: they must not change any more. */
   write(data: Uint8Array): void {
     if (data.length === 0) return
-    this.#chunks.push({ offset: this.#end, data })
+    const last = this.#chunks[this.#chunks.length - 1]
+    if (last && last.data.length + data.length <= MERGED) merge(last, data)
+    else this.#chunks.push({ offset: this.#end, data })
     this.#end += data.length
   }
 
@@ -74,10 +112,11 @@ export class SendHalf {
       this.#lost.remove(start, end)
       return this.#piece(start, end)
     }
-    const end = Math.min(this.#end, this.#limit, this.#next + most)
+    const end = Math.min(this.#sendable, this.#next + most)
     if (end <= this.#next && !this.#finReady) return undefined
     const start = this.#next
     this.#next = Math.max(start, end)
+    this.#draw()
     return this.#piece(start, this.#next)
   }
 
@@ -112,6 +151,7 @@ export class SendHalf {
       count++
     }
     if (count > 0) this.#chunks.splice(0, count)
+    this.#draw()
   }
 
   /** A piece is to be sent again. */
@@ -127,6 +167,21 @@ export class SendHalf {
     this.#lost.clear()
     this.#fin = 'acked'
     this.#base = this.#next = this.#end
+    this.#draw()
+  }
+
+  /** Bytes below this offset may be sent now. */
+  get #sendable(): number {
+    if (this.#acked.size > MOST_GAPS) return this.#next
+    const free = Math.max(this.#next, this.#base + INITIAL_WINDOW) + Math.max(0, this.#budget.left)
+    return Math.min(this.#end, this.#limit, this.#base + RETAINED_MOST, free)
+  }
+
+  /** Draws on the budget for what is kept, or gives back. */
+  #draw(): void {
+    const drawn = Math.max(0, this.#next - this.#base - INITIAL_WINDOW)
+    this.#budget.left -= drawn - this.#drawn
+    this.#drawn = drawn
   }
 
   get #finReady(): boolean {
@@ -150,4 +205,15 @@ export class SendHalf {
     }
     return low
   }
+}
+
+/** Adds a short piece to a short chunk. */
+function merge(chunk: Chunk, data: Uint8Array): void {
+  const { length } = chunk.data
+  if (!chunk.room) {
+    chunk.room = Buffer.allocUnsafeSlow(MERGED)
+    chunk.room.set(chunk.data)
+  }
+  chunk.room.set(data, length)
+  chunk.data = chunk.room.subarray(0, length + data.length)
 }

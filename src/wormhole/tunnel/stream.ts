@@ -1,7 +1,7 @@
 import { MAX_HEADER } from './frame.js'
-import type { Delivery } from './ledger.js'
 import { INITIAL_WINDOW, ReceiveHalf, type WindowBudget } from './receive-half.js'
-import { type Piece, SendHalf } from './send-half.js'
+import { type Piece, type RetainedBudget, SendHalf } from './send-half.js'
+import type { Delivery } from './sent-packets.js'
 
 /** How a stream was broken off; on the wire the place in this list. */
 export const RESET_CODES = [
@@ -41,6 +41,8 @@ export interface StreamOwner {
   consumed(stream: CoreStream, now: number): void
   /** Breaks it off, and tells the peer. */
   reset(stream: CoreStream, code: StreamResetCode, sentence: string): void
+  /** Something of it was acknowledged. */
+  acknowledged(stream: CoreStream): void
   /** It may be at its end. */
   closeMaybe(stream: CoreStream): void
 }
@@ -51,7 +53,7 @@ export interface StreamOwner {
  */
 export class CoreStream {
   readonly id: number
-  readonly send = new SendHalf(INITIAL_WINDOW)
+  readonly send: SendHalf
   readonly receive: ReceiveHalf
   readonly #owner: StreamOwner
   #state: StreamState
@@ -66,9 +68,16 @@ export class CoreStream {
   /** The header's bytes that came so far. */
   #head: Buffer | undefined
 
-  constructor(owner: StreamOwner, id: number, budget: WindowBudget, opener: 'us' | 'peer') {
+  constructor(
+    owner: StreamOwner,
+    id: number,
+    budget: WindowBudget,
+    retained: RetainedBudget,
+    opener: 'us' | 'peer',
+  ) {
     this.#owner = owner
     this.id = id
+    this.send = new SendHalf(INITIAL_WINDOW, retained)
     this.receive = new ReceiveHalf(budget)
     this.#state = { name: opener === 'us' ? 'open' : 'headed' }
   }
@@ -162,7 +171,7 @@ export class StreamDelivery implements Delivery {
 
   acked(): void {
     this.#stream.send.acked(this.#piece)
-    this.#owner.closeMaybe(this.#stream)
+    this.#owner.acknowledged(this.#stream)
   }
 
   lost(): void {

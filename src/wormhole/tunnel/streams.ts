@@ -1,8 +1,9 @@
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
-import type { Delivery } from './ledger.js'
 import { MAX_PIECES, StreamViolation, WINDOW_BUDGET, type WindowBudget } from './receive-half.js'
 import type { RoundTrip } from './round-trip.js'
+import { RETAINED_BUDGET, type RetainedBudget } from './send-half.js'
+import type { Delivery } from './sent-packets.js'
 import { CoreStream, RESET_CODES, StreamDelivery, type StreamOwner, type StreamResetCode } from './stream.js'
 
 /** Streams at once that the peer may open: beyond, they are refused. */
@@ -33,6 +34,9 @@ export class Streams implements StreamOwner {
   readonly #emit: (event: StreamEvent) => void
   readonly #open = new Map<number, CoreStream>()
   readonly #budget: WindowBudget = { left: WINDOW_BUDGET, pieces: MAX_PIECES }
+  readonly #retained: RetainedBudget = { left: RETAINED_BUDGET }
+  /** Streams that wait until others leave some of that. */
+  readonly #starved = new Set<CoreStream>()
   /** Streams with something to send, in the order of their turns. */
   #queue: CoreStream[] = []
   #nextOwn: number
@@ -65,7 +69,7 @@ export class Streams implements StreamOwner {
   }
 
   open(header: Uint8Array): CoreStream {
-    const stream = new CoreStream(this, this.#nextOwn, this.#budget, 'us')
+    const stream = new CoreStream(this, this.#nextOwn, this.#budget, this.#retained, 'us')
     stream.writeHeader(header)
     this.#nextOwn += 2
     this.#open.set(stream.id, stream)
@@ -74,7 +78,11 @@ export class Streams implements StreamOwner {
 
   /** A stream has something to send. */
   enqueue(stream: CoreStream): void {
-    if (stream.queued || !stream.send.ready || stream.state.name === 'reset') return
+    if (stream.queued || stream.state.name === 'reset') return
+    if (!stream.send.ready) {
+      if (stream.send.starved) this.#starved.add(stream)
+      return
+    }
     stream.queued = true
     this.#queue.push(stream)
   }
@@ -103,7 +111,15 @@ export class Streams implements StreamOwner {
         this.#emit({ name: 'writable', stream })
       }
       this.enqueue(stream)
+      this.#feed()
     }
+  }
+
+  /** Something of a stream was acknowledged. */
+  acknowledged(stream: CoreStream): void {
+    this.enqueue(stream)
+    this.#feed()
+    this.closeMaybe(stream)
   }
 
   /** @throws StreamViolation */
@@ -180,6 +196,7 @@ export class Streams implements StreamOwner {
       if (name !== 'headed') this.#emit({ name: 'reset', stream })
     }
     this.#queue = []
+    this.#starved.clear()
   }
 
   /** The stream of an id, opened if the peer may open it now; undefined for one that is over. */
@@ -196,11 +213,20 @@ export class Streams implements StreamOwner {
     // whoever opens a stream has opened those before: they may only be late
     let opened: CoreStream | undefined
     for (; this.#nextPeer <= id; this.#nextPeer += 2) {
-      opened = new CoreStream(this, this.#nextPeer, this.#budget, 'peer')
+      opened = new CoreStream(this, this.#nextPeer, this.#budget, this.#retained, 'peer')
       this.#open.set(opened.id, opened)
       if (this.#open.size > MAX_STREAMS) this.reset(opened, 'SERVICE_REFUSED', 'Too many streams at once.')
     }
     return opened?.state.name === 'reset' ? undefined : opened
+  }
+
+  /** One that waited for what others keep goes on, and then the next one. */
+  #feed(): void {
+    if (this.#retained.left <= 0) return
+    const [stream] = this.#starved
+    if (!stream) return
+    this.#starved.delete(stream)
+    this.enqueue(stream)
   }
 
   #takeHeader(stream: CoreStream): Buffer | undefined {
@@ -220,6 +246,8 @@ export class Streams implements StreamOwner {
   #drop(stream: CoreStream): void {
     if (!this.#open.delete(stream.id)) return
     stream.send.discard()
+    this.#starved.delete(stream)
+    this.#feed()
     stream.receive.discard()
   }
 }
