@@ -72,7 +72,8 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
 
   test('a path that needs no mapping gives it back at once; without leave none is asked for', async () => {
     const { side, given } = router('UPnP')
-    const near = await lab.side('near', 'public')
+    // in one LAN: to a peer outside the path may go through the mapping, if the peer knocks there first
+    const near = await lab.side('near', 'symmetric', { sameLanAs: side })
     const accepter = await rig.accepter(near, BOB)
     const long = ['--exec-command=/bin/sleep', '--exec-args=600']
     const inviter = rig.inviter(side, ALICE, BOB, long)
