@@ -260,6 +260,9 @@ test('the identities of a tunnel are proven again after twelve hours, by the rep
   )
   const tunnel = await openTunnel(await invite(ALICE), { clock, log })
   const stream = tunnel.open('echo').on('error', () => {})
+  // it is open on both sides when an echo has come back
+  stream.write('hello')
+  await once(stream, 'data')
   const halfDay = () => {
     ahead += 12 * 3_600_000 + 1_000
     // both sides look at once, and not only with their next keep-alive
