@@ -12,6 +12,7 @@ export type {
   Rendezvous,
   RendezvousContext,
 } from '../rendezvous/index.js'
+export { type Amounts, Budget, type Resource } from './budget/index.js'
 export { ERROR_CODES, type ErrorCode, type ErrorKind, isAbort, PlexusError } from './errors/index.js'
 export {
   type Certificate,
@@ -80,4 +81,5 @@ export {
   StunServer,
   type StunServerOptions,
 } from './stun/index.js'
+export { systemCeilings } from './system/index.js'
 export type { StreamRequest, TunnelOver } from './wormhole/index.js'

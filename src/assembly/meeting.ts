@@ -17,7 +17,7 @@ export interface MeetingOptions {
 export async function openMeeting(
   { urls, options }: MeetingSettings,
   directory: string,
-  outside: Omit<Outside, 'governor'>,
+  outside: Omit<Outside, 'governor' | 'budget'>,
   more: MeetingOptions = {},
 ): Promise<Rendezvous> {
   const { clock, random, log, environment } = outside

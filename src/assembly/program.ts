@@ -57,7 +57,7 @@ export class Program {
    */
   static async open(settings: ProgramSettings, outside: Outside, hooks: ProgramHooks): Promise<Program> {
     const { app, use, network, state } = settings
-    const { clock, log } = outside
+    const { clock, log, budget } = outside
     const { repository, host, peer } = await identitiesOf(settings, outside)
     const around = { repository, host: host.name, peer, clock, log }
     const keeper = use.is === 'services' ? new ServiceKeeper(use, around) : undefined
@@ -75,7 +75,7 @@ export class Program {
       await tryPort(bind)
       // who comes early waits for the first tunnel, and a port that is taken is found before anything is sent
       if (plan) {
-        forwarding = await Forwarding.open(plan, { clock, log, scope })
+        forwarding = await Forwarding.open(plan, { clock, log, scope, budget })
         announceImports(plan.imports, log)
       }
       hooks.onReady?.()

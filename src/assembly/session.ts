@@ -64,7 +64,7 @@ export async function assemble(
     ...options
   }: SessionOptions = {},
 ): Promise<Assembled> {
-  const { clock, random, log, governor } = outside
+  const { clock, random, log, governor, budget } = outside
   const rendezvous = given ?? (await openMeeting(meeting, directory, outside, options))
   const closing = async () => {
     if (given) return
@@ -94,6 +94,7 @@ export async function assemble(
       ...(nat ? { nat: nat.current } : {}),
       ...(search ? { search } : {}),
       governor,
+      budget,
       hops: network.hops,
       timeout: timeout ?? TIMEOUT,
       exact: timeout !== undefined,

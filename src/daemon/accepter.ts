@@ -1,3 +1,4 @@
+import { TUNNEL_COST } from '../budget/index.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { exitStatus, Roster } from '../exec/index.js'
 import { checkProgram } from '../files/index.js'
@@ -220,6 +221,8 @@ class Accepting {
           : 'A pairing with this identity is already running.',
       )
     }
+    const refusal = this.#roomForTunnel(peer)
+    if (refusal) return refusal
     const { range, port = 0 } = context.bind
     if (range) {
       if (this.#portsTaken(range, underway) < range.size) return undefined
@@ -233,6 +236,15 @@ class Accepting {
     if (onRepeat === 'replace') await this.#roster.end(peer)
     if (this.#roster.size + this.#pings.size + underway.all === 0) return undefined
     return busy(portTaken(port))
+  }
+
+  /** Whether the peer may have a further tunnel. One that replaces another has its place. */
+  #roomForTunnel(peer: IdentityName): Refusal | undefined {
+    const { carrier, onRepeat, context } = this.#settings
+    if (carrier === undefined || (onRepeat === 'replace' && this.#roster.runsOf(peer) > 0)) return undefined
+    const share = context.budget?.share(formatIdentity(peer))
+    const refusal = share?.refusal(context.clock.now(), TUNNEL_COST)
+    return refusal && busy(refusal.sentence)
   }
 
   /** Whether a ping may begin: what runs does not matter to it, but the port that it needs. */

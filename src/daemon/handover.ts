@@ -53,7 +53,7 @@ function wildcardsOf(passage: AnyPassage, repository: Repository): Wildcards {
  * once, while the NAT's mapping is fresh. Without a command the passage is printed and undefined is returned.
  * With a carrier the port stays open, for the tunnel that is opened on it. If it throws, the port is closed.
  * @param standing hears by which certificate the peer of a tunnel proves itself again
- * @throws PlexusError as `start` does, or the signal's reason
+ * @throws PlexusError as `start` does, BUSY if the peer may have no further tunnel, or the signal's reason
  */
 export async function handOver(
   settings: DaemonSettings,
@@ -65,7 +65,12 @@ export async function handOver(
   if (carrier) {
     if ('keys' in passage) {
       const onproven = (fingerprint: Buffer) => standing?.proven(fingerprint)
-      return runTunnel(settings, carrier, passage, { ...(signal ? { signal } : {}), onproven })
+      try {
+        return runTunnel(settings, carrier, passage, { ...(signal ? { signal } : {}), onproven })
+      } catch (thrown) {
+        await discard(passage)
+        throw thrown
+      }
     }
     await discard(passage)
     throw new PlexusError(

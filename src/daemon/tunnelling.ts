@@ -9,6 +9,7 @@ import type { Carrier, DaemonSettings } from './settings.js'
 /**
  * Opens a tunnel on the port of a passage, and has the carrier use it. The port is closed when it has ended.
  * @param options `signal` ends it; `onproven` is told by which certificate the peer has proven itself again
+ * @throws PlexusError BUSY if the peer may have no further tunnel; the port stays open then
  */
 export function runTunnel(
   { context }: DaemonSettings,
@@ -18,13 +19,10 @@ export function runTunnel(
 ): Running {
   const { signal, onproven } = options
   const { clock, random } = context
-  const { port, role, faraway, keys, peer } = passage
+  const { port, role, faraway, keys } = passage
+  const peer = formatIdentity(passage.peer)
   const log = context.log.child({ session: shortSession(passage.session) })
   const end = new AbortController()
-  const onabort = () => end.abort(signal?.reason)
-  signal?.addEventListener('abort', onabort, { once: true })
-  if (signal?.aborted) onabort()
-  const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
   const tunnel = openTunnel({
     port,
     role: 'either',
@@ -34,12 +32,17 @@ export function runTunnel(
     clock,
     random,
     log,
-    ...(context.governor ? { allowance: context.governor.allowance(formatIdentity(peer)) } : {}),
-    upkeepBudget: upkeepBudgetOf(clock, formatIdentity(peer)),
-    witness: new IdentityWitness({ ...context, peer, log }, onproven),
+    ...(context.governor ? { allowance: context.governor.allowance(peer) } : {}),
+    ...(context.budget ? { share: context.budget.share(peer) } : {}),
+    upkeepBudget: upkeepBudgetOf(clock, peer),
+    witness: new IdentityWitness({ ...context, peer: passage.peer, log }, onproven),
     signal: end.signal,
   })
-  const exited = carrier.carry(formatIdentity(peer), tunnel, log).then(async ({ kind }): Promise<Exit> => {
+  const onabort = () => end.abort(signal?.reason)
+  signal?.addEventListener('abort', onabort, { once: true })
+  if (signal?.aborted) onabort()
+  const release = context.bind.range?.hold(passage.inner.port) ?? (() => {})
+  const exited = carrier.carry(peer, tunnel, log).then(async ({ kind }): Promise<Exit> => {
     signal?.removeEventListener('abort', onabort)
     await tunnel.close()
     await discard(passage)

@@ -1,5 +1,6 @@
 import type { Rendezvous } from '../../rendezvous/interface.js'
 import type { NetworkSettings } from '../assembly/index.js'
+import type { Budget } from '../budget/index.js'
 import { PlexusError } from '../errors/index.js'
 import { checkIdentityName, type IdentityName, parseIdentity, type Repository } from '../identity/index.js'
 import type { Clock, Logger, Random } from '../net/index.js'
@@ -14,6 +15,11 @@ export interface Surroundings {
   readonly random?: Random
   /** Nothing is logged without it. A pino logger is one, and so is `console`. No secret is ever logged. */
   readonly log?: Logger | PlainLog
+  /**
+   * What peers may use of this process, all together and each. Without it one for the process, whose ceilings come from the
+   * system's limits (`systemCeilings`). Tunnels that are given the same one share it.
+   */
+  readonly budget?: Budget
 }
 
 /** What both roles of a pairing are given. Each field without a `?` has to be there. */

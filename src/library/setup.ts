@@ -2,7 +2,7 @@ import { assemble, type MeetingSettings, stateOwner } from '../assembly/index.js
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import type { PairingContext } from '../pairing/index.js'
-import { systemClock, systemGovernor, systemRandom } from '../system/index.js'
+import { systemBudget, systemClock, systemGovernor, systemRandom } from '../system/index.js'
 import { loggerOf } from './log.js'
 import { badOption, checkOptions, type PairingOptions } from './options.js'
 import { isRendezvous, urlsOf } from './rendezvous.js'
@@ -35,7 +35,7 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
     const session = await assemble(
       { ...plain, meeting },
       { repository, host, directory: state.path },
-      { clock, random, log, governor: systemGovernor },
+      { clock, random, log, governor: systemGovernor, budget: options.budget ?? systemBudget },
       // a passage keeps its port mapping for as long as it is open
       { ...(own ? { rendezvous: given } : {}), passagesOutlive: true },
     )

@@ -1,10 +1,12 @@
 import type { Duplex } from 'node:stream'
-import { systemClock, systemGovernor, systemRandom } from '../system/index.js'
+import { Budget } from '../budget/index.js'
+import { systemBudget, systemClock, systemGovernor, systemRandom } from '../system/index.js'
 import {
   formatService,
   Link,
   openTunnel as open,
   type TunnelStats as PortStats,
+  type Tunnel as PortTunnel,
   parseService,
   parseShareName,
   type Route,
@@ -77,10 +79,10 @@ export function tunnelOn(passage: Passage): Tunnel | undefined {
 /**
  * Opens a tunnel on a passage, whose socket it takes over. Both sides have to call it, within some seconds.
  * @returns when the peer has proven that it has the key of the passage
- * @throws PlexusError TUNNEL_SILENT if it did not within 10 s, BAD_OPTION, the signal's reason; then the socket is closed
+ * @throws PlexusError TUNNEL_SILENT if it did not within 10 s, BUSY if the peer may have no further tunnel, BAD_OPTION, the signal's reason; then the socket is closed
  */
 export async function openTunnel(passage: Passage, options: TunnelOptions = {}): Promise<Tunnel> {
-  const { clock = systemClock, random = systemRandom, onStream } = options
+  const { clock = systemClock, random = systemRandom, budget = systemBudget, onStream } = options
   const log = loggerOf(options.log)
   const { signal = new AbortController().signal } = options
   const { role, faraway, key, socket, peer } = passage
@@ -88,22 +90,33 @@ export async function openTunnel(passage: Passage, options: TunnelOptions = {}):
     await socket.close()
     throw badOption('onStream', onStream, 'a function')
   }
+  if (!(budget instanceof Budget)) {
+    await socket.close()
+    throw badOption('budget', budget, 'a Budget')
+  }
   const witness = witnessOf(passage, log)
-  const tunnel = open({
-    port: socket,
-    role: 'either',
-    initiator: role === 'inviter',
-    remote: faraway,
-    key,
-    clock,
-    random,
-    log,
-    allowance: systemGovernor.allowance(peer),
-    upkeepBudget: upkeepBudgetOf(clock, peer),
-    ...(witness ? { witness } : {}),
-    signal,
-  })
-  const link = new Link(tunnel, peer, routerOf(onStream), { clock, log })
+  let tunnel: PortTunnel
+  try {
+    tunnel = open({
+      port: socket,
+      role: 'either',
+      initiator: role === 'inviter',
+      remote: faraway,
+      key,
+      clock,
+      random,
+      log,
+      allowance: systemGovernor.allowance(peer),
+      upkeepBudget: upkeepBudgetOf(clock, peer),
+      share: budget.share(peer),
+      ...(witness ? { witness } : {}),
+      signal,
+    })
+  } catch (thrown) {
+    await socket.close()
+    throw forPrograms(thrown)
+  }
+  const link = new Link(tunnel, peer, routerOf(onStream), { clock, log, budget })
   try {
     await tunnel.ready
   } catch (thrown) {

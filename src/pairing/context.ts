@@ -1,4 +1,5 @@
 import type { Rendezvous } from '../../rendezvous/interface.js'
+import type { Budget } from '../budget/index.js'
 import type { Host, IdentityName, Repository } from '../identity/index.js'
 import type { Clock, Governor, Logger, NatBehaviour, PortRange, Random } from '../net/index.js'
 import type { PortMapper } from '../portmap/index.js'
@@ -30,6 +31,8 @@ export interface PairingContext {
   readonly search?: Searching
   /** What all sessions of the process may send to endpoints that have not answered; without it each punch has its own limits. */
   readonly governor?: Governor
+  /** What peers may use of the process; without it there are no bounds but those of each tunnel. */
+  readonly budget?: Budget
   /** TTL of the opening packets, in hops. */
   readonly hops: number
   /** How long one pairing may take, in ms. */

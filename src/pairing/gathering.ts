@@ -17,7 +17,7 @@ import { type Candidate, isSymmetric, type NatHint } from '../punch/index.js'
 import { discover, type Reflexive, refresh, samplePorts } from '../stun/index.js'
 import type { PairingContext } from './context.js'
 import { EVERY_KIND, isOffered, isTranslated, offeredCandidates } from './offered.js'
-import { openFurther, ownHint, roomForSockets } from './prospects.js'
+import { openFresh, ownHint, roomForSockets } from './prospects.js'
 import { freshPorts, QuickNat } from './quick-nat.js'
 import { together } from './together.js'
 
@@ -159,7 +159,7 @@ async function sample(context: PairingContext, server: Endpoint, signal: AbortSi
     return []
   }
   if (!kinds.has('predicted') || familyOf(server) !== 4) return []
-  const ports = freshPorts(() => openFurther(bind))
+  const ports = freshPorts(() => openFresh(bind))
   try {
     return await samplePorts(ports, server, { clock, random, signal, timeout: SAMPLE_PATIENCE })
   } finally {

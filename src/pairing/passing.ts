@@ -49,7 +49,7 @@ export interface PassingOptions {
  *   punch that failed), or the signal's reason
  */
 export async function pass(context: PairingContext, options: PassingOptions): Promise<Passage> {
-  const { clock, log, random, hops, search, bind } = context
+  const { clock, log, random, hops, search } = context
   const { role, session, peer, fingerprint, keys, gathering, patience, base, timeout, news, purpose } =
     options
   const name = formatIdentity(peer)
@@ -82,7 +82,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
     signal,
     ...(context.governor ? { allowance: context.governor.allowance(name) } : {}),
     prospects: { ...prospects(), base, failures: 0, ...search?.memory?.recall(name, network) },
-    openSocket: () => openFurther(bind),
+    openSocket: () => openFurther(context, name),
     ...(search ? { enterSearch: (over: AbortSignal) => search.gate.enter(over) } : {}),
     onEvent: (event, ms) => {
       const before = story.heard

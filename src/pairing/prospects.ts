@@ -1,4 +1,5 @@
-import { type PortRange, UdpPort } from '../net/index.js'
+import { PlexusError } from '../errors/index.js'
+import { UdpPort } from '../net/index.js'
 import { MAX_SEARCH_SOCKETS, type NatHint, type Prospect } from '../punch/index.js'
 import type { PairingContext } from './context.js'
 import type { Offer } from './message.js'
@@ -18,9 +19,26 @@ export function roomForSockets({ port = 0, range }: PairingContext['bind']): num
 }
 
 /** Opens one more socket: IPv4 alone, as only there NATs change ports. @throws PlexusError ADDRESS_IN_USE … */
-export function openFurther({ address, range }: { address?: string; range?: PortRange }): UdpPort {
-  if (range) return range.open(address ?? '0.0.0.0')
-  return UdpPort.open({ address: address ?? '0.0.0.0' })
+export function openFresh({ address = '0.0.0.0', range }: PairingContext['bind']): UdpPort {
+  return range ? range.open(address) : UdpPort.open({ address })
+}
+
+/**
+ * The same for a search.
+ * @param peer whom it is for: it counts as the peer's until it is closed
+ * @throws PlexusError BUSY if the peer may have no more, ADDRESS_IN_USE …
+ */
+export function openFurther({ bind, budget, clock }: PairingContext, peer: string): UdpPort {
+  const taken = budget?.share(peer).take(clock.now(), { descriptors: 1 })
+  if (taken?.kind === 'refused') throw new PlexusError('BUSY', taken.sentence)
+  try {
+    const port = openFresh(bind)
+    void port.closed.then(() => taken?.giveBack())
+    return port
+  } catch (thrown) {
+    taken?.giveBack()
+    throw thrown
+  }
 }
 
 /** What the own offer says that this side can do beyond the direct attempt. */

@@ -1,3 +1,4 @@
+import type { Share } from '../budget/index.js'
 import { PlexusError } from '../errors/index.js'
 import type { Clock } from '../net/index.js'
 import type { Tunnel } from './tunnel/index.js'
@@ -15,6 +16,8 @@ interface Waiting {
  * next one, for a time.
  */
 export class Conduit {
+  /** What is done here with the peer counts as the peer's. */
+  readonly share: Share
   readonly #clock: Clock
   readonly #wait: number
   /** The newest last: that one is used. */
@@ -24,7 +27,8 @@ export class Conduit {
   #closed: PlexusError | undefined
 
   /** @param options.wait how long a connection waits for a tunnel, in ms */
-  constructor({ clock, wait }: { clock: Clock; wait: number }) {
+  constructor({ clock, wait, share }: { clock: Clock; wait: number; share: Share }) {
+    this.share = share
     this.#clock = clock
     this.#wait = wait
   }

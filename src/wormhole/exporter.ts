@@ -1,3 +1,4 @@
+import type { Share } from '../budget/index.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { broadController } from '../net/index.js'
 import { tellFailed, tellOpened } from './connection.js'
@@ -7,9 +8,9 @@ import { decodeHeader } from './header.js'
 import { answerNames } from './names.js'
 import { nearSocket } from './near.js'
 import type { Router } from './router.js'
-import { formatService } from './service.js'
+import { costOf, formatService, lingersOf } from './service.js'
 import { splice } from './splice.js'
-import { type Surroundings, warnOnce } from './surroundings.js'
+import { type Surroundings, warnOnce, warnRefused } from './surroundings.js'
 import type { StreamResetCode, Tunnel, TunnelFlow, TunnelStream } from './tunnel/index.js'
 import { turnsOf } from './turns.js'
 
@@ -22,6 +23,8 @@ export class Exporter {
   /** What the peer may use, where that is a list. */
   readonly #names: () => readonly string[] | undefined
   readonly #peer: string
+  /** What the peer may use here, over all of its tunnels. */
+  readonly #share: Share
   readonly #around: Surroundings
   readonly #over = broadController()
   readonly #datagrams: DatagramService
@@ -37,6 +40,7 @@ export class Exporter {
     this.#router = router
     this.#names = names ?? (() => undefined)
     this.#peer = peer
+    this.#share = around.budget.share(peer)
     this.#around = around
     this.#datagrams = new DatagramService(around)
     tunnel.onstream((stream, header) => this.#inTurn(stream, header))
@@ -88,8 +92,20 @@ export class Exporter {
       const { service } = route
       if (service.kind === 'udp')
         return stream.reset('SERVICE_UNKNOWN', 'It is a UDP service: it has datagrams, not connections.')
+      const { clock } = this.#around
+      const taken = this.#share.take(clock.now(), costOf(service))
+      if (taken.kind === 'refused') {
+        tellFailed(this.#around, { direction: 'in', service: name })
+        warnRefused(this.#around, this.#share, taken)
+        return stream.reset('SERVICE_UNREACHABLE', `The other side refuses this. ${taken.sentence}`)
+      }
       const socket = await this.#dial(service, stream, name)
-      if (socket === undefined) return
+      if (socket === undefined) return taken.giveBack()
+      const lingers = lingersOf(service)
+      socket.once('close', () => {
+        if (lingers === 0) taken.giveBack()
+        else taken.giveBackPortsAt(clock.now() + lingers)
+      })
       log.debug({ service: formatService(service) }, `a connection to '${name}'`)
       const end = await splice(nearSocket(socket), stream)
       if (end.kind === 'cut') log.debug({}, `a connection to '${name}' was reset: ${end.error.message}`)
@@ -135,6 +151,13 @@ export class Exporter {
     try {
       const route = await this.#router({ ...wanted, peer: this.#peer })
       if (route.kind === 'service' && route.service.kind === 'udp') {
+        const taken = this.#share.take(this.#around.clock.now(), costOf(route.service))
+        if (taken.kind === 'refused') {
+          warnRefused(this.#around, this.#share, taken)
+          tellFailed(this.#around, { direction: 'in', service: wanted.name })
+          return flow.close()
+        }
+        void flow.closed.then(() => taken.giveBack())
         return await this.#datagrams.serve(flow, wanted.name, route.service, early)
       }
       const why =

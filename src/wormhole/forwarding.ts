@@ -1,3 +1,4 @@
+import { Budget, UNBOUNDED } from '../budget/index.js'
 import { asPlexusError, type PlexusError } from '../errors/index.js'
 import type { Clock, Logger } from '../net/index.js'
 import { publish } from '../watch/index.js'
@@ -80,14 +81,20 @@ export class Forwarding {
 
   /**
    * Listens for every import, and says so in the log; all of them, or none is left open.
-   * @param around `scope`: what a watcher tells the tunnels and connections of this one by
+   * @param around `scope`: what a watcher tells the tunnels and connections of this one by; `budget`: what peers may use,
+   *   without it whatever there is
    * @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
    */
   static async open(
     plan: ForwardingPlan,
-    { clock, log, scope = {} }: { clock: Clock; log: Logger; scope?: object },
+    {
+      clock,
+      log,
+      scope = {},
+      budget = new Budget(UNBOUNDED),
+    }: { clock: Clock; log: Logger; scope?: object; budget?: Budget },
   ): Promise<Forwarding> {
-    const around = { clock, log, hush: new Hush(clock), scope }
+    const around = { clock, log, hush: new Hush(clock), scope, budget }
     const forwarding = new Forwarding(plan, around)
     try {
       for (const one of plan.imports)
@@ -171,7 +178,8 @@ export class Forwarding {
   #conduitTo(peer: string): Conduit {
     const known = this.#conduits.get(peer)
     if (known) return known
-    const conduit = new Conduit({ ...this.#around, wait: this.#wait })
+    const { clock, budget } = this.#around
+    const conduit = new Conduit({ clock, wait: this.#wait, share: budget.share(peer) })
     conduit.ondemand = this.#ondemand
     for (const [tunnel, whose] of this.#tunnels) if (whose === peer) conduit.attach(tunnel)
     this.#conduits.set(peer, conduit)

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Budget } from '../budget/index.js'
 import type { Clock, Logger } from '../net/index.js'
 import { Conduit } from './conduit.js'
 import { DatagramImport } from './datagram-import.js'
@@ -26,10 +27,15 @@ export class Link {
   readonly #imports = new Set<Listening>()
 
   /** @param router decides on what the peer opens, from now on */
-  constructor(tunnel: Tunnel, peer: string, router: Router, { clock, log }: { clock: Clock; log: Logger }) {
+  constructor(
+    tunnel: Tunnel,
+    peer: string,
+    router: Router,
+    { clock, log, budget }: { clock: Clock; log: Logger; budget: Budget },
+  ) {
     this.tunnel = tunnel
-    this.#around = { clock, log, hush: new Hush(clock), scope: this }
-    this.#conduit = new Conduit({ clock, wait: 0 })
+    this.#around = { clock, log, hush: new Hush(clock), scope: this, budget }
+    this.#conduit = new Conduit({ clock, wait: 0, share: budget.share(peer) })
     this.#conduit.attach(tunnel)
     new Exporter(tunnel, peer, { router }, this.#around)
     void tunnel.over.then(() => this.close())

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import { type Clock, sleep } from '../net/index.js'
 import { encodeHeader } from './header.js'
 import { parseShareName } from './share.js'
-import type { Tunnel } from './tunnel/index.js'
+import type { Tunnel, TunnelStream } from './tunnel/index.js'
 
 /** The longest list that is read or written, in bytes. */
 const LONGEST = 16_384
@@ -26,7 +26,12 @@ export function answerNames(stream: Duplex, names: readonly string[]): void {
  * @returns undefined if the peer does not know the question, or does not answer it as it should
  */
 export async function askNames(tunnel: Tunnel, clock: Clock): Promise<string[] | undefined> {
-  const stream = tunnel.open(encodeHeader({ carries: 'names', name: '' }))
+  let stream: TunnelStream
+  try {
+    stream = tunnel.open(encodeHeader({ carries: 'names', name: '' }))
+  } catch {
+    return undefined
+  }
   const late = new AbortController()
   sleep(clock, PATIENCE, late.signal).then(
     () => stream.destroy(),

@@ -1,5 +1,6 @@
+import type { Needs } from '../budget/index.js'
 import { PlexusError } from '../errors/index.js'
-import { formatEndpoint, parseHostPort } from '../net/index.js'
+import { formatEndpoint, parseHostPort, scopeOf } from '../net/index.js'
 
 /** Where a service is, or where one is offered: a TCP port, a unix socket (a stream), or a UDP port. */
 export type Service =
@@ -9,6 +10,9 @@ export type Service =
 
 /** Where a port is meant to be when no host is named: on this machine, and for nobody else. */
 const HERE = '127.0.0.1'
+
+/** ms */
+const TIME_WAIT = 60_000
 
 /** The longest path of a unix socket, in bytes: sun_path of unix(7), with its final zero. */
 const LONGEST_PATH = 107
@@ -29,6 +33,20 @@ export function formatService(service: Service): string {
   if (service.kind === 'unix') return `unix:${service.path}`
   const at = formatEndpoint({ address: service.host, port: service.port })
   return service.kind === 'udp' ? `udp:${at}` : at
+}
+
+/** What a connection or a flow to a service takes of this process. */
+export function costOf({ kind }: Service): Needs {
+  return { descriptors: 1, ports: kind === 'unix' ? 0 : 1 }
+}
+
+/**
+ * For how long the system does not give out the port of a connection again once it is closed, in ms: 60 s (TIME_WAIT), but
+ * on the loopback, where Linux reuses it (tcp_tw_reuse).
+ */
+export function lingersOf(service: Service): number {
+  if (service.kind !== 'tcp' || service.host === 'localhost') return 0
+  return scopeOf(service.host) === 'loopback' ? 0 : TIME_WAIT
 }
 
 /** What a service is called that nobody gave a name: the number of its port, or the name of its socket. */

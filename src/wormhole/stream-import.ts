@@ -9,7 +9,7 @@ import { openAtAll } from './local-addresses.js'
 import { nearSocket } from './near.js'
 import { formatService, type Service } from './service.js'
 import { splice } from './splice.js'
-import { type Surroundings, warnOnce } from './surroundings.js'
+import { type Surroundings, warnOnce, warnRefused } from './surroundings.js'
 
 /** How many connections one import has at a time: each holds a descriptor and some buffers. */
 const MOST_CONNECTIONS = 4096
@@ -71,6 +71,14 @@ export class StreamImport {
       warnOnce(this.#around, `more than ${MOST_CONNECTIONS} connections to '${this.name}': closing more`)
       return near.abort()
     }
+    const { share } = this.#conduit
+    const taken = share.take(this.#around.clock.now(), { descriptors: 1 })
+    if (taken.kind === 'refused') {
+      tellFailed(this.#around, { direction: 'out', service: this.name })
+      warnRefused(this.#around, share, taken)
+      return near.abort()
+    }
+    socket.once('close', () => taken.giveBack())
     this.#sockets.add(socket)
     const ended = tellOpened(this.#around, { direction: 'out', service: this.name, carries: 'stream' })
     const gone = new AbortController()

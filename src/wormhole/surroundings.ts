@@ -1,3 +1,4 @@
+import type { Budget, Refusal, Share } from '../budget/index.js'
 import type { Clock, Logger } from '../net/index.js'
 import type { Hush } from './hush.js'
 
@@ -6,6 +7,8 @@ export interface Surroundings {
   readonly clock: Clock
   readonly log: Logger
   readonly hush: Hush
+  /** What each peer may use of this process. */
+  readonly budget: Budget
   /** What a watcher tells its own tunnels by. */
   readonly scope: object
 }
@@ -21,4 +24,16 @@ export function warnOnce(
 ): void {
   if (hush.allows(about)) log.warn({}, sentence)
   else log.debug({}, sentence)
+}
+
+/** Says that a peer met its bounds: once a minute for each identity, else at `debug`. */
+export function warnRefused(
+  { clock, log }: Pick<Surroundings, 'clock' | 'log'>,
+  share: Share,
+  { sentence }: Refusal,
+): void {
+  const who = share.identity === '' ? 'the peer' : share.identity
+  const told = `refusing more from ${who}: ${sentence}`
+  if (share.mayWarn(clock.now())) log.warn({}, told)
+  else log.debug({}, told)
 }

@@ -12,6 +12,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   // who decides what is at a path, who knows what is in a file, and how files are written
   'src/files': ['src/errors'],
   'src/net': ['src/errors'],
+  // what peers may use of the process, and each of them
+  'src/budget': [],
   // what is told of all the others: log, status, metrics and --result read it there
   'src/watch': ['src/net', 'src/errors'],
   'src/stun': ['src/net', 'src/errors'],
@@ -25,6 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/plexus3': ['src/mail', 'src/sealing', 'src/identity', 'src/net', 'src/errors'],
   rendezvous: ['src/mail', 'src/files', 'src/net', 'src/errors'],
   'src/pairing': [
+    'src/budget',
     'src/watch',
     'src/punch',
     'src/sealing',
@@ -48,8 +51,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'rendezvous',
   ],
   'src/exec': ['src/files', 'src/net', 'src/errors'],
-  'src/wormhole': ['src/watch', 'src/net', 'src/errors'],
+  'src/wormhole': ['src/watch', 'src/budget', 'src/net', 'src/errors'],
   'src/daemon': [
+    'src/budget',
     'src/files',
     'src/watch',
     'src/dialect',
@@ -62,11 +66,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/errors',
   ],
   // time and randomness as they are: for the two faces, the command line and the library
-  'src/system': ['src/net'],
+  'src/system': ['src/budget', 'src/net'],
   // directories and files of this program's own: who else can write there, and who has them
   'src/place': ['src/files', 'src/net', 'src/errors'],
   // the one place where settings become a program
   'src/assembly': [
+    'src/budget',
     'src/files',
     'src/watch',
     'src/daemon',
@@ -83,6 +88,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'rendezvous',
   ],
   'src/library': [
+    'src/budget',
     'src/assembly',
     'src/place',
     'src/files',
@@ -98,6 +104,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'rendezvous',
   ],
   'src/index.ts': [
+    'src/budget',
+    'src/system',
     'src/library',
     'src/wormhole',
     'src/pairing',

@@ -1,5 +1,6 @@
 import { asPlexusError, PlexusError } from '../../errors/index.js'
 import { type Endpoint, type Logger, parseEndpoint, UdpPort } from '../../net/index.js'
+import { systemBudget } from '../../system/index.js'
 import {
   always,
   type CarryEnd,
@@ -106,6 +107,7 @@ function tunnelOf(
     initiator,
     remote: faraway,
     key,
+    share: systemBudget.share(NOBODY),
   })
 }
 
@@ -120,7 +122,7 @@ async function carryService(
     purpose === 'export'
       ? { exports: always(service), imports: [], wait }
       : { exports: [], imports: [{ name: 'service', service, peer: NOBODY }], wait }
-  const forwarding = await Forwarding.open(plan, { clock: systemClock, log })
+  const forwarding = await Forwarding.open(plan, { clock: systemClock, log, budget: systemBudget })
   const stopReporting = reportOn(forwarding, log)
   try {
     for (;;) {

@@ -6,6 +6,7 @@ import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
 import type { Outbound, OutboundWhy } from './outbound.js'
 import type { ProofEvent } from './proofs.js'
+import type { TunnelMemory } from './receive-half.js'
 import type { StreamEvent } from './streams.js'
 import type { Upkeep, UpkeepOptions, UpkeepWhy } from './upkeep.js'
 
@@ -57,6 +58,8 @@ export interface ConnectionOptions extends UpkeepOptions {
   readonly remote: Endpoint
   /** What may be sent to addresses that have not answered, over all tunnels. */
   readonly allowance?: Allowance
+  /** What the peer may hold of the memory of the process, over all tunnels; without it there is enough. */
+  readonly memory?: TunnelMemory
   /** The time at the start, in ms since 1970-01-01 UTC; without it greetings have no time. */
   readonly date?: number
   /** What the own greetings say that this side knows: an older one stands in for an older peer. */

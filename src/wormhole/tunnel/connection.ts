@@ -65,7 +65,7 @@ export class Connection {
     this.#greeter = new Greeter(options)
     this.#state = { name: 'handshake', handshake: new Handshake(options, this.#greeter, now), since: now }
     const emit = (event: ConnectionEvent) => this.#events.push(event)
-    this.streams = new Streams(options.initiator, this.#controls, this.#rtt, emit)
+    this.streams = new Streams(options.initiator, this.#controls, this.#rtt, emit, options.memory)
     this.flows = new Flows(options.initiator, this.#controls, this.#mtu, emit)
   }
 

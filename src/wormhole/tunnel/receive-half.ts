@@ -14,12 +14,29 @@ const FAST_LEAST = 10
 /** Pieces behind gaps that all streams together may hold: each costs some hundred bytes, however short it is. */
 export const MAX_PIECES = 65_536
 
+/** What a piece behind a gap costs beside its bytes, however short it is. */
+const PIECE_COST = 384
+
+/** Memory of the process, as far as this tunnel's peer may have it. */
+export interface TunnelMemory {
+  /** Takes so many bytes. False if the peer has had its share. */
+  draw(bytes: number): boolean
+  restore(bytes: number): void
+  /** Something had to be refused for want of it. */
+  short(): void
+}
+
 /** What all windows of a tunnel draw on. */
 export interface WindowBudget {
   left: number
   /** Pieces behind gaps that may still come. */
   pieces: number
+  /** What is counted over all tunnels of the peer; without it there is enough. */
+  readonly memory?: TunnelMemory
 }
+
+/** There is no memory for a piece that has to be kept: its stream cannot go on. */
+export class OutOfMemory extends Error {}
 
 /** A frame that breaks what was agreed on: more than the window, or another end. Only a broken peer sends one. */
 export class StreamViolation extends Error {}
@@ -78,7 +95,7 @@ export class ReceiveHalf {
 
   /**
    * Takes a piece; `data` is only borrowed where it cannot be read at once.
-   * @throws StreamViolation
+   * @throws StreamViolation, OutOfMemory
    */
   receive(offset: number, data: Buffer, fin: boolean): void {
     const end = offset + data.length
@@ -159,9 +176,9 @@ export class ReceiveHalf {
   /** Gives everything back, once. */
   discard(): void {
     this.#budget.left += this.#window - INITIAL_WINDOW
+    this.#budget.memory?.restore(this.#window - INITIAL_WINDOW)
     this.#window = INITIAL_WINDOW
-    this.#budget.pieces += this.#segments.length
-    this.#segments.length = 0
+    this.#forgetPieces(this.#segments.length)
     this.#owned.length = 0
     this.#borrowed = []
     this.#readyBytes = 0
@@ -169,6 +186,7 @@ export class ReceiveHalf {
 
   #widen(): void {
     const more = Math.min(this.#window, MAX_WINDOW - this.#window, this.#budget.left)
+    if (more === 0 || this.#budget.memory?.draw(more) === false) return
     this.#window += more
     this.#budget.left -= more
   }
@@ -192,9 +210,13 @@ export class ReceiveHalf {
       const after = segments[index]
       const stop = after ? Math.min(end, after.offset) : end
       if (stop > start) {
-        const copy = Buffer.from(data.subarray(start - offset, stop - offset))
+        if (this.#budget.pieces === 0) throw new StreamViolation('too many gaps')
+        if (this.#budget.memory?.draw(PIECE_COST) === false) throw new OutOfMemory()
+        this.#budget.pieces--
+        // never of node's pool: a single byte would hold 8 KiB of it
+        const copy = Buffer.allocUnsafeSlow(stop - start)
+        copy.set(data.subarray(start - offset, stop - offset))
         segments.splice(index++, 0, { offset: start, data: copy })
-        if (--this.#budget.pieces < 0) throw new StreamViolation('too many gaps')
       }
       if (!after) break
       start = after.offset + after.data.length
@@ -210,8 +232,15 @@ export class ReceiveHalf {
       count++
       if (offset + data.length > this.#next) this.#append(data.subarray(this.#next - offset))
     }
-    if (count > 0) this.#segments.splice(0, count)
+    this.#forgetPieces(count)
+  }
+
+  /** The first pieces are no longer kept. */
+  #forgetPieces(count: number): void {
+    if (count === 0) return
+    this.#segments.splice(0, count)
     this.#budget.pieces += count
+    this.#budget.memory?.restore(count * PIECE_COST)
   }
 }
 

@@ -65,6 +65,8 @@ export class CoreStream {
   announced = false
   /** A new limit waits to be told. */
   granting = false
+  /** Its memory was drawn, and is given back with it. */
+  paid = false
   /** The header's bytes that came so far. */
   #head: Buffer | undefined
 

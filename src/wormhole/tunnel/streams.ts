@@ -1,6 +1,15 @@
+import { PlexusError } from '../../errors/index.js'
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
-import { MAX_PIECES, StreamViolation, WINDOW_BUDGET, type WindowBudget } from './receive-half.js'
+import {
+  INITIAL_WINDOW,
+  MAX_PIECES,
+  OutOfMemory,
+  StreamViolation,
+  type TunnelMemory,
+  WINDOW_BUDGET,
+  type WindowBudget,
+} from './receive-half.js'
 import type { RoundTrip } from './round-trip.js'
 import { RETAINED_BUDGET, type RetainedBudget } from './send-half.js'
 import type { Delivery } from './sent-packets.js'
@@ -13,6 +22,12 @@ const MAX_STREAMS = 4096
 const UNSENT_TOTAL = 4 * 2 ** 20
 const UNSENT_LEAST = 16 * 1024
 const UNSENT_MOST = 256 * 1024
+
+/** What a stream costs, in bytes: what may wait to be read and to be sent. */
+const STREAM_COST = INITIAL_WINDOW + UNSENT_LEAST
+
+/** Told to the peer when there is no memory left for it. */
+const NO_MEMORY = 'The other side has no more memory for this peer.'
 
 /** A stream frame with fewer bytes of data is not begun at the end of a datagram. */
 const LEAST_PIECE = 64
@@ -33,7 +48,7 @@ export class Streams implements StreamOwner {
   readonly #rtt: RoundTrip
   readonly #emit: (event: StreamEvent) => void
   readonly #open = new Map<number, CoreStream>()
-  readonly #budget: WindowBudget = { left: WINDOW_BUDGET, pieces: MAX_PIECES }
+  readonly #budget: WindowBudget
   readonly #retained: RetainedBudget = { left: RETAINED_BUDGET }
   /** Streams that wait until others leave some of that. */
   readonly #starved = new Set<CoreStream>()
@@ -47,7 +62,9 @@ export class Streams implements StreamOwner {
     controls: ControlQueue,
     rtt: RoundTrip,
     emit: (event: StreamEvent) => void,
+    memory?: TunnelMemory,
   ) {
+    this.#budget = { left: WINDOW_BUDGET, pieces: MAX_PIECES, ...(memory ? { memory } : {}) }
     this.#controls = controls
     this.#rtt = rtt
     this.#emit = emit
@@ -68,8 +85,14 @@ export class Streams implements StreamOwner {
     return Math.max(UNSENT_LEAST, Math.min(UNSENT_MOST, UNSENT_TOTAL / Math.max(1, this.#open.size)))
   }
 
+  /** @throws PlexusError BUSY if there is no memory left for this peer */
   open(header: Uint8Array): CoreStream {
     const stream = new CoreStream(this, this.#nextOwn, this.#budget, this.#retained, 'us')
+    if (!this.#pay(stream)) {
+      throw new PlexusError('BUSY', 'There is no memory for more connections with this peer.', {
+        advice: 'Close some connections, or give the program more memory.',
+      })
+    }
     stream.writeHeader(header)
     this.#nextOwn += 2
     this.#open.set(stream.id, stream)
@@ -126,7 +149,7 @@ export class Streams implements StreamOwner {
   arrived(id: number, offset: number, data: Buffer, fin: boolean): void {
     const stream = this.#find(id)
     if (!stream) return
-    stream.receive.receive(offset, data, fin)
+    if (!this.#receive(stream, offset, data, fin)) return
     if (stream.state.name === 'headed') {
       const header = this.#takeHeader(stream)
       if (!header) return
@@ -216,6 +239,7 @@ export class Streams implements StreamOwner {
       opened = new CoreStream(this, this.#nextPeer, this.#budget, this.#retained, 'peer')
       this.#open.set(opened.id, opened)
       if (this.#open.size > MAX_STREAMS) this.reset(opened, 'SERVICE_REFUSED', 'Too many streams at once.')
+      else if (!this.#pay(opened)) this.reset(opened, 'SERVICE_REFUSED', NO_MEMORY)
     }
     return opened?.state.name === 'reset' ? undefined : opened
   }
@@ -243,8 +267,33 @@ export class Streams implements StreamOwner {
     this.#emit({ name: 'readable', stream })
   }
 
+  /** Takes the memory of a stream. False if there is none. */
+  #pay(stream: CoreStream): boolean {
+    const { memory } = this.#budget
+    if (memory === undefined) return true
+    stream.paid = memory.draw(STREAM_COST)
+    if (!stream.paid) memory.short()
+    return stream.paid
+  }
+
+  /** Takes a piece. False if the stream had to be broken off, as nothing can be kept. @throws StreamViolation */
+  #receive(stream: CoreStream, offset: number, data: Buffer, fin: boolean): boolean {
+    try {
+      stream.receive.receive(offset, data, fin)
+      return true
+    } catch (thrown) {
+      if (!(thrown instanceof OutOfMemory)) throw thrown
+      const { name } = stream.state
+      this.#budget.memory?.short()
+      this.reset(stream, 'STREAM_RESET', NO_MEMORY)
+      if (name !== 'headed') this.#emit({ name: 'reset', stream })
+      return false
+    }
+  }
+
   #drop(stream: CoreStream): void {
     if (!this.#open.delete(stream.id)) return
+    if (stream.paid) this.#budget.memory?.restore(STREAM_COST)
     stream.send.discard()
     this.#starved.delete(stream)
     this.#feed()

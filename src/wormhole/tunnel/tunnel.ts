@@ -1,3 +1,4 @@
+import type { Share } from '../../budget/index.js'
 import { PlexusError } from '../../errors/index.js'
 import {
   type Allowance,
@@ -9,6 +10,7 @@ import {
   type UdpPort,
 } from '../../net/index.js'
 import { publish } from '../../watch/index.js'
+import { Allotment } from './allotment.js'
 import { Connection } from './connection.js'
 import type { ConnectionEvent, ConnectionOptions, Ending } from './connection-state.js'
 import { CoreDuplex, type TunnelStream } from './duplex.js'
@@ -37,6 +39,8 @@ export interface TunnelOptions
   readonly allowance?: Allowance
   /** Proves this side's identity and judges the peer's proof, every 12 h; without it the shared key alone counts. */
   readonly witness?: Witness
+  /** What the peer may use of this process, over all tunnels; without it there are only the bounds of each tunnel. */
+  readonly share?: Share
   /** Aborting it closes the tunnel. */
   readonly signal: AbortSignal
 }
@@ -75,7 +79,7 @@ export interface Tunnel {
   /**
    * Opens a stream; what is written goes out at once, with the header.
    * @param header at most 512 bytes
-   * @throws PlexusError TUNNEL_LOST once the tunnel is over
+   * @throws PlexusError TUNNEL_LOST once the tunnel is over, BUSY if there is no memory for more
    */
   open(header: Uint8Array): TunnelStream
   /** Takes the streams that the peer opens. Those that come before a handler is there wait for it. */
@@ -88,9 +92,18 @@ export interface Tunnel {
   close(reason?: string): Promise<void>
 }
 
-/** Starts a tunnel. Both sides do, one of them perhaps some seconds later. @throws RangeError for a key that is none */
+/**
+ * Starts a tunnel. Both sides do, one of them perhaps some seconds later. If it throws the port is still the caller's.
+ * @throws RangeError for a key that is none; PlexusError BUSY if the peer may have no further tunnel
+ */
 export function openTunnel(options: TunnelOptions): Tunnel {
-  return new RunningTunnel(options)
+  const allotment = options.share && new Allotment(options.share, options)
+  try {
+    return new RunningTunnel(options, allotment)
+  } catch (thrown) {
+    allotment?.end()
+    throw thrown
+  }
 }
 
 /** Receive buffer that is asked of the system, in bytes: what comes at full rate while the process does other things. */
@@ -103,6 +116,7 @@ const NOT_PROVEN = 'The proof of your identity was not accepted.'
 class RunningTunnel implements Tunnel {
   readonly #options: TunnelOptions
   readonly #core: Connection
+  readonly #allotment: Allotment | undefined
   readonly #duplexes = new Map<CoreStream, CoreDuplex>()
   readonly #flows = new Map<CoreFlow, ConnectedFlow>()
   readonly #streamHost = {
@@ -131,12 +145,14 @@ class RunningTunnel implements Tunnel {
   readonly ready: Promise<void>
   readonly over: Promise<TunnelOver>
 
-  constructor(options: TunnelOptions) {
+  constructor(options: TunnelOptions, allotment: Allotment | undefined) {
     this.#options = options
+    this.#allotment = allotment
     const { clock, port, signal } = options
     this.#since = clock.now()
+    const memory = allotment && { memory: allotment }
     const proves = options.witness !== undefined
-    this.#core = new Connection({ ...options, proves, date: clock.date() }, this.#since)
+    this.#core = new Connection({ ...options, ...memory, proves, date: clock.date() }, this.#since)
     this.#witnessing = options.witness && new Witnessing(options.witness, this.#proofHost, options)
     this.ready = new Promise((resolve, reject) => {
       this.#settleReady = { resolve, reject }
@@ -339,7 +355,10 @@ class RunningTunnel implements Tunnel {
     if (ending.name === 'peer-closed' && ending.sentence !== '')
       log.info({}, `the peer ended the tunnel and said: ${ending.sentence.replace(/\p{Cc}/gu, ' ')}`)
     this.#settleReady?.reject(over.error ?? new PlexusError('TUNNEL_LOST', 'The tunnel was closed.'))
-    void port.close().then(() => this.#settleOver?.(over))
+    void port.close().then(() => {
+      this.#allotment?.end()
+      this.#settleOver?.(over)
+    })
   }
 
   #duplexOf(core: CoreStream): CoreDuplex {

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -46,7 +47,14 @@ export class Stage {
     this.#ports = parts.ports
   }
 
-  static async open(): Promise<Stage> {
+  /** @param options how many descriptors the accepter may have, and further flags of it */
+  static async open({
+    descriptors,
+    flags: more = [],
+  }: {
+    descriptors?: number
+    flags?: readonly string[]
+  } = {}): Promise<Stage> {
     const directory = await mkdtemp(join(tmpdir(), 'plexus-hostile-'))
     const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
     const repository = join(directory, 'repo')
@@ -63,7 +71,8 @@ export class Stage {
     const [echo, sink, target] = services.map(({ port }) => port)
     const flags = (host: string) => flagsOf(directory, stun, host)
     const exports = [`--export=echo=${echo}`, `--export=sink=${sink}`, `--export=target=${target}`]
-    const accepter = new Program([...flags(BOB), '--accept', ...exports])
+    const under = descriptors === undefined ? [] : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh']
+    const accepter = new Program([...flags(BOB), '--accept', ...exports, ...more], { under })
     await accepter.said(/ready for invites/)
     const ports = [await freePort(), await freePort()]
     const imports = [`--import=echo=${ports[0]}`, `--import=sink=${ports[1]}`]
@@ -151,6 +160,11 @@ export class Stage {
     }
     socket.destroy()
     return (written * 8) / Math.max(ms, systemClock.now() - started) / 1000
+  }
+
+  /** How many descriptors the accepter has open. */
+  get descriptors(): number {
+    return readdirSync(`/proc/${this.accepter.process.pid}/fd`).length
   }
 
   /** How many lines the accepter has logged. */
