@@ -1,13 +1,13 @@
 import { type Amounts, type Needs, RESOURCE_WORDS, RESOURCES, type Resource } from './resource.js'
 
-/** An identity always has one part in so many of each ceiling, as long as there is any left. */
-const PARTS = 16
+/** One in so many of each ceiling is kept for identities that have little. */
+const KEPT = 8
 
-/** That part is at least what one tunnel with two connections takes. Memory: with its tunnel, and a little more. */
-const LEAST_PART: Amounts = { tunnels: 1, descriptors: 4, ports: 4, memory: 6 * 2 ** 20 }
+/** So much is kept at least, if that is not more than half: a tunnel and two connections for each of three identities. */
+const LEAST_KEPT: Amounts = { tunnels: 3, descriptors: 12, ports: 12, memory: 18 * 2 ** 20 }
 
-/** So many of these parts stay for identities that come later: nobody borrows them. */
-const KEPT_PARTS = 4
+/** As long as there is anything left, an identity may have so much: a tunnel and two connections. */
+const LITTLE: Amounts = { tunnels: 1, descriptors: 4, ports: 4, memory: 6 * 2 ** 20 }
 
 /** How often an identity is told to have met its bounds, in ms. */
 const WARNING_INTERVAL = 60_000
@@ -38,9 +38,9 @@ interface Lingering {
 /**
  * What the peers of a process may use of it, all together and each of them. Pure: the time (ms, monotonic) is passed in.
  *
- * An identity has a sixteenth of each ceiling for sure. Beyond that it borrows what is free, as long as there is as much free
- * afterwards as it holds itself, and four such parts at least. So one alone gets half of everything, a second one half
- * of what is left, and whoever comes later still finds a part, whatever the number of tunnels that others have.
+ * An identity may take whatever nobody uses, but for an eighth of each ceiling. Half of that eighth is for those that have
+ * less than an equal part, and the rest for those that have no more than what is left after them: so whoever comes later
+ * finds something, whatever the number of tunnels that others have. Nobody is cut off to make room.
  */
 export class Budget {
   readonly ceilings: Amounts
@@ -74,20 +74,22 @@ export class Budget {
     return { ...(this.#accounts.get(identity)?.held ?? none()) }
   }
 
-  /** What an identity has for sure of a resource. */
-  part(resource: Resource): number {
+  /** What is kept of a resource for identities that have little. */
+  kept(resource: Resource): number {
     const ceiling = this.ceilings[resource]
-    return Math.min(ceiling, Math.max(LEAST_PART[resource], Math.floor(ceiling / PARTS)))
+    return Math.min(ceiling / 2, Math.max(LEAST_KEPT[resource], ceiling / KEPT))
   }
 
   /** Why this is not to be had now; undefined if it is. */
   refusal(now: number, identity: string, needs: Needs): Refusal | undefined {
+    const short = this.short(now, identity, needs)
+    return short && this.#refused(identity, short)
+  }
+
+  /** Which of these is not to be had now. */
+  short(now: number, identity: string, needs: Needs): Resource | undefined {
     this.#settle(now)
-    for (const resource of RESOURCES) {
-      const amount = needs[resource] ?? 0
-      if (amount > 0 && !this.#allows(identity, resource, amount)) return this.#refused(identity, resource)
-    }
-    return undefined
+    return RESOURCES.find((resource) => !this.#allows(identity, resource, needs[resource] ?? 0))
   }
 
   /** Takes all of it. Only after `refusal` has found nothing against it. */
@@ -125,13 +127,19 @@ export class Budget {
   }
 
   #allows(identity: string, resource: Resource, amount: number): boolean {
+    if (amount === 0) return true
     const left = this.ceilings[resource] - this.#used[resource] - amount
-    if (left < 0) return false
+    const kept = this.kept(resource)
+    if (left < 0 || left >= kept) return left >= 0
     const holds = (this.#accounts.get(identity)?.held[resource] ?? 0) + amount
-    const part = this.part(resource)
-    // of very little, half is to be borrowed
-    const kept = Math.min(KEPT_PARTS * part, this.ceilings[resource] / 2)
-    return holds <= part || left >= Math.max(kept, holds)
+    if (holds <= Math.max(LITTLE[resource], left)) return true
+    return left >= kept / 2 && holds <= this.ceilings[resource] / (this.#holdersOf(resource) + 1)
+  }
+
+  #holdersOf(resource: Resource): number {
+    let count = 0
+    for (const { held } of this.#accounts.values()) if (held[resource] > 0) count++
+    return count
   }
 
   #refused(identity: string, resource: Resource): Refusal {
@@ -206,7 +214,7 @@ export class Grant {
   grow(now: number, resource: Resource, amount: number): boolean {
     if (this.#state === 'returned') return false
     const needs = { [resource]: amount }
-    if (this.#budget.refusal(now, this.#identity, needs)) return false
+    if (this.#budget.short(now, this.#identity, needs)) return false
     this.#budget.charge(this.#identity, needs)
     this.#held[resource] += amount
     return true

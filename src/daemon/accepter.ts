@@ -323,7 +323,10 @@ class Accepting {
   async #failed(passage: AnyPassage, error: PlexusError, giveUp: GiveUp): Promise<void> {
     await discard(passage)
     const log = this.#settings.context.log.child({ session: shortSession(passage.session) })
-    log.error({ code: error.code }, `the command could not be started: ${error.message}`)
+    const what = this.#settings.carrier
+      ? 'the tunnel could not be opened'
+      : 'the command could not be started'
+    log.error({ code: error.code }, `${what}: ${error.message}`)
     this.#report(failedOutcome(error, { passage }), passage)
     await giveUp(error)
     if (!this.#settings.once) return

@@ -102,10 +102,12 @@ export class Exporter {
       const socket = await this.#dial(service, stream, name)
       if (socket === undefined) return taken.giveBack()
       const lingers = lingersOf(service)
-      socket.once('close', () => {
+      const giveBack = () => {
         if (lingers === 0) taken.giveBack()
         else taken.giveBackPortsAt(clock.now() + lingers)
-      })
+      }
+      if (socket.closed) giveBack()
+      else socket.once('close', giveBack)
       log.debug({ service: formatService(service) }, `a connection to '${name}'`)
       const end = await splice(nearSocket(socket), stream)
       if (end.kind === 'cut') log.debug({}, `a connection to '${name}' was reset: ${end.error.message}`)

@@ -16,13 +16,28 @@ function all(share: Share, resource: 'descriptors' | 'ports' | 'tunnels', now = 
   }
 }
 
-test('one identity alone may have half, and a sixteenth is left for each of those that come later', () => {
+test('one identity alone may have all but an eighth, and whoever comes later still finds something', () => {
   const budget = new Budget(CEILINGS)
-  assert.equal(all(budget.share('mallory'), 'descriptors').length, 800)
-  assert.equal(all(budget.share('second'), 'descriptors').length, 400)
-  for (const name of ['a', 'b', 'c', 'd']) {
-    assert.ok(all(budget.share(name), 'descriptors').length >= 100, name)
-  }
+  assert.equal(all(budget.share('mallory'), 'descriptors').length, 1400)
+  const later = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map(
+    (name) => all(budget.share(name), 'descriptors').length,
+  )
+  assert.deepEqual(later, [100, 50, 25, 12, 6, 4, 3])
+})
+
+test('what others use already is not lost to them: up to an equal part they get more', () => {
+  const budget = new Budget(CEILINGS)
+  const honest = budget.share('honest')
+  for (let count = 0; count < 300; count++) honest.take(0, { descriptors: 1 })
+  assert.equal(all(budget.share('mallory'), 'descriptors').length, 1100)
+  assert.equal(all(honest, 'descriptors').length, 100)
+})
+
+test('one identity has what another has given back', () => {
+  const budget = new Budget(CEILINGS)
+  const grants = all(budget.share('first'), 'descriptors')
+  for (const grant of grants) grant.giveBack()
+  assert.equal(all(budget.share('second'), 'descriptors').length, 1400)
 })
 
 test('all tunnels of an identity draw on one share', () => {
@@ -41,7 +56,7 @@ test('what was given back is there again, and nothing is given back twice', () =
   assert.equal(share.take(0, { descriptors: 1 }).kind, 'refused')
   grant.giveBack()
   grant.giveBack()
-  assert.equal(budget.used.descriptors, 799)
+  assert.equal(budget.used.descriptors, 1399)
   assert.equal(share.take(0, { descriptors: 1 }).kind, 'granted')
   assert.equal(share.take(0, { descriptors: 1 }).kind, 'refused')
 })

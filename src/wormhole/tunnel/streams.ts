@@ -93,9 +93,14 @@ export class Streams implements StreamOwner {
         advice: 'Close some connections, or give the program more memory.',
       })
     }
-    stream.writeHeader(header)
-    this.#nextOwn += 2
     this.#open.set(stream.id, stream)
+    try {
+      stream.writeHeader(header)
+    } catch (thrown) {
+      this.#drop(stream)
+      throw thrown
+    }
+    this.#nextOwn += 2
     return stream
   }
 
