@@ -25,11 +25,20 @@ const ANEW = 60_000
 /** How long it may take to give a mapping back, in ms: someone waits for the program to end. */
 const RELEASING = 1000
 
+/** The same for what the router may hold by another protocol, which it may not speak at all. */
+const RELEASING_OTHERS = 300
+
 /** Who has granted a mapping, and what. */
 export interface Granted {
   readonly mapper: Mapper
   readonly lease: Lease
 }
+
+/**
+ * Asks the routers, and tells of every protocol before it is asked.
+ * @throws PlexusError if none grants it, or the signal's reason
+ */
+export type Acquire = (onasked: (mapper: Mapper) => void, signal: AbortSignal) => Promise<Granted>
 
 /**
  * - `asking`: nobody has granted it yet, or not any more
@@ -48,18 +57,20 @@ export class Holding {
   holders = 1
   readonly #clock: Clock
   readonly #log: Logger
-  readonly #acquire: (signal: AbortSignal) => Promise<Granted>
+  readonly #acquire: Acquire
   readonly #noun: 'port mapping' | 'pinhole'
   readonly #over = new AbortController()
+  /** By whom the router was asked, and may hold something for all that no answer was waited for. */
+  readonly #asked = new Set<Mapper>()
   readonly #listeners = new Set<(external: Endpoint) => void>()
-  readonly #running: Promise<void>
+  /** Resolves with what was granted when nobody wanted it any more. */
+  readonly #running: Promise<Granted | undefined>
   #state: State = { is: 'asking' }
   #releasing: Promise<void> | undefined
 
-  /** @param acquire asks the routers; it rejects if none grants it, or with the signal's reason */
   constructor(
     port: number,
-    acquire: (signal: AbortSignal) => Promise<Granted>,
+    acquire: Acquire,
     options: { readonly clock: Clock; readonly log: Logger; readonly noun: 'port mapping' | 'pinhole' },
   ) {
     const { clock, log, noun } = options
@@ -102,7 +113,9 @@ export class Holding {
       const { external, lifetime } = granted.lease
       this.#log.info({}, `${this.#noun} ${formatEndpoint(external)} stays open: ${ending(lifetime)}`)
     }
-    this.#releasing ??= this.#running
+    this.#releasing ??= granted
+      ? this.#running.then(() => {})
+      : this.#running.then((late) => this.#giveBack(late))
     await this.#releasing
   }
 
@@ -110,15 +123,31 @@ export class Holding {
     const granted = this.#state.is === 'held' ? this.#state.granted : undefined
     this.#state = { is: 'over' }
     this.#over.abort()
-    await this.#running
-    if (granted) await this.#giveBack(granted)
+    const late = await this.#running
+    await this.#giveBack(granted ?? late)
   }
 
-  async #giveBack({ mapper, lease }: Granted): Promise<void> {
+  /** What another protocol was asked for goes too: it may have come late, or have replaced what was granted. */
+  async #giveBack(granted: Granted | undefined): Promise<void> {
     const limit = deadline(this.#clock, RELEASING)
+    const rest = [...this.#asked].filter((mapper) => mapper !== granted?.mapper)
+    const others = Promise.all(rest.map((mapper) => this.#takeBack(mapper)))
+    try {
+      if (granted) await this.#unmap(granted, others, limit.signal)
+    } finally {
+      limit.dispose()
+    }
+    await others
+  }
+
+  async #unmap({ mapper, lease }: Granted, others: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const where = formatEndpoint(lease.external)
     try {
-      await mapper.unmap(this.port, lease.external.port, limit.signal)
+      await mapper.unmap(this.port, signal).catch(async () => {
+        // a request by another protocol may have taken it over
+        await others
+        await mapper.unmap(this.port, signal)
+      })
       this.#log.info({}, `${this.#noun} ${where} removed`)
     } catch (thrown) {
       const { code, message } = asPlexusError(thrown)
@@ -126,29 +155,39 @@ export class Holding {
         { code },
         `${this.#noun} ${where} could not be removed: ${ending(lease.lifetime)}. ${message}`,
       )
+    }
+  }
+
+  async #takeBack(mapper: Mapper): Promise<void> {
+    const limit = deadline(this.#clock, RELEASING_OTHERS)
+    try {
+      await mapper.unmap(this.port, limit.signal)
+    } catch (thrown) {
+      this.#log.debug({}, asPlexusError(thrown).message)
     } finally {
       limit.dispose()
     }
   }
 
-  async #run(asked: () => void): Promise<void> {
+  async #run(asked: () => void): Promise<Granted | undefined> {
     const { signal } = this.#over
     for (let wait = 0; ; wait = ANEW) {
       try {
         if (wait > 0) await sleep(this.#clock, wait, signal)
-        const granted = await this.#acquire(signal)
-        if (signal.aborted) return await this.#giveBack(granted)
+        this.#asked.clear()
+        const granted = await this.#acquire((mapper) => this.#asked.add(mapper), signal)
+        if (signal.aborted) return granted
         this.#hold(granted)
         asked()
         await this.#renew(granted)
         this.#state = { is: 'asking' }
       } catch (thrown) {
-        if (signal.aborted) return
+        if (signal.aborted) return undefined
         this.#log.debug({}, asPlexusError(thrown).message)
         // what never stood is not worth asking for again and again
         if (wait === 0) {
           this.#state = { is: 'none' }
-          return
+          return undefined
         }
       }
     }

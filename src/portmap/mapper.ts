@@ -1,6 +1,6 @@
 import type { Clock, Endpoint, Logger, Random } from '../net/index.js'
 import { defaultGateway, defaultGateway6, type Gateway } from './gateway.js'
-import { Holding } from './holding.js'
+import { type Acquire, Holding } from './holding.js'
 import { askForMapping, askForPinhole, Router } from './router.js'
 
 /** The mapping of one port, for one that wants it. */
@@ -74,9 +74,9 @@ export class PortMapper {
     else {
       const { clock } = this.#options
       const free = this.#releasing.get(key)
-      const acquire = async (signal: AbortSignal) => {
+      const acquire: Acquire = async (onasked, signal) => {
         await free
-        return await router.acquire(port, address, signal)
+        return await router.acquire(port, address, onasked, signal)
       }
       holding = new Holding(port, acquire, { clock, log, noun })
       this.#holdings.set(key, holding)

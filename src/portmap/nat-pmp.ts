@@ -75,14 +75,23 @@ export function decodeAnswer(data: Uint8Array): NatPmpAnswer | undefined {
 export class NatPmp implements Mapper {
   readonly protocol = 'NAT-PMP'
   readonly #context: MapperContext
+  /** The internal ports that the router may hold mappings for. */
+  readonly #asked = new Set<number>()
 
   constructor(context: MapperContext) {
     this.#context = context
   }
 
   async map(port: number, wanted: number, lifetime: number, signal: AbortSignal): Promise<Lease> {
+    signal.throwIfAborted()
     const requests = [encodeAddressRequest(), encodeMapRequest(port, wanted, lifetime)]
-    const answers = await this.#ask(requests, port, signal)
+    const first = !this.#asked.has(port)
+    this.#asked.add(port)
+    const answers = await this.#ask(requests, port, signal).catch((thrown: unknown) => {
+      // what was refused is not there; what nobody waited for may be
+      if (first && !signal.aborted) this.#asked.delete(port)
+      throw thrown
+    })
     const address = answers.find((answer) => answer.operation === 'address')?.address
     const mapped = answers.find((answer) => answer.operation === 'map')
     if (address === undefined || !mapped) throw unanswered()
@@ -92,8 +101,10 @@ export class NatPmp implements Mapper {
     return { external, lifetime: Math.min(mapped.lifetime, LONGEST) }
   }
 
-  async unmap(port: number, _external: number, signal: AbortSignal): Promise<void> {
+  async unmap(port: number, signal: AbortSignal): Promise<void> {
+    if (!this.#asked.has(port)) return
     await this.#ask([encodeMapRequest(port, 0, 0)], port, signal)
+    this.#asked.delete(port)
   }
 
   /** Sends the requests until each has its answer, and gives the answers. */

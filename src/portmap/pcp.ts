@@ -105,7 +105,7 @@ function sixteen(address: string): Buffer {
 export class Pcp implements Mapper {
   readonly protocol = 'PCP'
   readonly #context: MapperContext
-  /** The secrets by which the router knows who asked for a mapping, by internal port. */
+  /** The secrets by which the router knows who asked for a mapping, by internal port: of all that it may hold. */
   readonly #nonces = new Map<number, Buffer>()
 
   constructor(context: MapperContext) {
@@ -113,7 +113,12 @@ export class Pcp implements Mapper {
   }
 
   async map(port: number, wanted: number, lifetime: number, signal: AbortSignal): Promise<Lease> {
-    const granted = await this.#ask(port, wanted, lifetime, signal)
+    const first = !this.#nonces.has(port)
+    const granted = await this.#ask(port, wanted, lifetime, signal).catch((thrown: unknown) => {
+      // what was refused is not there; what nobody waited for may be
+      if (first && !signal.aborted) this.#nonces.delete(port)
+      throw thrown
+    })
     const { external } = granted
     if (granted.lifetime === 0 || external.port === 0) throw declined('it granted nothing')
     const outside = isIPv4(this.#context.gateway.own)
@@ -123,12 +128,14 @@ export class Pcp implements Mapper {
     return { external, lifetime: Math.min(granted.lifetime, LONGEST) }
   }
 
-  async unmap(port: number, _external: number, signal: AbortSignal): Promise<void> {
+  async unmap(port: number, signal: AbortSignal): Promise<void> {
+    if (!this.#nonces.has(port)) return
     await this.#ask(port, 0, 0, signal)
     this.#nonces.delete(port)
   }
 
   async #ask(port: number, wanted: number, lifetime: number, signal: AbortSignal) {
+    signal.throwIfAborted()
     const { own } = this.#context.gateway
     const nonce = this.#nonces.get(port) ?? this.#context.random(12)
     this.#nonces.set(port, nonce)

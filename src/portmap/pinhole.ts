@@ -1,4 +1,5 @@
 import { PlexusError } from '../errors/index.js'
+import { Changes } from './changes.js'
 import type { Service } from './description.js'
 import type { Lease, Mapper, MapperContext } from './protocol.js'
 import { call, Refusal } from './soap.js'
@@ -18,6 +19,7 @@ export class UpnpPinholes implements Mapper {
   readonly #context: MapperContext
   /** What the router calls each pinhole, by port. */
   readonly #numbers = new Map<number, number>()
+  readonly #changes = new Changes()
   #service: Service | undefined
 
   constructor(context: MapperContext) {
@@ -47,14 +49,21 @@ export class UpnpPinholes implements Mapper {
       Protocol: UDP,
       LeaseTime: lifetime,
     }
-    const answer = await call(this.#context, service, 'AddPinhole', words, signal)
-    const number = Number(textOf(answer, 'UniqueID') ?? Number.NaN)
-    if (!Number.isInteger(number)) throw declined('it does not say which it opened')
-    this.#numbers.set(port, number)
+    await this.#changes.run(
+      port,
+      async (running) => {
+        const answer = await call(this.#context, service, 'AddPinhole', words, running)
+        const number = Number(textOf(answer, 'UniqueID') ?? Number.NaN)
+        if (!Number.isInteger(number)) throw declined('it does not say which it opened')
+        this.#numbers.set(port, number)
+      },
+      signal,
+    )
     return lease
   }
 
-  async unmap(port: number, _external: number, signal: AbortSignal): Promise<void> {
+  async unmap(port: number, signal: AbortSignal): Promise<void> {
+    await this.#changes.settled(port, signal)
     const number = this.#numbers.get(port)
     if (number === undefined) return
     this.#numbers.delete(port)

@@ -26,10 +26,11 @@ export interface Mapper {
    */
   map(port: number, wanted: number, lifetime: number, signal: AbortSignal): Promise<Lease>
   /**
-   * Gives a mapping back.
+   * Gives back all that the router may hold for the port because of this mapper: what it granted, and what it was asked for
+   * when nobody waited for the answer any more. Resolves at once if that is nothing.
    * @throws PlexusError PORT_MAPPING if the router declines or does not answer, or the signal's reason
    */
-  unmap(port: number, external: number, signal: AbortSignal): Promise<void>
+  unmap(port: number, signal: AbortSignal): Promise<void>
 }
 
 /** What every protocol needs. */

@@ -20,8 +20,17 @@ const PATIENCE = 8000
 /** A router that mapped nothing is asked again after so long, in ms: daemons pair often, and routers stay what they are. */
 const DEAF_FOR = 600_000
 
-/** Asks a router for one port by every protocol. @throws PlexusError PORT_MAPPING, or the signal's reason */
-export type Asking = (context: MapperContext, port: number, signal: AbortSignal) => Promise<Granted>
+/**
+ * Asks a router for one port by every protocol.
+ * @param onasked is told each one before it is asked
+ * @throws PlexusError PORT_MAPPING, or the signal's reason
+ */
+export type Asking = (
+  context: MapperContext,
+  port: number,
+  onasked: (mapper: Mapper) => void,
+  signal: AbortSignal,
+) => Promise<Granted>
 
 /**
  * The router of this network, for one family, and what has been learned of it: by which protocol it maps ports, or that it
@@ -44,8 +53,16 @@ export class Router {
     this.#ask = asking
   }
 
-  /** @throws PlexusError PORT_MAPPING if nobody maps it, or the signal's reason */
-  async acquire(port: number, address: string | undefined, parent: AbortSignal): Promise<Granted> {
+  /**
+   * @param onasked is told of each protocol before it is asked: the router may hold what no answer was waited for
+   * @throws PlexusError PORT_MAPPING if nobody maps it, or the signal's reason
+   */
+  async acquire(
+    port: number,
+    address: string | undefined,
+    onasked: (mapper: Mapper) => void,
+    parent: AbortSignal,
+  ): Promise<Granted> {
     const { clock } = this.#context
     const limit = deadline(clock, PATIENCE, parent)
     const { signal } = limit
@@ -55,6 +72,7 @@ export class Router {
       if (!gateway) throw none('There is no router in a private network to map a port on.')
       const known = this.#known && same(this.#known.gateway, gateway) ? this.#known.mapper : undefined
       if (known) {
+        onasked(known)
         const lease = await known.map(port, port, LIFETIME, signal).catch(() => undefined)
         if (lease) return { mapper: known, lease }
         this.#known = undefined
@@ -64,7 +82,7 @@ export class Router {
         throw none(`The router ${gateway.address} did not map ports when asked a while ago.`)
       }
       try {
-        const granted = await this.#ask({ ...this.#context, gateway }, port, signal)
+        const granted = await this.#ask({ ...this.#context, gateway }, port, onasked, signal)
         this.#known = { gateway, mapper: granted.mapper }
         this.#deaf = undefined
         return granted
@@ -79,8 +97,8 @@ export class Router {
 }
 
 /** A mapping for IPv4: by PCP, NAT-PMP and UPnP. */
-export const askForMapping: Asking = (context, port, signal) =>
-  race(context, port, signal, [
+export const askForMapping: Asking = (context, port, onasked, signal) =>
+  race(context, port, onasked, signal, [
     { after: 0, mapper: async () => new Pcp(context) },
     { after: BEFORE_NAT_PMP, mapper: async () => new NatPmp(context) },
     {
@@ -91,8 +109,8 @@ export const askForMapping: Asking = (context, port, signal) =>
   ])
 
 /** A pinhole for IPv6: by PCP and UPnP. */
-export const askForPinhole: Asking = (context, port, signal) =>
-  race(context, port, signal, [
+export const askForPinhole: Asking = (context, port, onasked, signal) =>
+  race(context, port, onasked, signal, [
     { after: 0, mapper: async () => new Pcp(context) },
     {
       after: BEFORE_UPNP,
@@ -110,6 +128,7 @@ interface Entrant {
 async function race(
   { clock }: MapperContext,
   port: number,
+  onasked: (mapper: Mapper) => void,
   parent: AbortSignal,
   entrants: readonly Entrant[],
 ): Promise<Granted> {
@@ -124,6 +143,7 @@ async function race(
     try {
       won.signal.throwIfAborted()
       const asked = await mapper()
+      onasked(asked)
       return { mapper: asked, lease: await asked.map(port, port, LIFETIME, won.signal) }
     } catch (thrown) {
       // the next one need not wait

@@ -21,7 +21,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   718: 'the port is taken',
   724: 'the internal and external ports must be the same',
   725: 'it only maps permanently',
-  726: 'it only maps permanentlyybody',
+  726: 'it maps for every remote host only',
   727: 'it only maps all ports',
   728: 'it has no more room',
   729: 'the port is taken by another mechanism',

@@ -1,5 +1,6 @@
 import { isIPv4 } from 'node:net'
 import { PlexusError } from '../errors/index.js'
+import { Changes } from './changes.js'
 import { type Purpose, parseDescription, type Service } from './description.js'
 import { ask } from './http.js'
 import { believable } from './nat-pmp.js'
@@ -51,6 +52,9 @@ export async function findServices(
 export class Upnp implements Mapper {
   readonly protocol = 'UPnP'
   readonly #context: MapperContext
+  readonly #changes = new Changes()
+  /** The external ports that the router may hold, by internal port, and at which service. */
+  readonly #made = new Map<number, Map<number, Service>>()
   #services: readonly Service[] | undefined
   /** What this router is known to grant: routers without leases are not asked for one at each renewal. */
   #leases: 'unknown' | 'none' = 'unknown'
@@ -77,9 +81,11 @@ export class Upnp implements Mapper {
     throw failure ?? declined('it names no service that does')
   }
 
-  async unmap(_port: number, external: number, signal: AbortSignal): Promise<void> {
-    const [service] = await this.#found(signal)
-    if (service) await this.#delete(service, external, signal)
+  async unmap(port: number, signal: AbortSignal): Promise<void> {
+    await this.#changes.settled(port, signal)
+    const made = this.#made.get(port)
+    this.#made.delete(port)
+    for (const [external, service] of made ?? []) await this.#delete(service, external, signal)
   }
 
   async #delete(service: Service, external: number, signal: AbortSignal): Promise<void> {
@@ -154,7 +160,14 @@ export class Upnp implements Mapper {
       NewPortMappingDescription: DESCRIPTION,
       NewLeaseDuration: lease,
     }
-    await call(this.#context, service, 'AddPortMapping', words, signal)
+    await this.#changes.run(
+      port,
+      async (running) => {
+        await call(this.#context, service, 'AddPortMapping', words, running)
+        this.#made.set(port, (this.#made.get(port) ?? new Map()).set(external, service))
+      },
+      signal,
+    )
     const entry = await this.#entry(service, external, signal)
     if (entry === 'cannot be asked') {
       this.#context.log.debug({}, 'the router cannot be asked whether it holds the port mapping')
@@ -163,6 +176,7 @@ export class Upnp implements Mapper {
     const holds = entry && entry.client === own && entry.port === port && entry.enabled
     if (holds) return
     await this.#delete(service, external, signal).catch(() => {})
+    this.#made.get(port)?.delete(external)
     throw declined('it says that it did, but does not have the mapping when asked')
   }
 

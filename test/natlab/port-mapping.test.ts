@@ -29,8 +29,17 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
   function router(protocol: string) {
     const side = routers[protocol]
     if (!side) throw new Error(`nobody speaks ${protocol} here`)
-    const { mappings } = { mappings: () => lab.portMapper(side).mappings() }
-    return { side, mappings, given: () => until(async () => (await mappings()).length === 0) }
+    const mappings = () => lab.portMapper(side).mappings()
+    /** Resolves when the router holds nothing any more. @param processes whose story tells why it does */
+    const given = async (...processes: { story(): string }[]) => {
+      try {
+        await until(async () => (await mappings()).length === 0)
+      } catch {
+        const held = JSON.stringify(await mappings())
+        assert.fail([held, ...processes.map((each) => each.story())].join('\n'))
+      }
+    }
+    return { side, mappings, given }
   }
 
   for (const protocol of ['UPnP', 'PCP']) {
@@ -41,7 +50,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
       assert.ok(outcome.paired, outcome.story)
       assert.match(outcome.story, new RegExp(`port mapping \\S+ by ${protocol}`))
       await accepter.stop()
-      await given()
+      await given(accepter, { story: () => outcome.story })
     })
 
     test(`by ${protocol} on the accepter's side two random symmetric NATs pair, and it is given back`, async () => {
@@ -50,7 +59,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
       const outcome = await rig.pair(plain, ALICE, BOB, accepter)
       assert.ok(outcome.paired, outcome.story)
       assert.equal(pathOf(outcome)?.kind, 'mapped', outcome.story)
-      await given()
+      await given(accepter, { story: () => outcome.story })
       await accepter.stop()
     })
   }
@@ -67,7 +76,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
     await inviter.stop('SIGTERM')
     assert.deepEqual(await mappings(), [], 'it is given back before the program ends')
     await accepter.stop()
-    await given()
+    await given(inviter, accepter)
   })
 
   test('a path that needs no mapping gives it back at once; without leave none is asked for', async () => {
@@ -78,7 +87,7 @@ describe('a router that maps ports', { skip: skip || (portMapperUnavailable() ??
     const long = ['--exec-command=/bin/sleep', '--exec-args=600']
     const inviter = rig.inviter(side, ALICE, BOB, long)
     await inviter.said(/^the command runs/)
-    await given()
+    await given(inviter, accepter)
     await inviter.stop()
     const other = rig.inviter(side, ALICE, BOB, ['--no-port-mapping'])
     assert.equal(await other.ended, 0, other.story())

@@ -13,21 +13,23 @@ import type { Clock } from '../../src/net/index.js'
 /** A router on an address of loopback that answers as a test tells it to. */
 export interface FakeRouterOptions {
   /** Answers of NAT-PMP to a request; without it the port is closed. */
-  readonly natPmp?: (request: Buffer) => readonly Buffer[]
+  readonly natPmp?: (request: Buffer) => readonly Buffer[] | Promise<readonly Buffer[]>
   /** Answers of PCP to a request; without it a router that speaks NAT-PMP says that it does not know the version. */
-  readonly pcp?: (request: Buffer) => readonly Buffer[]
+  readonly pcp?: (request: Buffer) => readonly Buffer[] | Promise<readonly Buffer[]>
   /** The location that an answer to a search names; without it nobody answers. */
   readonly location?: (url: string) => string
   /** Whether it answers to a search; to every one unless told. */
   readonly answersTo?: (target: string) => boolean
   /** The answer to a request over HTTP. */
-  readonly http?: (request: FakeRequest) => {
-    status?: number
-    headers?: Record<string, string>
-    body: string
-  }
+  readonly http?: (request: FakeRequest) => FakeAnswer | Promise<FakeAnswer>
   /** The bytes of the answer to a request, in place of those of a web server; without an end the connection stays open. */
   readonly raw?: (request: FakeRequest) => { bytes: string | Buffer; end?: boolean; reset?: boolean }
+}
+
+export interface FakeAnswer {
+  readonly status?: number
+  readonly headers?: Record<string, string>
+  readonly body: string
 }
 
 export interface FakeRequest {
@@ -165,17 +167,17 @@ export class FakeRouter {
     const router = new FakeRouter()
     const { natPmp, pcp, location, http, raw, answersTo = () => true } = options
     if (natPmp || pcp) {
-      await router.#listen(NAT_PMP, (request, socket, from) => {
+      await router.#listen(NAT_PMP, async (request, socket, from) => {
         if (request.readUInt8(0) === 2) {
           router.heard.push(`pcp ${request.readUInt8(1)} ${request.readUInt32BE(4)}`)
-          const answers = pcp?.(request) ?? [natPmpAnswer(request.readUInt8(1), { result: 1 })]
+          const answers = (await pcp?.(request)) ?? [natPmpAnswer(request.readUInt8(1), { result: 1 })]
           for (const answer of answers) socket.send(answer, from.port, from.address)
           return
         }
         if (!natPmp) return
         const lifetime = request.length >= 12 ? ` ${request.readUInt32BE(8)}` : ''
         router.heard.push(`nat-pmp ${request.readUInt8(1)}${lifetime}`)
-        for (const answer of natPmp(request)) socket.send(answer, from.port, from.address)
+        for (const answer of await natPmp(request)) socket.send(answer, from.port, from.address)
       })
     }
     if (http) {
@@ -184,10 +186,10 @@ export class FakeRouter {
         request.setEncoding('utf8').on('data', (text: string) => {
           body += text
         })
-        request.once('end', () => {
+        request.once('end', async () => {
           const action = /#(\w+)/.exec(String(request.headers.soapaction ?? ''))?.[1] ?? ''
           router.heard.push(action || (request.url ?? ''))
-          const answer = http({ path: request.url ?? '', action, body })
+          const answer = await http({ path: request.url ?? '', action, body })
           response.on('error', () => {})
           response.writeHead(answer.status ?? 200, { 'content-type': 'text/xml', ...answer.headers })
           response.end(answer.body)

@@ -14,6 +14,7 @@ import {
   Mappings,
   natPmpAnswer,
   OWN,
+  pcpAnswer,
   ROUTER,
   soap,
   soapFault,
@@ -25,6 +26,14 @@ const PORT = 40_000
 const IP_CONNECTION = 'urn:schemas-upnp-org:service:WANIPConnection:1'
 
 const skip = platform() === 'linux' ? false : 'only Linux has all of 127.0.0.0/8 on loopback'
+
+/** Something that happens once. */
+class Signal {
+  give = () => {}
+  readonly given = new Promise<void>((resolve) => {
+    this.give = resolve
+  })
+}
 
 /** A router, and a mapper that takes it for its gateway. */
 async function network(t: TestContext, options: FakeRouterOptions, clock: Clock = systemClock) {
@@ -145,6 +154,134 @@ test('whoever lets go while the router thinks gets nothing, and leaves nothing b
   await mapping.asked
   assert.equal(mapping.external, undefined)
   assert.ok(!router.heard.includes('nat-pmp 1 0'))
+})
+
+/** A table of mappings behind NAT-PMP and PCP, in which who asks last owns one, as miniupnpd has it. */
+class Table {
+  readonly owners = new Map<number, string>()
+
+  natPmp(request: Buffer): Buffer[] {
+    if (request.readUInt8(1) !== 0) this.#set(request.readUInt16BE(4), request.readUInt32BE(8), 'NAT-PMP')
+    return grant(request, OUTSIDE)
+  }
+
+  pcp(request: Buffer): Buffer[] {
+    const internal = request.readUInt16BE(40)
+    const nonce = request.subarray(24, 36).toString('hex')
+    const owner = this.owners.get(internal)
+    if (owner !== undefined && owner !== nonce) return [pcpAnswer(request, { result: 2 })]
+    this.#set(internal, request.readUInt32BE(4), nonce)
+    return [pcpAnswer(request, { address: OUTSIDE })]
+  }
+
+  #set(internal: number, lifetime: number, owner: string): void {
+    if (lifetime === 0) this.owners.delete(internal)
+    else this.owners.set(internal, owner)
+  }
+}
+
+test('PCP: who lets go while the router thinks leaves nothing behind', { skip }, async (t) => {
+  const table = new Table()
+  const [heard, answered] = [new Signal(), new Signal()]
+  const { mapper } = await network(t, {
+    pcp: async (request) => {
+      const answers = table.pcp(request)
+      heard.give()
+      if (request.readUInt32BE(4) > 0) await answered.given
+      return answers
+    },
+  })
+  const mapping = mapper.map(PORT)
+  await heard.given
+  assert.equal(table.owners.size, 1)
+  await mapping.release()
+  assert.equal(table.owners.size, 0)
+  answered.give()
+})
+
+test('NAT-PMP, which PCP has outrun, takes the mapping over: it is given back all the same', {
+  skip,
+}, async (t) => {
+  const table = new Table()
+  const natPmp = new Signal()
+  const { mapper, log } = await network(t, {
+    pcp: async (request) => {
+      const answers = table.pcp(request)
+      if (request.readUInt32BE(4) > 0) await natPmp.given
+      return answers
+    },
+    natPmp: (request) => {
+      const answers = table.natPmp(request)
+      if (request.readUInt8(1) === 0) return answers
+      natPmp.give()
+      return request.readUInt32BE(8) > 0 ? [] : answers
+    },
+  })
+  const mapping = await asked(mapper.map(PORT))
+  assert.deepEqual(mapping.external, { address: OUTSIDE, port: PORT })
+  assert.deepEqual([...table.owners.values()], ['NAT-PMP'])
+  await mapping.release()
+  assert.equal(table.owners.size, 0)
+  assert.equal(log.count(/^info port mapping \S+ removed/), 1)
+  assert.equal(log.count(/^warn /), 0)
+})
+
+test('UPnP: who lets go while the router thinks leaves nothing behind', { skip }, async (t) => {
+  const mappings = new Mappings()
+  const [heard, answered] = [new Signal(), new Signal()]
+  const usual = upnp().http
+  const { mapper } = await network(t, {
+    ...upnp(),
+    http: async (request) => {
+      const answer = mappings.answer(request)
+      if (request.action === 'AddPortMapping') {
+        heard.give()
+        await answered.given
+      }
+      return answer ?? (await usual?.(request)) ?? { body: '' }
+    },
+  })
+  const mapping = mapper.map(PORT)
+  await heard.given
+  assert.equal(mappings.held.size, 1)
+  const released = mapping.release()
+  answered.give()
+  await released
+  assert.equal(mappings.held.size, 0)
+})
+
+test('UPnP, which PCP has outrun, takes back what it was granted', { skip }, async (t) => {
+  const table = new Table()
+  const mappings = new Mappings()
+  const added = new Signal()
+  const usual = upnp().http
+  const { mapper } = await network(t, {
+    ...upnp(),
+    pcp: async (request) => {
+      const answers = table.pcp(request)
+      if (request.readUInt32BE(4) > 0) await added.given
+      return answers
+    },
+    http: async (request) => {
+      const answer = mappings.answer(request)
+      if (request.action === 'AddPortMapping') added.give()
+      return answer ?? (await usual?.(request)) ?? { body: '' }
+    },
+  })
+  const mapping = await asked(mapper.map(PORT))
+  assert.equal(mappings.held.size, 1)
+  await mapping.release()
+  assert.deepEqual([table.owners.size, mappings.held.size], [0, 0])
+})
+
+test('a router that speaks UPnP alone is not waited for in other protocols when it is over', {
+  skip,
+}, async (t) => {
+  const { mapper, router } = await network(t, { ...upnp(), natPmp: () => [], pcp: () => [] })
+  const mapping = await asked(mapper.map(PORT))
+  assert.deepEqual(mapping.external, { address: OUTSIDE, port: PORT })
+  await mapping.release()
+  assert.ok(router.heard.includes('DeletePortMapping'))
 })
 
 for (const [what, answer] of Object.entries({
