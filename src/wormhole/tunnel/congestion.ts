@@ -1,4 +1,5 @@
 import { MAX_LATENESS, Pacer } from './pacer.js'
+import { Persistence } from './persistence.js'
 import { Restraint } from './restraint.js'
 
 /**
@@ -16,6 +17,7 @@ export interface DeliveryState {
 }
 
 interface Counted {
+  readonly packet: number
   readonly size: number
   readonly sentAt: number
   readonly probe: boolean
@@ -86,7 +88,11 @@ export class Congestion {
   #cycleAt = 0
   #cycleRate = 0
   #probeRttUntil = 0
+  /** Datagrams under way before anything is known: one after persistent congestion, and one more for each that arrives. */
+  #initial = INITIAL_WINDOW
+  #collapsedAt = Number.NEGATIVE_INFINITY
   readonly #restraint = new Restraint()
+  readonly #persistence = new Persistence()
   readonly #pacer: Pacer
   /** The present run of acknowledgements faster than the rate, and the most that one brought: now and before. */
   #runAt = 0
@@ -114,14 +120,15 @@ export class Congestion {
   get window(): number {
     const { floor } = this.#restraint
     const least = floor * this.datagram
-    if (this.rate === 0) return INITIAL_WINDOW * this.datagram
+    if (this.#persistence.persistent) return this.datagram
+    if (this.rate === 0) return this.#initial * this.datagram
     // in startup the rate is not yet known to which batches could be compared
     const product = this.rate * this.#minRtt
     const aggregated = this.state === 'startup' ? 0 : Math.max(...this.#aggregation)
     const spare = this.rate * HOST_ALLOWANCE + aggregated + Math.min(3, floor) * this.datagram
     if (this.state === 'probe-rtt') return Math.max(least, 0.5 * product + spare)
     const gain = this.state === 'startup' ? STARTUP_GAIN : WINDOW_GAIN
-    const started = this.state === 'startup' ? INITIAL_WINDOW * this.datagram : least
+    const started = this.state === 'startup' ? this.#initial * this.datagram : least
     return Math.min(MAX_WINDOW, Math.max(started, gain * product + spare))
   }
 
@@ -140,7 +147,7 @@ export class Congestion {
 
   /** The rate that is never undercut: in startup that of a fresh tunnel. */
   get #floorRate(): number {
-    const datagrams = this.state === 'startup' ? INITIAL_WINDOW : this.#restraint.floor / 2
+    const datagrams = this.state === 'startup' ? this.#initial : this.#restraint.floor / 2
     const rtt = Number.isFinite(this.#minRtt) ? Math.max(this.#minRtt, 1) : 100
     return (datagrams * this.datagram) / rtt
   }
@@ -192,14 +199,27 @@ export class Congestion {
     this.#delivered += sent.size
     this.#deliveredAt = now
     if (!sent.state.appLimited) this.#restraint.acknowledged()
+    if (sent.sentAt > this.#collapsedAt) {
+      this.#persistence.acknowledged()
+      if (this.#initial < INITIAL_WINDOW && !this.#persistence.persistent) this.#initial++
+    }
     this.#batch += sent.size
     if (!this.#newest || sent.state.delivered >= this.#newest.state.delivered) this.#newest = sent
     if (this.#appLimitedUntil > 0 && this.#delivered > this.#appLimitedUntil) this.#appLimitedUntil = 0
   }
 
-  lost(sent: Counted): void {
+  /** Takes an acknowledgement, in ranges with both ends included, for what was taken for lost. */
+  found(ranges: readonly (readonly [number, number])[]): void {
+    this.#persistence.found(ranges)
+  }
+
+  /** @param timeout after so long without an acknowledgement something is wrong */
+  lost(now: number, sent: Counted, timeout: number): void {
     this.inflight -= sent.size
-    if (!sent.probe && !sent.state.appLimited) this.#restraint.lost()
+    // what was sent before has had its consequence
+    if (sent.probe || sent.sentAt <= this.#collapsedAt) return
+    if (!sent.state.appLimited) this.#restraint.lost()
+    if (this.#persistence.lost(now, sent.packet, timeout)) this.collapse(now)
   }
 
   /** After a batch of acknowledgements or losses: brings the model up to date. */
@@ -222,21 +242,40 @@ export class Congestion {
 
   /** The path is another one: everything that was learnt is forgotten. */
   reset(now: number): void {
-    this.state = 'startup'
-    this.#buckets.fill(0)
-    this.#rate = 0
+    this.#restart(now, INITIAL_WINDOW)
     this.#restraint.reset(now)
+    this.#persistence.reset()
     this.#minRtt = Number.POSITIVE_INFINITY
     this.#minRttAt = now
     this.#recentRtt = 0
+  }
+
+  /**
+   * Congestion is persistent: what was learnt of the rate is forgotten, and one datagram a round trip is where to begin
+   * (RFC 9002 section 7.6.2, RFC 8085 section 3.1.1). What arrives of it doubles that each round, as in any startup.
+   */
+  collapse(now: number): void {
+    this.#collapsedAt = now
+    this.#restart(now, 1)
+    this.#restraint.collapse(now)
+    this.#aggregation = [0, 0]
+    this.#runAt = now
+    this.#runAcked = 0
+  }
+
+  #restart(now: number, datagrams: number): void {
+    this.state = 'startup'
+    this.#initial = datagrams
+    this.#buckets.fill(0)
+    this.#rate = 0
     this.#fullRate = 0
     this.#fullRounds = 0
-    this.#pacer.reset(now, INITIAL_WINDOW * this.datagram)
+    this.#pacer.reset(now, datagrams * this.datagram)
   }
 
   /** Bytes that may always go at once: in startup as many as a fresh tunnel sends. */
   get #burst(): number {
-    return (this.state === 'startup' ? INITIAL_WINDOW : MIN_BURST) * this.datagram
+    return (this.state === 'startup' ? this.#initial : MIN_BURST) * this.datagram
   }
 
   /**

@@ -1,11 +1,17 @@
 import { type Due, NEVER } from '../../net/index.js'
 import type { Congestion } from './congestion.js'
+import { persistenceAfter } from './persistence.js'
 import { MAX_ACK_DELAY } from './received.js'
 import type { RoundTrip } from './round-trip.js'
 import { type SentPacket, SentPackets } from './sent-packets.js'
 
 /** The time between two time-outs grows to this, in ms: a path that comes back is found soon. */
 const MAX_TIMEOUT = 1500
+/** And to this where it answered now and then, and took nothing after that: it is there, and takes next to nothing. */
+const MAX_TIMEOUT_AGAIN = 3000
+/** What a time-out sends again, in packets; and from this many time-outs in a row on, one. */
+const AGAIN = 2
+const MANY_TIMEOUTS = 3
 
 /** What became of the packets sent: acknowledgement, loss, and time-outs (RFC 9002). */
 export class Ledger {
@@ -15,6 +21,9 @@ export class Ledger {
   #largestAcked = -1
   #lossAt = Number.POSITIVE_INFINITY
   #lastSentAt = 0
+  #ackedAt = 0
+  /** Time-outs in a row before the last acknowledgement; 0 once a second one came without one between. */
+  #earlierTimeouts = 0
   /** Time-outs in a row. */
   timeouts = 0
   /** Packets that were found lost. */
@@ -40,6 +49,7 @@ export class Ledger {
     if (this.#sent.full && oldest) this.#lose(sent.sentAt, oldest)
     this.#sent.add(sent)
     this.#lastSentAt = sent.sentAt
+    this.#checkSilence(sent.sentAt)
   }
 
   /**
@@ -66,8 +76,11 @@ export class Ledger {
         this.#congestion.measured(now, sample)
       }
     }
+    this.#congestion.found(ranges)
     if (acked.length === 0) return acked
+    this.#earlierTimeouts = this.timeouts
     this.timeouts = 0
+    this.#ackedAt = now
     for (const sent of acked) {
       this.#congestion.acknowledged(now, sent)
       for (const delivery of sent.deliveries) delivery.acked(now)
@@ -90,9 +103,12 @@ export class Ledger {
     if (now >= this.#lossAt) this.#findLost(now)
     if (this.#sent.empty || now < this.#timeoutAt()) return false
     this.timeouts++
+    // a few are tries, after an acknowledgement: from then on it waits as long as before
+    if (this.timeouts === MANY_TIMEOUTS) this.timeouts = Math.max(MANY_TIMEOUTS, this.#earlierTimeouts)
     this.#lastSentAt = now
-    // the oldest two go out again, without being counted as lost: they may only be late
-    let again = 2
+    this.#checkSilence(now)
+    // the oldest go out again, without being counted as lost: they may only be late
+    let again = this.again
     for (let sent = this.#sent.oldest; sent && again > 0; sent = this.#sent.after(sent)) {
       if (sent.resent) continue
       sent.resent = true
@@ -102,16 +118,35 @@ export class Ledger {
     return true
   }
 
+  /** Packets that go out again at a time-out, whatever is under way. */
+  get again(): number {
+    return this.timeouts < MANY_TIMEOUTS ? AGAIN : 1
+  }
+
   /** The path is another one: what is under way on the old one is taken for lost. */
   abandon(now: number): void {
     for (let sent = this.#sent.oldest; sent; sent = this.#sent.oldest) this.#lose(now, sent)
     this.#lossAt = Number.POSITIVE_INFINITY
     this.timeouts = 0
+    this.#earlierTimeouts = 0
+  }
+
+  /** The first time-out, in ms. */
+  get #timeout(): number {
+    return this.#rtt.timeout + MAX_ACK_DELAY
   }
 
   #timeoutAt(): number {
-    const timeout = (this.#rtt.timeout + MAX_ACK_DELAY) * 2 ** Math.min(this.timeouts, 10)
-    return this.#lastSentAt + Math.min(timeout, MAX_TIMEOUT)
+    const most = this.#earlierTimeouts >= MANY_TIMEOUTS ? MAX_TIMEOUT_AGAIN : MAX_TIMEOUT
+    return this.#lastSentAt + Math.min(this.#timeout * 2 ** Math.min(this.timeouts, 10), most)
+  }
+
+  /** Nothing was acknowledged for so long although something waits for it: the congestion is persistent. */
+  #checkSilence(now: number): void {
+    const { oldest } = this.#sent
+    if (!oldest) return
+    const since = Math.max(oldest.sentAt, this.#ackedAt)
+    if (now - since >= persistenceAfter(this.#timeout)) this.#congestion.collapse(now)
   }
 
   #findLost(now: number): void {
@@ -131,7 +166,7 @@ export class Ledger {
   #lose(now: number, sent: SentPacket): void {
     this.#sent.settle(sent)
     this.lost++
-    this.#congestion.lost(sent)
+    this.#congestion.lost(now, sent, this.#timeout)
     if (sent.resent) return // a copy is on its way already
     for (const delivery of sent.deliveries) delivery.lost(now)
   }

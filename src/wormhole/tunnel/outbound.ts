@@ -19,9 +19,6 @@ const LEAST_DATAGRAM = 48
 /** Of datagrams that only acknowledge, one in so many asks for an acknowledgement itself, so that lists stay short. */
 const ACKS_PER_PING = 32
 
-/** Datagrams that may go beyond the window after a time-out (RFC 9002 section 6.2.4). */
-const PROBES = 2
-
 export type Send = (data: Buffer, to: Endpoint) => void
 
 /** What goes out is made of. */
@@ -61,6 +58,7 @@ export class Outbound {
   readonly #governors: Governors
   readonly #sealer: Sealer
   readonly #slab = new Slab()
+  /** Datagrams that may go beyond the window, after a time-out (RFC 9002 section 6.2.4). */
   #probes = 0
   #acksAlone = 0
   /** Whether a datagram of a flow goes first next time: it may need a datagram for itself. */
@@ -100,7 +98,7 @@ export class Outbound {
   /** Something waits too long for its acknowledgement: it goes out again, or at least a question does. */
   timedOut(now: number): void {
     const { mtu, congestion, ledger } = this.#governors
-    this.#probes = PROBES
+    this.#probes = ledger.again
     this.pingWanted = true
     if (mtu.timedOut(now, ledger.timeouts)) congestion.datagram = mtu.size
   }

@@ -73,8 +73,17 @@ export class Restraint {
 
   /** The path is another one. */
   reset(now: number): void {
+    this.#begin(now, MOST_FLOOR)
+  }
+
+  /** Congestion is persistent: what arrives from here on tells the rate, and nothing is granted besides. */
+  collapse(now: number): void {
+    this.#begin(now, 1)
+  }
+
+  #begin(now: number, floor: number): void {
     this.ceiling = Number.POSITIVE_INFINITY
-    this.floor = MOST_FLOOR
+    this.floor = floor
     this.#at = now
     this.#acked = 0
     this.#lost = 0
