@@ -89,6 +89,8 @@ declare module 'hyperdht' {
     /** A port, or the range of ports [from, to): an empty range lets the system choose. */
     port?: number | readonly [number, number]
     anyPort?: boolean
+    /** The sockets that it uses, by udx-native. */
+    udx?: unknown
     /** Requests under way at the same time. */
     maxWindow?: number
     adaptiveTimeout?: {

@@ -1,4 +1,5 @@
 import HyperDHT, { type NodeAddress, type Query, type QueryOptions } from 'hyperdht'
+import { openUdx } from '../../src/net/index.js'
 
 /** Nodes that hold a record in HyperDHT (k). A network with fewer is asked node by node, without a search. */
 export const REPLICAS = 20
@@ -34,6 +35,7 @@ export class HeldDht extends HyperDHT {
   /** @param bootstrap the nodes to join by; undefined is the public network */
   constructor(bootstrap: readonly NodeAddress[] | undefined) {
     super({
+      udx: openUdx(),
       ephemeral: true,
       // always meet through the nodes: what works behind every NAT needs no test of what this one lets in
       quickFirewall: false,

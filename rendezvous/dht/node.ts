@@ -6,6 +6,7 @@ import {
   formatEndpoint,
   type HostPort,
   type Logger,
+  openUdx,
   scopeOf,
   UdpPort,
 } from '../../src/net/index.js'
@@ -48,6 +49,7 @@ export async function openDhtNode(options: DhtNodeOptions): Promise<DhtNode> {
     throw new PlexusError(code, message, { advice: 'Choose another address or port with --listen.', cause })
   }
   const dht = HyperDHT.bootstrapper(advertise.port, advertise.address, {
+    udx: openUdx(),
     host: listen.address,
     port: listen.port,
     anyPort: false,

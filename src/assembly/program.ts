@@ -8,7 +8,7 @@ import {
 } from '../daemon/index.js'
 import { formatIdentity, type Host, type IdentityName, Repository } from '../identity/index.js'
 import { lockDirectory, openStateFolder } from '../place/index.js'
-import { Forwarding, type Near } from '../wormhole/index.js'
+import { Forwarding, type Near, requireTunnels } from '../wormhole/index.js'
 import { bindOf, tryPort } from './bind.js'
 import { dialectOf } from './dialect.js'
 import { announceImports } from './forwards.js'
@@ -59,6 +59,7 @@ export class Program {
     const { app, use, network, state } = settings
     const { clock, log, budget } = outside
     const { repository, host, peer } = await identitiesOf(settings, outside)
+    if (use.is === 'services' || use.is === 'connection') requireTunnels()
     const around = { repository, host: host.name, peer, clock, log }
     const keeper = use.is === 'services' ? new ServiceKeeper(use, around) : undefined
     const plan = await keeper?.plan()
@@ -66,8 +67,8 @@ export class Program {
     const role = roleOf(settings.role, peer)
     const unlock =
       role.is === 'accepter'
-        ? lockDirectory(directory, `An accepter of ${formatIdentity(host.name)} for '${app}'`, log)
-        : () => {}
+        ? await lockDirectory(directory, `An accepter of ${formatIdentity(host.name)} for '${app}'`, log)
+        : async () => {}
     let forwarding: Forwarding | undefined
     try {
       const bind = bindOf(network.bind)
@@ -103,7 +104,7 @@ export class Program {
       )
     } catch (thrown) {
       await forwarding?.close()
-      unlock()
+      await unlock()
       throw thrown
     }
   }
@@ -139,7 +140,7 @@ export class Program {
       unwatch()
       await session.close()
     } finally {
-      unlock()
+      await unlock()
     }
   }
 
@@ -172,7 +173,7 @@ interface Parts {
   readonly carrier: Forwarding | OneConnection | undefined
   readonly unkeep: () => void
   readonly unwatch: () => void
-  readonly unlock: () => void
+  readonly unlock: () => Promise<void>
 }
 
 /** The role of the settings, with whom they mean. */

@@ -1,6 +1,7 @@
 import type { Rendezvous } from '../../rendezvous/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { formatIdentity, type Host, type IdentityName, type Repository } from '../identity/index.js'
+import { interfacesRefused } from '../net/index.js'
 import { lastWords, type PairingContext } from '../pairing/index.js'
 import { bindOf } from './bind.js'
 import { type MeetingOptions, openMeeting } from './meeting.js'
@@ -65,6 +66,12 @@ export async function assemble(
   }: SessionOptions = {},
 ): Promise<Assembled> {
   const { clock, random, log, governor, budget } = outside
+  const refused = interfacesRefused()
+  if (refused !== undefined)
+    log.warn(
+      {},
+      `this system does not list its network interfaces (${refused}): local addresses may be missing`,
+    )
   const rendezvous = given ?? (await openMeeting(meeting, directory, outside, options))
   const closing = async () => {
     if (given) return

@@ -77,6 +77,10 @@ export const ERROR_CODES = {
   EXEC_LOG: entry('usage', 'Give --exec-log a file in a directory that this user may write.'),
   ALREADY_RUNNING: entry('usage', 'Stop that one first, or give this one another --app-id or --state-dir.'),
   STATE_DIRECTORY: entry('usage', 'Give --state-dir a directory that this user may write.'),
+  NATIVE_ADDON: entry(
+    'usage',
+    'Install plexus with npm on the machine that runs it. On Linux it needs glibc: Alpine has another C library.',
+  ),
 
   TUNNEL_KEY: entry('usage', 'Let plexus start it, or give --key-file a file that both sides have.'),
 
@@ -175,6 +179,8 @@ export class PlexusError extends Error {
  */
 export function asPlexusError(thrown: unknown, code: ErrorCode = 'INTERNAL'): PlexusError {
   if (thrown instanceof PlexusError) return thrown
+  const addon = addonError(thrown)
+  if (addon) return addon
   const { code: own, advice } = (thrown instanceof Error ? thrown : {}) as {
     code?: unknown
     advice?: unknown
@@ -183,6 +189,28 @@ export function asPlexusError(thrown: unknown, code: ErrorCode = 'INTERNAL'): Pl
   const message = thrown instanceof Error ? thrown.message : String(thrown)
   return new PlexusError(known ? (own as ErrorCode) : code, message.endsWith('.') ? message : `${message}.`, {
     ...(known && typeof advice === 'string' ? { advice } : {}),
+    cause: thrown,
+  })
+}
+
+/** What node and `require-addon` say of machine code that is not there or cannot be loaded. */
+const UNLOADABLE: ReadonlySet<unknown> = new Set(['CANNOT_LOAD', 'ADDON_NOT_FOUND', 'ERR_DLOPEN_FAILED'])
+const NOT_INSTALLED: ReadonlySet<unknown> = new Set(['MODULE_NOT_FOUND', 'ERR_MODULE_NOT_FOUND'])
+const ADDONS = /\b(udx-native|sodium-native)\b/
+
+/** NATIVE_ADDON when a part of this program does not load that is machine code; undefined for everything else. */
+function addonError(thrown: unknown): PlexusError | undefined {
+  if (!(thrown instanceof Error)) return undefined
+  const { code, cause, referrer } = thrown as { code?: unknown; cause?: unknown; referrer?: unknown }
+  const [first = ''] = thrown.message.split('\n')
+  const name = ADDONS.exec(`${String(referrer ?? '')} ${first}`)?.[1]
+  if (name === undefined || !(UNLOADABLE.has(code) || NOT_INSTALLED.has(code))) return undefined
+  const why = NOT_INSTALLED.has(code)
+    ? 'it is not installed'
+    : code === 'ADDON_NOT_FOUND'
+      ? `there is none for ${process.platform} on ${process.arch}`
+      : (cause instanceof Error ? cause.message : first).replace(/^\/.*\//, '')
+  return new PlexusError('NATIVE_ADDON', `The native addon ${name} cannot be loaded: ${why}.`, {
     cause: thrown,
   })
 }

@@ -22,7 +22,7 @@ export {
   Governor,
   type PacketPurpose,
 } from './governor.js'
-export { type OwnAddress, ownAddresses } from './interfaces.js'
+export { interfacesRefused, type OwnAddress, ownAddresses } from './interfaces.js'
 export { type Logger, silent } from './log.js'
 export {
   type Filtering,
@@ -31,7 +31,9 @@ export {
   type PortAllocation,
   UNKNOWN_NAT,
 } from './nat-behaviour.js'
+export { nativeAddon } from './native.js'
 export { type Datagram, type DatagramListener, MAX_DATAGRAM, UdpPort } from './port.js'
 export { PortRange } from './port-range.js'
 export { sourceAddress } from './source.js'
 export { type Limit, TokenBucket } from './token-bucket.js'
+export { openUdx } from './udx-sockets.js'

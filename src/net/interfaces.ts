@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
+import { getSystemErrorName } from 'node:util'
 import { canonicalAddress, type Family, scopeOf } from './endpoint.js'
 
 /** An address of this machine that a peer might reach. */
@@ -27,6 +28,8 @@ const SYSFS = '/sys/class/net'
 
 /** Linux: a line for each IPv6 address: address, index, prefix length, scope, flags, interface; all but the last in hex. */
 const ADDRESSES_6 = '/proc/net/if_inet6'
+/** Linux: the routing table for IPv4 as a tree, with the own addresses as leaves. */
+const LOCALS_4 = '/proc/net/fib_trie'
 /** Flags of an address, from linux/if_addr.h: it may not be used, or not for anything new. */
 const UNUSABLE = 0x08 | 0x20 | 0x40
 /** It is one of the changing ones that tell less of the machine (RFC 8981). */
@@ -39,9 +42,9 @@ const TEMPORARY = 0x01
 export function ownAddresses(options: { loopback?: boolean } = {}): OwnAddress[] {
   const flags = flags6()
   const found: (OwnAddress & { readonly rank: number })[] = []
-  for (const [name, addresses] of Object.entries(networkInterfaces())) {
-    const medium = mediumOf(name)
-    for (const { address, family } of addresses ?? []) {
+  for (const [name, addresses] of addressesByInterface()) {
+    const medium = name === '' ? 'real' : mediumOf(name)
+    for (const { address, family } of addresses) {
       const scope = scopeOf(address.replace(/%.*/, ''))
       if (scope === 'unusable' || scope === 'link-local') continue
       if (scope === 'loopback' && !options.loopback) continue
@@ -49,10 +52,55 @@ export function ownAddresses(options: { loopback?: boolean } = {}): OwnAddress[]
       const flag = flags.get(own) ?? 0
       if ((flag & UNUSABLE) !== 0) continue
       const rank = (medium === 'virtual' ? 2 : 0) + ((flag & TEMPORARY) === 0 ? 1 : 0)
-      found.push({ address: own, family: family === 'IPv4' ? 4 : 6, interface: name, medium, rank })
+      found.push({ address: own, family, interface: name, medium, rank })
     }
   }
   return found.sort((a, b) => a.rank - b.rank).map(({ rank: _, ...own }) => own)
+}
+
+/**
+ * Why the system does not list its interfaces, as a code; undefined when it does. Sandboxes and Android keep the list from
+ * programs, and node throws.
+ */
+export function interfacesRefused(): string | undefined {
+  try {
+    networkInterfaces()
+    return undefined
+  } catch (thrown) {
+    return refusalOf(thrown)
+  }
+}
+
+function refusalOf(thrown: unknown): string {
+  const { errno, code } = thrown as { errno?: unknown; code?: unknown }
+  try {
+    // libuv has the number with either sign
+    return getSystemErrorName(-Math.abs(Number(errno)))
+  } catch {
+    return String(code ?? thrown)
+  }
+}
+
+type Address = { readonly address: string; readonly family: Family }
+
+/** The addresses of each interface; where the system does not list them those of its routing tables, on Linux. */
+function addressesByInterface(): (readonly [string, readonly Address[]])[] {
+  try {
+    return Object.entries(networkInterfaces()).map(([name, addresses = []]) => [
+      name,
+      addresses.map(({ address, family }) => ({ address, family: family === 'IPv4' ? 4 : 6 })),
+    ])
+  } catch {
+    const four = parseLocals4(textOf(LOCALS_4)).map((address) => ({ address, family: 4 as const }))
+    const six = [...flags6().keys()].map((address) => ({ address, family: 6 as const }))
+    return [['', [...four, ...six]]]
+  }
+}
+
+/** The own addresses in the text of /proc/net/fib_trie: a leaf `|-- 192.0.2.1`, then what it is for. */
+export function parseLocals4(table: string): string[] {
+  const leaves = table.matchAll(/\|-- (\d+\.\d+\.\d+\.\d+)\n\s*\/32 host LOCAL/g)
+  return [...new Set([...leaves].map(([, address]) => address as string))]
 }
 
 /**

@@ -1,6 +1,8 @@
-import UDX, { type UDXSocket } from 'udx-native'
-import { PlexusError } from '../errors/index.js'
+import type UDX from 'udx-native'
+import type { UDXSocket } from 'udx-native'
+import { asPlexusError, PlexusError } from '../errors/index.js'
 import { canonicalAddress, type Endpoint, type Family, familyOf, formatEndpoint } from './endpoint.js'
+import { openUdx } from './udx-sockets.js'
 
 /** One UDP datagram as it came in. `data` stays valid; it is not reused. */
 export interface Datagram {
@@ -48,11 +50,11 @@ export class UdpPort {
    * Binds a UDP port.
    * @param options.address only this address, and so only its family; without it all addresses of both families
    * @param options.port 0, the default, lets the system choose; IPv6 takes the same number when it is free
-   * @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
+   * @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, NATIVE_ADDON
    */
   static open(options: { address?: string; port?: number } = {}): UdpPort {
     const { address, port = 0 } = options
-    udx ??= new UDX()
+    udx ??= opened()
     const sockets = new Map<Family, UDXSocket>()
     if (address !== undefined) {
       const bare = canonicalAddress(address)
@@ -128,6 +130,14 @@ export class UdpPort {
       this.#closed()
     })
     return this.#closing
+  }
+}
+
+function opened(): UDX {
+  try {
+    return openUdx() as UDX
+  } catch (cause) {
+    throw asPlexusError(cause)
   }
 }
 

@@ -1,9 +1,20 @@
-import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
+import { type Hold, holdFile, holdSocket } from './hold.js'
 
-/** How often a stale lock is taken away before the directory is said to be at fault: others may do the same. */
+/** How often the file is opened anew because whoever had it has just removed it. */
 const TRIES = 5
 
 /** What the system says when there is no room. */
@@ -12,70 +23,96 @@ const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 /**
  * Keeps a directory for one process, until the returned function is called or the process is gone.
  *
- * The lock is a file that names its holder: process id, when that was started, and the boot. The number alone may belong
- * to somebody else after `kill -9` or a power cut; all three together do not.
+ * What counts is a hold that the system keeps (`hold.ts`): it ends with its process, also by `kill -9` or a power cut, and holds
+ * between containers that share the directory and cannot see each other's processes. The file also names its holder, for the one
+ * who comes second: process id, when that was started, and the boot. Where the system has no hold these three are all there is.
  * @param what whose directory it is, for the one who comes second
  *
- * A full disk keeps nobody from being reached: then there is a warning, and no lock.
+ * A full disk keeps nobody from being reached: then there is a warning, and a lock of the directory itself.
  * @throws PlexusError ALREADY_RUNNING, STATE_DIRECTORY
  */
-export function lockDirectory(directory: string, what: string, log: Logger): () => void {
+export async function lockDirectory(
+  directory: string,
+  what: string,
+  log: Logger,
+): Promise<() => Promise<void>> {
   const path = join(directory, 'lock')
-  const draft = `${path}.${process.pid}`
-  const own = `${process.pid} ${startOf(process.pid) ?? ''}\n`
-  try {
-    rmSync(draft, { force: true })
-    writeFileSync(draft, own, { mode: 0o600, flag: 'wx' })
-    for (let tries = 0; tries < TRIES; tries++) {
-      if (linked(draft, path)) return () => release(path, own)
-      const held = read(path)
-      if (held === undefined) continue // let go just now
-      const pid = Number(held.split(' ')[0])
-      if (held !== own && isHolder(pid, held)) {
-        throw new PlexusError('ALREADY_RUNNING', `${what} is already running (process ${pid}).`)
-      }
-      takeAway(path, held)
+  for (let tries = 0; tries < TRIES; tries++) {
+    const { fd, file } = openLock(directory, path, log)
+    const hold = await held(fd, path)
+    const text = file ? (read(path) ?? '') : ''
+    // who holds nothing is one of an earlier version, or of a system without holds
+    if (hold.state === 'taken' || isHolder(text)) {
+      await letGo(hold, fd)
+      throw alreadyRunning(what, directory, text)
     }
-  } catch (cause) {
-    if (cause instanceof PlexusError) throw cause
-    if (FULL.has(String((cause as { code?: unknown }).code))) {
-      log.warn({ directory }, 'the disk of the state directory is full: continuing without a lock')
-      return () => {}
+    if (file && !isSame(fd, path)) {
+      await letGo(hold, fd)
+      continue
     }
-    throw new PlexusError('STATE_DIRECTORY', `The state directory '${directory}' cannot be written.`, {
-      cause,
-    })
-  } finally {
-    rmSync(draft, { force: true })
+    if (hold.state === 'impossible') {
+      const why = `only processes that this one can see are kept from using it as well (${hold.why})`
+      log.warn({ directory }, `the state directory cannot be locked: ${why}`)
+    }
+    if (file) write(fd)
+    return async () => {
+      // while it is held: who has opened it meanwhile finds that it is gone
+      if (file && isSame(fd, path)) rmSync(path, { force: true })
+      await letGo(hold, fd)
+    }
   }
   throw new PlexusError('STATE_DIRECTORY', `The lock '${path}' cannot be taken.`)
 }
 
-/** A link is made whole or not at all, and never over another file. */
-function linked(draft: string, path: string): boolean {
+/** The file of the lock, open for writing; on a full disk that has none the directory. */
+function openLock(directory: string, path: string, log: Logger): { fd: number; file: boolean } {
+  const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
   try {
-    linkSync(draft, path)
-    return true
-  } catch (thrown) {
-    if ((thrown as { code?: unknown }).code === 'EEXIST') return false
-    throw thrown
+    return { fd: openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600), file: true }
+  } catch (cause) {
+    const code = String((cause as { code?: unknown }).code)
+    if (!FULL.has(code)) {
+      throw new PlexusError('STATE_DIRECTORY', `The lock '${path}' cannot be opened (${code}).`, { cause })
+    }
+    log.warn({ directory }, 'the disk of the state directory is full')
+    return { fd: openSync(directory, 'r'), file: false }
   }
 }
 
-/** Removes a stale lock, and puts it back if another process has taken it over meanwhile. */
-function takeAway(path: string, stale: string): void {
-  const aside = `${path}.stale.${process.pid}`
+/** A hold of the open file, which stays the caller's to close unless it is held; where there is none, a socket beside it. */
+async function held(fd: number, path: string): Promise<Hold> {
+  const locked = await holdFile(fd)
+  if (locked.state !== 'impossible') return locked
+  const socket = await holdSocket(`${path}.socket`)
+  return socket.state === 'impossible' ? { ...socket, why: `${locked.why}; ${socket.why}` } : socket
+}
+
+async function letGo(hold: Hold, fd: number): Promise<void> {
+  if (hold.state === 'held') await hold.release()
+  closeSync(fd)
+}
+
+function alreadyRunning(what: string, directory: string, text: string): PlexusError {
+  const pid = text.split(' ')[0]
+  const elsewhere = `in another container or on another machine that uses ${directory}`
+  const who = isHolder(text) ? ` (process ${pid})` : text === '' ? '' : `, ${elsewhere}`
+  return new PlexusError('ALREADY_RUNNING', `${what} is already running${who}.`)
+}
+
+/** Whether an open file is what is at the path. */
+function isSame(fd: number, path: string): boolean {
+  const [open, there] = [fstatSync(fd), statSync(path, { throwIfNoEntry: false })]
+  return there !== undefined && open.ino === there.ino && open.dev === there.dev
+}
+
+/** Names the holder. Without it the one who comes second is told less. */
+function write(fd: number): void {
   try {
-    renameSync(path, aside)
+    ftruncateSync(fd)
+    writeSync(fd, `${process.pid} ${startOf(process.pid) ?? ''}\n`, 0)
   } catch {
-    return // somebody else was faster
+    // a full disk, for one
   }
-  if (read(aside) !== stale) linked(aside, path)
-  rmSync(aside, { force: true })
-}
-
-function release(path: string, own: string): void {
-  if (read(path) === own) rmSync(path, { force: true })
 }
 
 function read(path: string): string | undefined {
@@ -86,10 +123,12 @@ function read(path: string): string | undefined {
   }
 }
 
-function isHolder(pid: number, held: string): boolean {
+/** Whether what the file names is a process that runs, and can be seen. */
+function isHolder(text: string): boolean {
+  const pid = Number(text.split(' ')[0])
   if (!Number.isSafeInteger(pid) || pid < 1) return false
   const start = startOf(pid)
-  if (start !== undefined) return held === `${pid} ${start}\n`
+  if (start !== undefined) return text === `${pid} ${start}\n`
   // a system without /proc: the number is all there is
   return read('/proc/self/stat') === undefined && exists(pid)
 }

@@ -9,6 +9,7 @@ export { through } from './through.js'
 export {
   openTunnel,
   type ProofSignature,
+  requireTunnels,
   type Tunnel,
   type TunnelFlow,
   type TunnelOptions,

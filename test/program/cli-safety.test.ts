@@ -149,10 +149,13 @@ describe('a state directory', { skip: NOT_ROOT }, () => {
 describe('the lock of a state directory', () => {
   const lock = () => join(directory, 'lock')
 
-  test('is taken once, and again when it was let go', () => {
-    const release = lockDirectory(directory, 'An accepter', silent)
-    release()
-    lockDirectory(directory, 'An accepter', silent)()
+  const take = () => lockDirectory(directory, 'An accepter', silent)
+
+  test('is taken once, and again when it was let go', async () => {
+    const release = await take()
+    await assert.rejects(take(), coded('ALREADY_RUNNING', /An accepter is already running/))
+    await release()
+    await (await take())()
     assert.deepEqual(readdirSync(directory), [])
   })
 
@@ -164,23 +167,20 @@ describe('the lock of a state directory', () => {
       const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
       const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
       writeFileSync(lock(), `${other.pid} ${ticks} ${boot}\n`)
-      assert.throws(
-        () => lockDirectory(directory, 'An accepter', silent),
-        coded('ALREADY_RUNNING', /An accepter is already running \(process \d+\)/),
-      )
+      await assert.rejects(take(), coded('ALREADY_RUNNING', /An accepter is already running \(process \d+\)/))
       // the same number, but another process
       writeFileSync(lock(), `${other.pid} ${Number(ticks) - 1} ${boot}\n`)
-      lockDirectory(directory, 'An accepter', silent)()
+      await (await take())()
     } finally {
       other.kill('SIGKILL')
       await once(other, 'exit')
     }
   })
 
-  test('that is stale, empty or nonsense is taken over', () => {
+  test('that is stale, empty or nonsense is taken over', async () => {
     for (const text of ['', 'nonsense', '-1 5 x\n', '999999999 1 x\n']) {
       writeFileSync(lock(), text)
-      lockDirectory(directory, 'An accepter', silent)()
+      await (await take())()
       assert.ok(!existsSync(lock()))
     }
   })

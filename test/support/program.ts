@@ -12,6 +12,8 @@ export interface ProgramOptions {
   readonly input?: 'pipe'
   /** A program and its arguments that start it. */
   readonly under?: readonly string[]
+  /** Another copy of the program. */
+  readonly main?: string
 }
 
 /** How a run of the program ended, and all that it said. */
@@ -29,10 +31,13 @@ export class Program {
   stderr = ''
   readonly #looks = new Set<() => void>()
 
-  constructor(args: readonly string[], { env = {}, cwd, input, under = [] }: ProgramOptions = {}) {
+  constructor(
+    args: readonly string[],
+    { env = {}, cwd, input, under = [], main = MAIN }: ProgramOptions = {},
+  ) {
     // nothing of the tests' own environment decides what the flags are
     const inherited = Object.entries(process.env).filter(([name]) => !/^PLEXUS_|^XDG_/.test(name))
-    const [command, ...words] = [...under, process.execPath, MAIN, ...args]
+    const [command, ...words] = [...under, process.execPath, main, ...args]
     this.process = spawn(command as string, words, {
       stdio: [input ?? 'ignore', 'pipe', 'pipe'],
       env: { ...Object.fromEntries(inherited), ...env },

@@ -1,6 +1,6 @@
 import { lookAtServices } from '../../assembly/index.js'
 import type { IdentityName, Repository } from '../../identity/index.js'
-import { formatService } from '../../wormhole/index.js'
+import { formatService, requireTunnels } from '../../wormhole/index.js'
 import { systemClock } from '../clock.js'
 import { forwardsOf } from '../flags/forwarding.js'
 import type { Values } from '../flags/values.js'
@@ -17,6 +17,7 @@ export async function checkServices(
   let forwards: ReturnType<typeof forwardsOf>
   try {
     forwards = forwardsOf(values, { accept: peer === undefined })
+    if (forwards) requireTunnels()
   } catch (thrown) {
     return [found(what, thrown)]
   }

@@ -1,6 +1,12 @@
 import { bindOf, type NetworkSettings, type Outside, openPort } from '../../assembly/index.js'
 import { asPlexusError } from '../../errors/index.js'
-import { type Family, formatEndpoint, ownAddresses, type UdpPort } from '../../net/index.js'
+import {
+  type Family,
+  formatEndpoint,
+  interfacesRefused,
+  ownAddresses,
+  type UdpPort,
+} from '../../net/index.js'
 import { compareMappings, discover, type Reflexive } from '../../stun/index.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
@@ -35,7 +41,7 @@ export async function checkStun(
             ok('STUN', `${serverName} sees ${formatEndpoint(endpoint)} after ${Math.round(rtt)} ms.`),
           ),
     )
-    return [...findings, ...nat(answers)]
+    return [...interfaces(), ...findings, ...nat(answers)]
   } finally {
     await port.close()
   }
@@ -53,6 +59,14 @@ async function ask(
   } catch (failure) {
     return { server, failure: asPlexusError(failure) }
   }
+}
+
+/** Whether this machine lists its interfaces. */
+function interfaces(): Finding[] {
+  const refused = interfacesRefused()
+  if (refused === undefined) return []
+  const sentence = `This system does not list its network interfaces (${refused}): local addresses may be missing.`
+  return [warn('interfaces', sentence, 'Let plexus open netlink sockets, if its sandbox can be changed.')]
 }
 
 function nat(answers: readonly Reflexive[]): Finding[] {

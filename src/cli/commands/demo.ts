@@ -74,7 +74,7 @@ async function show(
   ])
   closing.push(() => inviter.end())
   const code = await inviter.ended
-  await Promise.race([accepter.said(/^the command ended/), accepter.ended])
+  await Promise.race([accepter.said(/^the command exited/), accepter.ended])
   await accepter.end()
   for (const pin of ['server', 'laptop']) {
     const text = await readFile(join(directory, `${pin}.log`), 'utf8').catch(() => '')

@@ -1,5 +1,5 @@
 import { hkdfSync } from 'node:crypto'
-import sodium from 'sodium-native'
+import { sodium } from './libsodium.js'
 
 /** Byte 0, packet number in 6 bytes. */
 export const HEADER_LENGTH = 7
@@ -113,7 +113,7 @@ export class Sealer {
     }
     datagram[0] = DATA_BYTE | (this.#keys.epoch % MARKS)
     datagram.writeUIntBE(packet, 1, 6)
-    sodium.crypto_aead_chacha20poly1305_ietf_encrypt(
+    sodium().crypto_aead_chacha20poly1305_ietf_encrypt(
       datagram.subarray(HEADER_LENGTH),
       datagram.subarray(HEADER_LENGTH, datagram.length - TAG_LENGTH),
       datagram.subarray(0, HEADER_LENGTH),
@@ -187,7 +187,7 @@ export class Opener {
     if (!keys) return undefined
     const payload = datagram.subarray(HEADER_LENGTH, datagram.length - TAG_LENGTH)
     try {
-      sodium.crypto_aead_chacha20poly1305_ietf_decrypt(
+      sodium().crypto_aead_chacha20poly1305_ietf_decrypt(
         payload,
         null,
         datagram.subarray(HEADER_LENGTH),

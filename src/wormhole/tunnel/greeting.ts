@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import sodium from 'sodium-native'
 import type { Random } from '../../net/index.js'
 import { derive, Opener, Sealer, TAG_LENGTH } from './cipher.js'
 import { KeySchedule } from './key-schedule.js'
+import { sodium } from './libsodium.js'
 
 /**
  * Bytes of every datagram of the handshake. All are as long, so that none that is answered is answered with more.
@@ -67,14 +67,14 @@ export class Ephemeral {
 
   constructor(random: Random) {
     this.#secretKey = random(KEY_LENGTH) // no copy: it is overwritten
-    sodium.crypto_scalarmult_base(this.publicKey, this.#secretKey)
+    sodium().crypto_scalarmult_base(this.publicKey, this.#secretKey)
   }
 
   /** The shared secret; undefined for a public key of small order, with which the peer would choose it alone. */
   agree(publicKey: Buffer): Buffer | undefined {
     const shared = Buffer.alloc(KEY_LENGTH)
     try {
-      sodium.crypto_scalarmult(shared, this.#secretKey, publicKey)
+      sodium().crypto_scalarmult(shared, this.#secretKey, publicKey)
     } catch {
       return undefined
     }
@@ -162,7 +162,7 @@ export class Greeter {
     if (!Greeter.isGreeting(datagram)) return undefined
     const body = Buffer.allocUnsafe(BODY_LENGTH)
     try {
-      sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
+      sodium().crypto_aead_xchacha20poly1305_ietf_decrypt(
         body,
         null,
         datagram.subarray(NONCE_LENGTH),
@@ -223,7 +223,7 @@ export class Greeter {
     datagram.set(this.#random(NONCE_LENGTH))
     // 01 in the first two bits: neither STUN nor a datagram with frames; 190 random bits are left
     datagram[0] = ((datagram[0] as number) & 0x3f) | 0x40
-    sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
+    sodium().crypto_aead_xchacha20poly1305_ietf_encrypt(
       datagram.subarray(NONCE_LENGTH),
       body,
       null,

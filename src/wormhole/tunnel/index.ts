@@ -1,6 +1,7 @@
 export type { TunnelStream } from './duplex.js'
 export type { TunnelFlow } from './flow.js'
 export { MAX_HEADER } from './frame.js'
+export { requireTunnels } from './libsodium.js'
 export type { StreamResetCode } from './stream.js'
 export { openTunnel, type Tunnel, type TunnelOptions, type TunnelOver, type TunnelStats } from './tunnel.js'
 export { upkeepBudgetOf } from './upkeep-budget.js'
