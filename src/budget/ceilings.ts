@@ -36,7 +36,7 @@ const MOST_TUNNELS = 1024
 export function ceilingsOf({ descriptors, ports, memory, heap }: Machine): Amounts {
   const reserve = Math.min(RESERVE.most, Math.max(RESERVE.least, Math.floor(descriptors / 8)))
   const forPeers = Math.max(LEAST_DESCRIPTORS, descriptors - OWN_DESCRIPTORS - reserve)
-  const bytes = Math.max(LEAST_MEMORY, Math.floor(Math.min((memory - OWN_MEMORY) / 2, heap)))
+  const bytes = Math.max(LEAST_MEMORY, Math.min(Math.floor((memory - OWN_MEMORY) / 2), heap))
   const tunnels = Math.min(
     MOST_TUNNELS,
     Math.floor(forPeers / DESCRIPTORS_A_TUNNEL),

@@ -346,7 +346,8 @@ function missingCommand({ command }: AccepterSettings): Refusal | undefined {
     if (command) checkProgram(command.file)
     return undefined
   } catch (thrown) {
-    return { code: 'COMMAND_MISSING', sentence: asPlexusError(thrown).message }
+    const { code, message } = asPlexusError(thrown)
+    return code === 'SYSTEM_LIMIT' ? busy(message) : { code: 'COMMAND_MISSING', sentence: message }
   }
 }
 

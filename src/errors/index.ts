@@ -1,3 +1,7 @@
+import { systemLimit } from './system-limit.js'
+
+export { type SystemLimit, systemLimit } from './system-limit.js'
+
 /**
  * One error class for the whole program, with a code from a closed union.
  *
@@ -120,6 +124,10 @@ export const ERROR_CODES = {
   PEER_COMMAND: entry('later', 'Run plexus check on the peer: its command cannot be started.'),
   PEER_ABORTED: entry('later', 'Look at the log of the peer.'),
   CANCELLED: entry('later', 'Start it again.'),
+  SYSTEM_LIMIT: entry(
+    'later',
+    'Raise the limit that the sentence names, or stop other programs; plexus check tells what there is.',
+  ),
   TUNNEL_SILENT: entry('later', 'Check that the peer forwards services too, and look at its log.'),
   TUNNEL_LOST: entry('later', 'Pair again; an import does so by itself.'),
   STREAM_RESET: entry('later', 'Connect again.'),
@@ -153,13 +161,17 @@ export class PlexusError extends Error {
   /**
    * @param code why, for a program
    * @param message why, for a person: one sentence, with its full stop
-   * @param options `advice` replaces the default one of the code; `cause` is kept for the log
+   * @param options `advice` replaces the default one of the code; `cause` is kept for the log. Where the system had no more of
+   *   something, that is the cause whatever was wanted: the code is SYSTEM_LIMIT then, and the advice is about that
    */
   constructor(code: ErrorCode, message: string, options: { advice?: string; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    const { cause } = options
+    const limit = systemLimit(cause)
+    super(limit ? `${message} ${limit.sentence}` : message, cause === undefined ? undefined : { cause })
     this.name = 'PlexusError'
-    this.code = code
-    this.advice = options.advice ?? ERROR_CODES[code].advice
+    const told = cause instanceof PlexusError && cause.code === 'SYSTEM_LIMIT' ? cause : undefined
+    this.code = limit || told ? 'SYSTEM_LIMIT' : code
+    this.advice = limit?.advice ?? told?.advice ?? options.advice ?? ERROR_CODES[code].advice
   }
 
   get kind(): ErrorKind {

@@ -96,9 +96,12 @@ export function openOutput(name: string): Output {
   // of a pipe that nobody reads the opening would hold everything up; and its reader must not see an end between the two
   const held = place.is === 'pipe' ? openRead(place.path) : undefined
   // the links were followed: one that is there by now is somebody else's
-  const fd = openSync(place.path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0o600)
-  if (held !== undefined) closeSync(held)
-  return { fd, close: () => closeSync(fd) }
+  try {
+    const fd = openSync(place.path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NOCTTY, 0o600)
+    return { fd, close: () => closeSync(fd) }
+  } finally {
+    if (held !== undefined) closeSync(held)
+  }
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Repository } from './repository.js'
 const DOUBTS = 2
 
 /** What is answered when files that are half written, or that cannot be read just now, do not tell. */
-const UNCLEAR: ReadonlySet<string> = new Set(['CERTIFICATE_INVALID', 'BAD_CONFIG'])
+const UNCLEAR: ReadonlySet<string> = new Set(['CERTIFICATE_INVALID', 'BAD_CONFIG', 'SYSTEM_LIMIT'])
 
 /**
  * Whether the certificate by which a peer has proven who it is may still pair: the one question behind a passage that

@@ -50,7 +50,7 @@ export class UdpPort {
    * Binds a UDP port.
    * @param options.address only this address, and so only its family; without it all addresses of both families
    * @param options.port 0, the default, lets the system choose; IPv6 takes the same number when it is free
-   * @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, NATIVE_ADDON
+   * @throws PlexusError ADDRESS_IN_USE, ADDRESS_UNAVAILABLE, NATIVE_ADDON, SYSTEM_LIMIT
    */
   static open(options: { address?: string; port?: number } = {}): UdpPort {
     const { address, port = 0 } = options
@@ -153,8 +153,8 @@ function bound(udx: UDX, address: string, port: number): UDXSocket {
     if (code === 'EADDRNOTAVAIL') {
       throw new PlexusError('ADDRESS_UNAVAILABLE', `${name} is not an address of this machine.`, { cause })
     }
-    throw new PlexusError('ADDRESS_IN_USE', `The UDP port ${name} cannot be bound (${code ?? cause}).`, {
-      cause,
-    })
+    const what =
+      port === 0 ? `A UDP port of ${address} cannot be bound` : `The UDP port ${name} cannot be bound`
+    throw new PlexusError('ADDRESS_IN_USE', `${what} (${code ?? cause}).`, { cause })
   }
 }

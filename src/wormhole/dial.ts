@@ -63,6 +63,11 @@ export function dial(
 
 function failure(cause: Error): PlexusError {
   const code = codeOf(cause)
+  // it was to be any address of this machine, and any port
+  if (code === 'EADDRNOTAVAIL') {
+    const sentence = `No local port or address is free to reach it (${code}).`
+    return new PlexusError('SERVICE_UNREACHABLE', sentence, { cause })
+  }
   return REFUSALS.has(code)
     ? new PlexusError('SERVICE_REFUSED', `It refused the connection (${code}).`, { cause })
     : new PlexusError('SERVICE_UNREACHABLE', `It cannot be reached (${code}).`, { cause })

@@ -138,7 +138,9 @@ export class Exporter {
       tellFailed(this.#around, { direction: 'in', service: name })
       const at = formatService(service)
       warnOnce(this.#around, `'${name}' (${at}): ${message}`, `${at} ${message}`)
-      stream.reset(resetCode(code), `The service '${name}': ${message}`)
+      // what this program is short of, the peer cannot help
+      const why = code === 'SYSTEM_LIMIT' ? 'the other side has no room for more connections.' : message
+      stream.reset(resetCode(code), `The service '${name}': ${why}`)
     } finally {
       stream.off('close', onclose)
       this.#over.signal.removeEventListener('abort', onover)

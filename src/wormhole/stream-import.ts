@@ -43,7 +43,7 @@ export class StreamImport {
     // no more descriptors, for one: those that are connected go on, and so do those that come later
     for (const server of servers) {
       server.on('error', (error) =>
-        warnOnce(around, `a connection to '${name}' could not be accepted: ${error.message}`),
+        warnOnce(around, `a connection to '${name}' could not be accepted: ${asPlexusError(error).message}`),
       )
       server.on('connection', (socket) => void this.#serve(socket))
     }

@@ -71,11 +71,16 @@ describe('plexus check', () => {
     await rm(directory, { recursive: true, force: true })
   })
 
-  async function run(changes: Record<string, string | undefined>, more: readonly string[] = ['--json']) {
+  async function run(
+    changes: Record<string, string | undefined>,
+    more: readonly string[] = ['--json'],
+    under: readonly string[] = [],
+  ) {
     const flags = Object.entries({ ...good, ...changes }).flatMap(([name, value]) =>
       value === undefined ? [] : [`--${name}=${value}`],
     )
-    const child = spawn(process.execPath, [PROGRAM, 'check', ...flags, ...more], {
+    const [first = '', ...words] = [...under, process.execPath, PROGRAM, 'check', ...flags, ...more]
+    const child = spawn(first, words, {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const [output, [exit]] = await Promise.all([text(child.stdout), once(child, 'close')])
@@ -146,6 +151,17 @@ describe('plexus check', () => {
     assert.match(
       output,
       /^FAIL {2}command .*cannot be run \(ENOENT\)\. Give --exec-command .*\[COMMAND_MISSING\]$/m,
+    )
+  })
+
+  test('tells what there is for peers, and warns where that is little', async () => {
+    const plenty = (await check()).findings.find(({ what }) => what === 'limits')
+    assert.match(plenty?.sentence ?? '', /^For all peers together: \d+ tunnels, \d+ files and sockets, /)
+    const { output, exit } = await run({}, [], ['sh', '-c', 'ulimit -n 200; exec "$@"', 'sh'])
+    assert.equal(exit, 0)
+    assert.match(
+      output,
+      /^warn {2}limits .* may open 200 files and sockets, 147 of them for peers\. .*LimitNOFILE/m,
     )
   })
 

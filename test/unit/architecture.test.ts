@@ -118,6 +118,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   // flags in, settings out: how a pairing is put together is for src/assembly to know
   'src/cli': [
+    'src/budget',
     'src/files',
     'src/watch',
     'src/system',

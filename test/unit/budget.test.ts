@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Budget, ceilingsOf, type Grant, type Share } from '../../src/budget/index.js'
+import {
+  Budget,
+  ceilingsOf,
+  type Grant,
+  limitsInWords,
+  lowLimits,
+  type Share,
+} from '../../src/budget/index.js'
 import { parseDescriptors, parsePorts } from '../../src/system/machine.js'
 import { Prng } from '../simulation/prng.js'
 
@@ -164,4 +171,14 @@ test('limits are read as Linux writes them; without any there are usual ones', (
   assert.equal(parseDescriptors(''), 1024)
   assert.equal(parsePorts('32768\t60999\n'), 28_232)
   assert.equal(parsePorts(''), 16_384)
+})
+
+test('limits that are low are told, each with what to do, and those of most machines are not', () => {
+  const usual = { descriptors: 1024, ports: 28_232, memory: 2 ** 30, heap: 2 ** 31 }
+  assert.deepEqual(lowLimits(usual), [])
+  assert.match(limitsInWords(usual), /868 files and sockets, 24703 local ports, 448 MiB/)
+  const [first, second, third] = lowLimits({ descriptors: 64, ports: 1000, memory: 2 ** 27, heap: 2 ** 31 })
+  assert.match(`${first?.sentence} ${first?.advice}`, /64 files and sockets, 24 of them.*LimitNOFILE/)
+  assert.match(`${second?.sentence} ${second?.advice}`, /1000 local ports, 875 of them.*ip_local_port_range/)
+  assert.match(`${third?.sentence} ${third?.advice}`, /32 MiB of memory.*MemoryMax/)
 })

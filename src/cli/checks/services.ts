@@ -30,6 +30,10 @@ export async function checkServices(
     )
   }
   for (const { share, error } of seen.silent) {
+    if (error.code === 'SYSTEM_LIMIT') {
+      findings.push(found(what, error, 'warn'))
+      continue
+    }
     const where = `'${share.name}' (${formatService(share.service)})`
     findings.push(
       warn(

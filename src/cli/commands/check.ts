@@ -12,6 +12,7 @@ import { stateFolder } from '../../place/index.js'
 import { checkDialect } from '../checks/dialect.js'
 import { exitCodeOf, type Finding, found } from '../checks/finding.js'
 import { checkHost, checkPeer, checkRepository } from '../checks/identity.js'
+import { checkLimits } from '../checks/limits.js'
 import { checkCommand, checkOutputs, checkStateDirectory } from '../checks/place.js'
 import { checkRendezvous } from '../checks/rendezvous.js'
 import { checkServices } from '../checks/services.js'
@@ -60,6 +61,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
     checkStateDirectory(settings.state, stateOwner(app, name)),
     checkCommand(values),
     checkOutputs(values),
+    checkLimits(),
     servicesOf(values, repository.repository, name),
     checkStun(network, outside, signal),
     ...[...new Set(meeting.urls)].map((url) =>

@@ -1,7 +1,9 @@
 import { failedOutcome, openProgram } from '../../assembly/index.js'
+import { limitsInWords, lowLimits } from '../../budget/index.js'
 import { asPlexusError, isAbort, PlexusError } from '../../errors/index.js'
 import { Ending } from '../../exec/index.js'
 import type { Logger } from '../../net/index.js'
+import { systemMachine } from '../../system/index.js'
 import { announce } from '../flags/announcements.js'
 import { programSettings } from '../flags/program.js'
 import type { Values } from '../flags/values.js'
@@ -39,7 +41,10 @@ async function pair(values: Values): Promise<number> {
   const program = await openProgram(settings, outsideWith(log), {
     print: (lines) => void process.stdout.write(lines),
     near: standardStreams,
-    onReady: () => announce(values, settings, log),
+    onReady: () => {
+      announce(values, settings, log)
+      tellLimits(log)
+    },
     watch: (forwarding) => reportOn(forwarding, log),
   })
   return await untilEnded(log, async (signal) => {
@@ -49,6 +54,13 @@ async function pair(values: Values): Promise<number> {
       await program.close()
     }
   })
+}
+
+/** What peers can use here, and which limit makes that little. */
+function tellLimits(log: Logger): void {
+  const machine = systemMachine()
+  log.debug({}, limitsInWords(machine))
+  for (const { sentence, advice } of lowLimits(machine)) log.warn({}, `${sentence} ${advice}`)
 }
 
 /** Runs until it is done or a signal asks for the end: the first one counts, and is passed on to what runs. */
