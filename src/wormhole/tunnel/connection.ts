@@ -264,23 +264,26 @@ export class Connection {
       return
     }
     if (packet > this.#received.highest) this.#heard(now, from)
-    this.#received.add(packet, frames.some(eliciting), now)
     try {
       let acknowledgements = 0
+      let kept = true
       for (const frame of frames) {
         // each may name 64 ranges: a datagram of them would cost more than it weighs, and no peer writes two
         if (frame.type === 'ack' && ++acknowledgements > 1)
           throw new StreamViolation('two acknowledgements in a datagram')
-        this.#handle(now, frame, from)
+        if (!this.#handle(now, frame, from)) kept = false
         this.#controls.assertBounded()
       }
+      if (kept) this.#received.add(packet, frames.some(eliciting), now)
+      else this.#received.drop(packet)
     } catch (thrown) {
       if (!(thrown instanceof StreamViolation)) throw thrown
       this.fail(now, `The peer broke the protocol: ${thrown.message}.`)
     }
   }
 
-  #handle(now: number, frame: Frame, from: Endpoint): void {
+  /** @returns false if there is no room for what it brings: then the peer is to send it again */
+  #handle(now: number, frame: Frame, from: Endpoint): boolean {
     if (frame.type === 'close') {
       // both may have closed at once: each answers the other
       if ('outbound' in this.#state) this.#sendClose(now, this.#state.outbound, '')
@@ -289,30 +292,28 @@ export class Connection {
           ? { name: 'closed' }
           : { name: 'peer-closed', sentence: frame.sentence },
       )
-      return
+      return true
     }
-    if (this.#state.name !== 'open') return
+    if (this.#state.name !== 'open') return true
     switch (frame.type) {
       case 'stream':
-        this.streams.arrived(frame.id, frame.offset, frame.data, frame.fin)
-        break
+        return this.streams.arrived(frame.id, frame.offset, frame.data, frame.fin)
+      case 'reset':
+        return this.streams.wasReset(frame.id, frame.code, frame.sentence)
       case 'ack':
         this.#acknowledged(now, this.#state.outbound, frame.ranges, frame.delay)
         break
       case 'window':
         this.streams.allowed(frame.id, frame.limit)
         break
-      case 'reset':
-        this.streams.wasReset(frame.id, frame.code, frame.sentence)
-        break
       case 'flow-open':
         this.flows.opened(frame.id, frame.header)
         break
-      case 'flow-data':
-        this.flows.arrived(frame.id, frame.data)
-        break
       case 'flow-close':
         this.flows.closed(frame.id)
+        break
+      case 'flow-data':
+        this.flows.arrived(frame.id, frame.data)
         break
       case 'challenge':
         this.#responses.add(frame.value)
@@ -325,6 +326,7 @@ export class Connection {
       default:
         this.#state.upkeep.handle(now, frame)
     }
+    return true
   }
 
   #acknowledged(

@@ -2,14 +2,11 @@ import { OVERHEAD } from './cipher.js'
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, flowOverhead, MAX_HEADER } from './frame.js'
 import type { PathMtu } from './path-mtu.js'
-import { RangeSet } from './ranges.js'
+import { PeerNumbers } from './peer-numbers.js'
 import { StreamViolation } from './receive-half.js'
 
 /** Flows at once that the peer may open. */
 const MAX_FLOWS = 4096
-
-/** Gaps between the flows of the peer that were there: it numbers them in turn, and openings hardly overtake each other. */
-const MAX_GAPS = 1024
 
 /** Datagrams that wait for the pacing, and their bytes: what is beyond is dropped, as a router would. */
 const MAX_WAITING = 1024
@@ -41,7 +38,8 @@ export class Flows {
   readonly #emit: (event: FlowEvent) => void
   readonly #open = new Map<number, CoreFlow>()
   /** Flows of the peer that were there: a repeated opening opens nothing twice. */
-  readonly #seen = new RangeSet()
+  readonly #theirs = new PeerNumbers()
+  #theirsOpen = 0
   #next: number
   #waiting: { flow: CoreFlow; data: Uint8Array }[] = []
   #waitingBytes = 0
@@ -118,14 +116,14 @@ export class Flows {
   /** @throws StreamViolation */
   opened(id: number, header: Buffer): void {
     if (this.#isOwn(id)) throw new StreamViolation('a flow of the other side opened')
-    if (this.#seen.has(id)) return
-    this.#see(id)
-    if (this.#open.size >= MAX_FLOWS) {
+    if (!this.#name(id)) return
+    if (this.#theirsOpen >= MAX_FLOWS) {
       this.#tell(id)
       return
     }
     const flow = new CoreFlow(id, Buffer.from(header))
     this.#open.set(id, flow)
+    this.#theirsOpen++
     this.#emit({ name: 'flow', flow })
   }
 
@@ -136,11 +134,8 @@ export class Flows {
 
   closed(id: number): void {
     const flow = this.#open.get(id)
-    if (!flow) {
-      if (!this.#isOwn(id)) this.#see(id) // its opening may still come
-      return
-    }
-    this.#forget(flow)
+    if (flow) this.#forget(flow)
+    else if (!this.#isOwn(id)) this.#name(id) // its opening may still come
   }
 
   closeAll(): void {
@@ -153,16 +148,21 @@ export class Flows {
     return id % 2 === this.#next % 2
   }
 
-  #see(id: number): void {
-    this.#seen.add(id, id + 2) // the odd or even ones in between belong to us
-    // what is missing below counts as seen: then it opens nothing, late as it is
-    if (this.#seen.size > MAX_GAPS) this.#seen.add(this.#seen.start(0), this.#seen.start(1))
+  /** Whether a flow of the peer is there for the first time. */
+  #name(id: number): boolean {
+    // even and odd numbers belong to the one side and the other: each counts its own from 0
+    const place = (id - (id % 2)) / 2
+    const naming = this.#theirs.name(place)
+    if (naming !== 'no room') return naming === 'first'
+    // what is missing below then opens nothing, late as it is
+    this.#theirs.settle()
+    return this.#theirs.name(place) === 'first'
   }
 
   #forget(flow: CoreFlow): boolean {
     if (flow.state === 'closed') return false
     flow.state = 'closed'
-    this.#open.delete(flow.id)
+    if (this.#open.delete(flow.id) && !this.#isOwn(flow.id)) this.#theirsOpen--
     this.#emit({ name: 'flow-closed', flow })
     return true
   }

@@ -170,7 +170,7 @@ export class Outbound {
     if (!received.wanted) return -1
     writer.ack(received.rangeCount, received.range, received.age(now))
     received.acknowledged()
-    return received.highest
+    return received.newest
   }
 
   /** Fills a datagram: control frames first, then streams and datagrams of flows in turn. */

@@ -15,7 +15,9 @@ export class Received {
   readonly #bits = new Uint32Array(WINDOW / 32)
   readonly #ranges = new RangeSet()
   #highest = -1
-  #highestAt = 0
+  /** The highest that is acknowledged, and when it came. */
+  #newest = -1
+  #newestAt = 0
   #unacknowledged = 0
   #hurry = false
   /** When an acknowledgement is due, in ms; Infinity when none is. */
@@ -26,6 +28,11 @@ export class Received {
     return this.#highest
   }
 
+  /** The highest of those that are acknowledged, -1 before the first. */
+  get newest(): number {
+    return this.#newest
+  }
+
   /** True for a packet number that was there before, or is too old to say. Marks nothing: it may be forged. */
   seen(packet: number): boolean {
     if (packet > this.#highest) return false
@@ -33,18 +40,20 @@ export class Received {
     return ((this.#bits[(packet % WINDOW) >>> 5] as number) & (1 << (packet & 31))) !== 0
   }
 
+  /** Marks an authentic packet that was not acceptable now: the peer is to send it again, under another number. */
+  drop(packet: number): void {
+    this.#mark(packet)
+  }
+
   /** Marks an authentic packet. `eliciting`: its sender waits for an acknowledgement. */
   add(packet: number, eliciting: boolean, now: number): void {
-    if (packet > this.#highest) {
-      if (packet - this.#highest >= WINDOW) this.#bits.fill(0)
-      else for (let fresh = this.#highest + 1; fresh < packet; fresh++) this.#clear(fresh)
-      // a gap: something is lost or late, and the peer should know soon
-      if (eliciting && packet !== this.#highest + 1) this.#hurry = true
-      this.#highest = packet
-      this.#highestAt = now
-    } else if (eliciting) this.#hurry = true
-    const word = (packet % WINDOW) >>> 5
-    this.#bits[word] = (this.#bits[word] as number) | (1 << (packet & 31))
+    // a gap: something is lost or late, and the peer should know soon
+    if (eliciting && packet !== this.#highest + 1) this.#hurry = true
+    this.#mark(packet)
+    if (packet > this.#newest) {
+      this.#newest = packet
+      this.#newestAt = now
+    }
     this.#ranges.add(packet, packet + 1)
     if (this.#ranges.size > MAX_ACK_RANGES) this.#ranges.shift()
     if (!eliciting) return
@@ -73,9 +82,9 @@ export class Received {
     return [this.#ranges.end(place) - 1, this.#ranges.start(place)]
   }
 
-  /** How long ago the highest packet came, in ms. */
+  /** How long ago the newest packet came, in ms. */
   age(now: number): number {
-    return now - this.#highestAt
+    return now - this.#newestAt
   }
 
   /** An acknowledgement is on its way. */
@@ -87,12 +96,32 @@ export class Received {
 
   /** The peer knows of everything up to this packet: it need not be told again. */
   forget(upTo: number): void {
-    if (upTo >= this.#highest) upTo = this.#highest - 1 // the newest range stays, to begin an acknowledgement with
+    if (upTo >= this.#newest) upTo = this.#newest - 1 // the newest range stays, to begin an acknowledgement with
     this.#ranges.remove(0, upTo + 1)
   }
 
-  #clear(packet: number): void {
+  #mark(packet: number): void {
+    if (packet > this.#highest) {
+      this.#clear(this.#highest + 1, packet)
+      this.#highest = packet
+    }
     const word = (packet % WINDOW) >>> 5
-    this.#bits[word] = (this.#bits[word] as number) & ~(1 << (packet & 31))
+    this.#bits[word] = (this.#bits[word] as number) | (1 << (packet & 31))
+  }
+
+  /** Forgets what stood in the places of `from` up to, without, `to`: whole words wherever that goes. */
+  #clear(from: number, to: number): void {
+    if (to - from >= WINDOW) {
+      this.#bits.fill(0)
+      return
+    }
+    for (let at = from; at < to; ) {
+      const bit = at & 31
+      const count = Math.min(32 - bit, to - at)
+      const word = (at % WINDOW) >>> 5
+      if (count === 32) this.#bits[word] = 0
+      else this.#bits[word] = (this.#bits[word] as number) & ~((2 ** count - 1) << bit)
+      at += count
+    }
   }
 }

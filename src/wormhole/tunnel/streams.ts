@@ -1,6 +1,7 @@
 import { PlexusError } from '../../errors/index.js'
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
+import { type Naming, PeerNumbers } from './peer-numbers.js'
 import {
   INITIAL_WINDOW,
   MAX_PIECES,
@@ -17,6 +18,9 @@ import { CoreStream, RESET_CODES, StreamDelivery, type StreamOwner, type StreamR
 
 /** Streams at once that the peer may open: beyond, they are refused. */
 const MAX_STREAMS = 4096
+
+/** So many streams may be under way that overtake others: one that is further ahead breaks the protocol. */
+const MAX_AHEAD = 2 * MAX_STREAMS
 
 /** Bytes that all streams together keep ready to be sent, and what each may at least and at most. */
 const UNSENT_TOTAL = 4 * 2 ** 20
@@ -55,7 +59,11 @@ export class Streams implements StreamOwner {
   /** Streams with something to send, in the order of their turns. */
   #queue: CoreStream[] = []
   #nextOwn: number
-  #nextPeer: number
+  /** Which streams of the peer were there. */
+  readonly #theirs = new PeerNumbers()
+  #theirsOpen = 0
+  /** Whether the peer was told why its streams are refused, since it last could open one. */
+  #refusing: 'untold' | 'told' = 'untold'
 
   constructor(
     initiator: boolean,
@@ -69,7 +77,6 @@ export class Streams implements StreamOwner {
     this.#rtt = rtt
     this.#emit = emit
     this.#nextOwn = initiator ? 0 : 1
-    this.#nextPeer = initiator ? 1 : 0
   }
 
   get size(): number {
@@ -150,46 +157,44 @@ export class Streams implements StreamOwner {
     this.closeMaybe(stream)
   }
 
-  /** @throws StreamViolation */
-  arrived(id: number, offset: number, data: Buffer, fin: boolean): void {
-    const stream = this.#find(id)
-    if (!stream) return
-    if (!this.#receive(stream, offset, data, fin)) return
+  /** @returns false if it cannot be kept now: the peer is to send it again. @throws StreamViolation */
+  arrived(id: number, offset: number, data: Buffer, fin: boolean): boolean {
+    const stream = this.#open.get(id) ?? this.#begun(id)
+    if (typeof stream === 'string') return stream !== 'no room'
+    if (!this.#receive(stream, offset, data, fin)) return true
     if (stream.state.name === 'headed') {
       const header = this.#takeHeader(stream)
-      if (!header) return
+      if (!header) return true
       this.#emit({ name: 'stream', stream, header })
     }
     if (stream.receive.readable > 0 || stream.receive.done) this.#readable(stream)
     this.closeMaybe(stream)
+    return true
   }
 
-  /** @throws StreamViolation */
+  /** Of a stream that is over, or never was, this says nothing. @throws StreamViolation */
   allowed(id: number, limit: number): void {
-    const stream = this.#find(id)
-    if (stream?.send.allow(limit)) this.enqueue(stream)
+    const stream = this.#open.get(id)
+    if (!stream) this.#assertOpened(id)
+    else if (stream.send.allow(limit)) this.enqueue(stream)
   }
 
-  /** @throws StreamViolation */
-  wasReset(id: number, code: number, sentence: string): void {
-    const stream = this.#find(id)
-    if (!stream) return
+  /** @returns false if it cannot be remembered now: the peer is to send it again. @throws StreamViolation */
+  wasReset(id: number, code: number, sentence: string): boolean {
+    const stream = this.#open.get(id)
+    if (!stream) return this.#name(id) !== 'no room' // what opened it may still come, and opens nothing
     const { name } = stream.state
     stream.state = { name: 'reset', by: 'peer', code: RESET_CODES[code] ?? 'STREAM_RESET', sentence }
     this.#drop(stream)
     if (name !== 'headed') this.#emit({ name: 'reset', stream })
+    return true
   }
 
   reset(stream: CoreStream, code: StreamResetCode, sentence: string): void {
     if (stream.state.name === 'reset' || stream.state.name === 'closed') return
     stream.state = { name: 'reset', by: 'us', code, sentence }
     this.#drop(stream)
-    const bytes = fitSentence(sentence)
-    this.#controls.add({
-      length: 16 + bytes.length,
-      write: (writer) => writer.reset(stream.id, RESET_CODES.indexOf(code), bytes),
-      wanted: () => true,
-    })
+    this.#tellReset(stream.id, code, sentence)
   }
 
   /** Something was read: the peer may hear of more room, and the stream may be at its end. */
@@ -227,26 +232,52 @@ export class Streams implements StreamOwner {
     this.#starved.clear()
   }
 
-  /** The stream of an id, opened if the peer may open it now; undefined for one that is over. */
-  #find(id: number): CoreStream | undefined {
-    const known = this.#open.get(id)
-    if (known) return known
-    const own = id % 2 === this.#nextOwn % 2
-    if (own) {
-      if (id >= this.#nextOwn) throw new StreamViolation('a stream that nobody opened')
-      return undefined
+  /** The stream of an id that is not open, if the peer opens it by this. */
+  #begun(id: number): CoreStream | 'over' | 'no room' {
+    const naming = this.#name(id)
+    if (naming !== 'first') return naming === 'again' ? 'over' : naming
+    if (this.#theirsOpen >= MAX_STREAMS) return this.#refuse(id, 'Too many streams at once.')
+    const stream = new CoreStream(this, id, this.#budget, this.#retained, 'peer')
+    if (!this.#pay(stream)) return this.#refuse(id, NO_MEMORY)
+    this.#refusing = 'untold'
+    this.#open.set(id, stream)
+    this.#theirsOpen++
+    return stream
+  }
+
+  /** Not more bytes than it cost the peer: the reason is told once. */
+  #refuse(id: number, sentence: string): 'over' {
+    this.#tellReset(id, 'SERVICE_REFUSED', this.#refusing === 'told' ? '' : sentence)
+    this.#refusing = 'told'
+    return 'over'
+  }
+
+  /** Notes that a stream of the peer was there; one of this side is over, or was never opened. @throws StreamViolation */
+  #name(id: number): Naming {
+    if (this.#isOwn(id)) {
+      this.#assertOpened(id)
+      return 'again'
     }
-    if (id < this.#nextPeer) return undefined
-    if (id - this.#nextPeer > 4 * MAX_STREAMS) throw new StreamViolation('too many streams at once')
-    // whoever opens a stream has opened those before: they may only be late
-    let opened: CoreStream | undefined
-    for (; this.#nextPeer <= id; this.#nextPeer += 2) {
-      opened = new CoreStream(this, this.#nextPeer, this.#budget, this.#retained, 'peer')
-      this.#open.set(opened.id, opened)
-      if (this.#open.size > MAX_STREAMS) this.reset(opened, 'SERVICE_REFUSED', 'Too many streams at once.')
-      else if (!this.#pay(opened)) this.reset(opened, 'SERVICE_REFUSED', NO_MEMORY)
-    }
-    return opened?.state.name === 'reset' ? undefined : opened
+    const place = (id - (id % 2)) / 2
+    if (place > this.#theirs.next + MAX_AHEAD) throw new StreamViolation('too many streams at once')
+    return this.#theirs.name(place)
+  }
+
+  #assertOpened(id: number): void {
+    if (this.#isOwn(id) && id >= this.#nextOwn) throw new StreamViolation('a stream that nobody opened')
+  }
+
+  #isOwn(id: number): boolean {
+    return id % 2 === this.#nextOwn % 2
+  }
+
+  #tellReset(id: number, code: StreamResetCode, sentence: string): void {
+    const bytes = fitSentence(sentence)
+    this.#controls.add({
+      length: 16 + bytes.length,
+      write: (writer) => writer.reset(id, RESET_CODES.indexOf(code), bytes),
+      wanted: () => true,
+    })
   }
 
   /** One that waited for what others keep goes on, and then the next one. */
@@ -298,6 +329,7 @@ export class Streams implements StreamOwner {
 
   #drop(stream: CoreStream): void {
     if (!this.#open.delete(stream.id)) return
+    if (!this.#isOwn(stream.id)) this.#theirsOpen--
     if (stream.paid) this.#budget.memory?.restore(STREAM_COST)
     stream.send.discard()
     this.#starved.delete(stream)

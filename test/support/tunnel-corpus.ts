@@ -1,0 +1,243 @@
+import type { FrameWriter } from '../../src/wormhole/tunnel/frame.js'
+import { rangeIn, rangesOf, TunnelAdversary } from './tunnel-adversary.js'
+
+/** A datagram that is meant to cost much, and what comes before it. */
+export interface Costly {
+  readonly name: string
+  /** Brings a fresh victim to where the datagram hurts most. @returns the frames of the datagram */
+  prepare(): { readonly adversary: TunnelAdversary; readonly frames: (writer: FrameWriter) => void }
+  /** More may go out, as it is the peer's own data that was asked for. */
+  readonly brings?: 'data'
+}
+
+const HEADER = Buffer.from([0, 1, 120])
+const MIB = 2 ** 20
+
+/** As many frames as fit, or as there are: until nothing is written. */
+function fill(writer: FrameWriter, room: number, write: (index: number) => void): void {
+  let before = -1
+  for (let index = 0; writer.left >= room && writer.at > before; index++) {
+    before = writer.at
+    write(index)
+  }
+}
+
+function piece(writer: FrameWriter, id: number, offset: number, data: Uint8Array, fin = false): void {
+  writer.stream(id, offset, data.length, fin)
+  writer.target.set(data, writer.at)
+  writer.at += data.length
+}
+
+/** A victim with a stream that is open, whose number is 0. */
+function opened(behaviour?: 'reads' | 'sleeps'): TunnelAdversary {
+  const adversary = new TunnelAdversary(behaviour ? { behaviour } : {})
+  adversary.say((writer) => piece(writer, 0, 0, HEADER))
+  return adversary
+}
+
+/** A victim that has about a megabyte under way, of which its peer has acknowledged nothing, and much more to send. */
+function sending(): TunnelAdversary {
+  const adversary = new TunnelAdversary()
+  const streams = Array.from({ length: 4 }, () => adversary.victim.streams.open(Buffer.from('x')))
+  const data = Buffer.alloc(MIB)
+  for (let count = 0; count < 64; count++) for (const stream of streams) stream.write(data)
+  adversary.say((writer) => {
+    for (const { id } of streams) writer.window(id, 2 ** 40)
+  })
+  // it has to believe in a wide path: everything is acknowledged until so much is under way
+  for (let round = 0; round < 60; round++) {
+    adversary.pass(5)
+    if (adversary.victim.figures.congestion.inflight > MIB) return adversary
+    adversary.acknowledge(adversary.got.slice(-2_000))
+  }
+  throw new Error('It never sent so much.')
+}
+
+/** What is under way of the victim's, as numbers. */
+const underWay = (adversary: TunnelAdversary, most: number) => adversary.got.slice(-most)
+
+const ONE = Buffer.of(7)
+const NONE = Buffer.alloc(0)
+
+export const CORPUS: readonly Costly[] = [
+  {
+    name: 'a stream with a high number',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      return { adversary, frames: (writer) => piece(writer, 2 * 8_191, 0, HEADER) }
+    },
+  },
+  {
+    name: 'the ends of streams that were never begun',
+    prepare: () => {
+      const adversary = new TunnelAdversary({ behaviour: 'reads' })
+      return { adversary, frames: (writer) => fill(writer, 8, (n) => piece(writer, 2 * n, 0, NONE, true)) }
+    },
+  },
+  {
+    name: 'streams that are opened and ended',
+    prepare: () => {
+      const adversary = new TunnelAdversary({ behaviour: 'reads' })
+      return { adversary, frames: (writer) => fill(writer, 12, (n) => piece(writer, 2 * n, 0, HEADER, true)) }
+    },
+  },
+  {
+    name: 'more streams than there may be',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      for (let id = 0; id < 2 * 4_096; ) {
+        adversary.say((writer) =>
+          fill(writer, 12, () => {
+            if (id < 2 * 4_096) piece(writer, id, 0, HEADER)
+            id += 2
+          }),
+        )
+        adversary.acknowledge(adversary.got.slice(-50))
+      }
+      return {
+        adversary,
+        frames: (writer) => fill(writer, 8, (n) => piece(writer, 8_192 + 2 * n, 0, NONE)),
+      }
+    },
+  },
+  {
+    name: 'resets of streams that were never opened',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      return { adversary, frames: (writer) => fill(writer, 8, (n) => writer.reset(2 * n, 0, NONE)) }
+    },
+  },
+  {
+    name: 'windows of streams that were never opened',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      return { adversary, frames: (writer) => fill(writer, 8, (n) => writer.window(4 * n, 1)) }
+    },
+  },
+  {
+    name: 'acknowledgements, one after the other, of nothing new',
+    prepare: () => {
+      const adversary = sending()
+      const [first = 0] = adversary.got
+      return { adversary, frames: (writer) => fill(writer, 12, () => writer.ack(1, () => [first, first], 0)) }
+    },
+    brings: 'data',
+  },
+  {
+    name: 'acknowledgements of the newest packet alone, one after the other',
+    prepare: () => {
+      const adversary = sending()
+      const newest = underWay(adversary, 150)
+      return {
+        adversary,
+        frames: (writer) =>
+          fill(writer, 12, (n) => {
+            const number = newest[n % newest.length] as number
+            writer.ack(1, () => [number, number], 0)
+          }),
+      }
+    },
+    brings: 'data',
+  },
+  {
+    name: 'an acknowledgement of everything under way',
+    prepare: () => {
+      const adversary = sending()
+      const ranges = rangesOf(adversary.got).slice(0, 64)
+      return { adversary, frames: (writer) => writer.ack(ranges.length, rangeIn(ranges), 0) }
+    },
+    brings: 'data',
+  },
+  {
+    name: 'an acknowledgement of every other packet',
+    prepare: () => {
+      const adversary = sending()
+      const ranges = rangesOf(underWay(adversary, 128).filter((_, index) => index % 2 === 0)).slice(0, 64)
+      return { adversary, frames: (writer) => writer.ack(ranges.length, rangeIn(ranges), 0) }
+    },
+    brings: 'data',
+  },
+  {
+    name: 'flows that are opened',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      return { adversary, frames: (writer) => fill(writer, 8, (n) => writer.flowOpen(2 * n, NONE)) }
+    },
+  },
+  {
+    name: 'more flows than there may be',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      for (let id = 0; id < 2 * 4_096; ) {
+        adversary.say((writer) =>
+          fill(writer, 8, () => {
+            if (id < 2 * 4_096) writer.flowOpen(id, NONE)
+            id += 2
+          }),
+        )
+        adversary.acknowledge(adversary.got.slice(-50))
+      }
+      return { adversary, frames: (writer) => fill(writer, 8, (n) => writer.flowOpen(8_192 + 2 * n, NONE)) }
+    },
+  },
+  {
+    name: 'ends of flows that were never opened, far apart',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      for (let n = 0; n < 4_000; n += 200)
+        adversary.say((writer) => fill(writer, 8, (m) => writer.flowClose(8 * (n + m))))
+      return { adversary, frames: (writer) => fill(writer, 8, (n) => writer.flowClose(8 * n + 4)) }
+    },
+  },
+  {
+    name: 'datagrams of a flow with nothing in them',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      adversary.say((writer) => writer.flowOpen(0, NONE))
+      return { adversary, frames: (writer) => fill(writer, 8, () => writer.flowData(0, NONE)) }
+    },
+  },
+  {
+    name: 'nothing but pings',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      return { adversary, frames: (writer) => fill(writer, 1, () => writer.ping()) }
+    },
+  },
+  {
+    name: 'challenges',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      return { adversary, frames: (writer) => fill(writer, 9, (n) => writer.challenge(Buffer.alloc(8, n))) }
+    },
+  },
+  {
+    name: 'windows of one stream',
+    prepare: () => {
+      const adversary = opened()
+      return { adversary, frames: (writer) => fill(writer, 16, (n) => writer.window(0, 40_000 + n)) }
+    },
+  },
+  {
+    name: 'bytes of many streams that are read at once',
+    prepare: () => {
+      const adversary = new TunnelAdversary({ behaviour: 'reads' })
+      for (let id = 0; id < 2_000; )
+        adversary.say((writer) =>
+          fill(writer, 12, () => {
+            if (id < 2_000) piece(writer, id, 0, HEADER)
+            id += 2
+          }),
+        )
+      return { adversary, frames: (writer) => fill(writer, 12, (n) => piece(writer, 2 * n, 3, ONE)) }
+    },
+  },
+  {
+    name: 'a number far ahead',
+    prepare: () => {
+      const adversary = opened()
+      adversary.packet += 16_000
+      return { adversary, frames: (writer) => writer.ping() }
+    },
+  },
+]
