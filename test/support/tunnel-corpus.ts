@@ -115,6 +115,62 @@ export const CORPUS: readonly Costly[] = [
     },
   },
   {
+    name: 'single bytes behind thousands of gaps',
+    prepare: () => {
+      const adversary = opened()
+      for (let at = 32_700; at > 300; )
+        adversary.say((writer) =>
+          fill(writer, 10, () => {
+            if (at > 300) piece(writer, 0, at, ONE)
+            at -= 2
+          }),
+        )
+      return { adversary, frames: (writer) => fill(writer, 10, (n) => piece(writer, 0, 200 + 2 * n, ONE)) }
+    },
+  },
+  {
+    name: 'a piece over thousands of pieces',
+    prepare: () => {
+      const adversary = opened()
+      for (let at = 10; at < 32_700; )
+        adversary.say((writer) =>
+          fill(writer, 10, () => {
+            if (at < 32_700) piece(writer, 0, at, ONE)
+            at += 2
+          }),
+        )
+      return { adversary, frames: (writer) => piece(writer, 0, 5, Buffer.alloc(1_900)) }
+    },
+  },
+  {
+    name: 'the byte that everything waited for',
+    prepare: () => {
+      const adversary = opened()
+      for (let at = 4; at < 32_700; )
+        adversary.say((writer) =>
+          fill(writer, 10, () => {
+            if (at < 32_700) piece(writer, 0, at, ONE)
+            at += 1
+          }),
+        )
+      return { adversary, frames: (writer) => piece(writer, 0, 3, ONE) }
+    },
+  },
+  {
+    name: 'ends of a stream behind thousands of gaps',
+    prepare: () => {
+      const adversary = opened()
+      for (let at = 10; at < 32_700; )
+        adversary.say((writer) =>
+          fill(writer, 10, () => {
+            if (at < 32_700) piece(writer, 0, at, ONE)
+            at += 2
+          }),
+        )
+      return { adversary, frames: (writer) => fill(writer, 10, () => piece(writer, 0, 32_760, NONE, true)) }
+    },
+  },
+  {
     name: 'acknowledgements, one after the other, of nothing new',
     prepare: () => {
       const adversary = sending()

@@ -51,6 +51,12 @@ export class RangeSet {
     this.#edges.splice(from, to - from, ...left)
   }
 
+  /** Whether any range overlaps `start` up to, without, `end`, or touches it. */
+  meets(start: number, end: number): boolean {
+    const from = this.#above(start - 1)
+    return from % 2 === 1 || (from < this.#edges.length && (this.#edges[from] as number) <= end)
+  }
+
   has(value: number): boolean {
     return this.#above(value) % 2 === 1
   }

@@ -1,3 +1,5 @@
+import { type PieceBudget, Reassembly } from './reassembly.js'
+
 /** Every stream may send so much before it hears more: what a connection brings before it is known to be read. */
 export const INITIAL_WINDOW = 32 * 1024
 
@@ -11,12 +13,6 @@ export const WINDOW_BUDGET = 32 * 2 ** 20
 const FAST_ROUNDS = 4
 const FAST_LEAST = 10
 
-/** Pieces behind gaps that all streams together may hold: each costs some hundred bytes, however short it is. */
-export const MAX_PIECES = 65_536
-
-/** What a piece behind a gap costs beside its bytes, however short it is. */
-const PIECE_COST = 384
-
 /** Memory of the process, as far as this tunnel's peer may have it. */
 export interface TunnelMemory {
   /** Takes so many bytes. False if the peer has had its share. */
@@ -27,16 +23,11 @@ export interface TunnelMemory {
 }
 
 /** What all windows of a tunnel draw on. */
-export interface WindowBudget {
+export interface WindowBudget extends PieceBudget {
   left: number
-  /** Pieces behind gaps that may still come. */
-  pieces: number
   /** What is counted over all tunnels of the peer; without it there is enough. */
   readonly memory?: TunnelMemory
 }
-
-/** There is no memory for a piece that has to be kept: its stream cannot go on. */
-export class OutOfMemory extends Error {}
 
 /** A frame that breaks what was agreed on: more than the window, or another end. Only a broken peer sends one. */
 export class StreamViolation extends Error {}
@@ -44,17 +35,15 @@ export class StreamViolation extends Error {}
 /** Pieces that wait to be read are put together up to this size, so that many small ones cost little. */
 const MERGED = 16 * 1024
 
-interface Segment {
-  readonly offset: number
-  readonly data: Buffer
-}
-
 /** What the peer writes to a stream, put in order, and held until it is read. */
 export class ReceiveHalf {
   readonly #budget: WindowBudget
-  readonly #segments: Segment[] = []
+  /** What lies behind a gap, once there was one. */
+  #behind: Reassembly | undefined
   /** In order and not read yet: what was copied, then what lies in datagrams. */
   readonly #owned: Buffer[] = []
+  /** The whole buffer that the last of these has only the beginning of, if there is more of it. */
+  #tail: Buffer | undefined
   #borrowed: Buffer[] = []
   #readyBytes = 0
   #next = 0
@@ -94,34 +83,36 @@ export class ReceiveHalf {
   }
 
   /**
-   * Takes a piece; `data` is only borrowed where it cannot be read at once.
-   * @throws StreamViolation, OutOfMemory
+   * Takes a piece; `data` is only borrowed where it can be read at once.
+   * @returns false if there is no room for it behind a gap: then it did not come
+   * @throws StreamViolation
    */
-  receive(offset: number, data: Buffer, fin: boolean): void {
+  receive(offset: number, data: Buffer, fin: boolean): boolean {
     const end = offset + data.length
     if (end > this.#limit) throw new StreamViolation('more than the window of a stream')
     if (this.#end !== undefined && (end > this.#end || (fin && end !== this.#end))) {
       throw new StreamViolation('a stream with two ends')
     }
-    if (fin) {
-      if (this.#segments.some((segment) => segment.offset + segment.data.length > end) || end < this.#next) {
-        throw new StreamViolation('a stream that ends before its data')
-      }
-      this.#end = end
+    if (fin && ((this.#behind?.end ?? 0) > end || end < this.#next)) {
+      throw new StreamViolation('a stream that ends before its data')
     }
-    if (end <= this.#next) return
-    if (offset > this.#next) {
-      this.#insert(offset, data)
-      return
+    if (offset > this.#next && data.length > 0) {
+      this.#behind ??= new Reassembly(this.#budget)
+      if (!this.#behind.put(offset, data)) return false
     }
-    this.#append(offset < this.#next ? data.subarray(this.#next - offset) : data)
-    this.#join()
+    if (fin) this.#end = end
+    if (end <= this.#next || offset > this.#next) return true
+    const from = this.#next
+    this.#append(offset < from ? data.subarray(from - offset) : data)
+    this.#behind?.take(from, this.#next, (piece, whole) => this.#join(piece, whole))
+    return true
   }
 
   /** Takes out the next bytes that can be read, as a piece of its own; undefined if there are none. */
   read(): Buffer | undefined {
     this.settle()
     const data = this.#owned.shift()
+    if (this.#owned.length === 0) this.#tail = undefined
     if (data) {
       this.#readyBytes -= data.length
       this.#consumed += data.length
@@ -142,23 +133,16 @@ export class ReceiveHalf {
    */
   settle(): void {
     if (this.#borrowed.length === 0) return
-    const last = this.#owned[this.#owned.length - 1]
     let length = 0
     for (const piece of this.#borrowed) length += piece.length
-    const pieces = this.#borrowed
-    this.#borrowed = []
-    if (last && last.length + length <= MERGED) {
-      this.#owned.pop()
-      pieces.unshift(last)
-      length += last.length
-    }
-    const whole = room(length)
-    let at = 0
-    for (const piece of pieces) {
-      whole.set(piece, at)
+    let at = this.#openTail(length)
+    const tail = this.#tail as Buffer
+    for (const piece of this.#borrowed) {
+      tail.set(piece, at)
       at += piece.length
     }
-    this.#owned.push(whole)
+    this.#borrowed = []
+    this.#owned.push(tail.subarray(0, at))
   }
 
   /**
@@ -178,8 +162,10 @@ export class ReceiveHalf {
     this.#budget.left += this.#window - INITIAL_WINDOW
     this.#budget.memory?.restore(this.#window - INITIAL_WINDOW)
     this.#window = INITIAL_WINDOW
-    this.#forgetPieces(this.#segments.length)
+    this.#behind?.discard()
+    this.#behind = undefined
     this.#owned.length = 0
+    this.#tail = undefined
     this.#borrowed = []
     this.#readyBytes = 0
   }
@@ -197,50 +183,34 @@ export class ReceiveHalf {
     this.#next += data.length
   }
 
-  /** Keeps a piece behind a gap, without what is there already. */
-  #insert(offset: number, data: Buffer): void {
-    const segments = this.#segments
-    let index = segments.length
-    while (index > 0 && (segments[index - 1] as Segment).offset > offset) index--
-    const before = segments[index - 1]
-    let start = offset
-    if (before) start = Math.max(start, before.offset + before.data.length)
-    const end = offset + data.length
-    while (start < end) {
-      const after = segments[index]
-      const stop = after ? Math.min(end, after.offset) : end
-      if (stop > start) {
-        if (this.#budget.pieces === 0) throw new StreamViolation('too many gaps')
-        if (this.#budget.memory?.draw(PIECE_COST) === false) throw new OutOfMemory()
-        this.#budget.pieces--
-        // never of node's pool: a single byte would hold 8 KiB of it
-        const copy = Buffer.allocUnsafeSlow(stop - start)
-        copy.set(data.subarray(start - offset, stop - offset))
-        segments.splice(index++, 0, { offset: start, data: copy })
-      }
-      if (!after) break
-      start = after.offset + after.data.length
-      index++
-    }
+  /** What a gap held back. Whole pages are handed on as they are. */
+  #join(piece: Buffer, whole: boolean): void {
+    this.#append(piece)
+    if (!whole) return
+    this.#borrowed.pop()
+    this.settle()
+    this.#owned.push(piece)
+    this.#tail = undefined
   }
 
-  /** Moves what the gap held back. */
-  #join(): void {
-    let count = 0
-    for (const { offset, data } of this.#segments) {
-      if (offset > this.#next) break
-      count++
-      if (offset + data.length > this.#next) this.#append(data.subarray(this.#next - offset))
+  /**
+   * Makes room for so many bytes behind the last ones that were copied, or by themselves. Room doubles as it is filled, so
+   * that bytes that come one by one are not copied time and again.
+   * @returns where they go in the tail, which is to be pushed
+   */
+  #openTail(length: number): number {
+    const last = this.#owned[this.#owned.length - 1]
+    const before = last && this.#tail !== undefined && last.length + length <= MERGED ? last.length : 0
+    if (before === 0 || !last) {
+      this.#tail = room(length)
+      return 0
     }
-    this.#forgetPieces(count)
-  }
-
-  /** The first pieces are no longer kept. */
-  #forgetPieces(count: number): void {
-    if (count === 0) return
-    this.#segments.splice(0, count)
-    this.#budget.pieces += count
-    this.#budget.memory?.restore(count * PIECE_COST)
+    this.#owned.pop()
+    if (before + length <= (this.#tail as Buffer).length) return before
+    const wanted = Math.max(before + length, 2 * before)
+    this.#tail = room(wanted > MERGED / 4 ? MERGED : wanted)
+    this.#tail.set(last)
+    return before
   }
 }
 

@@ -2,10 +2,9 @@ import { PlexusError } from '../../errors/index.js'
 import type { ControlQueue } from './control.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
 import { type Naming, PeerNumbers } from './peer-numbers.js'
+import { MAX_PIECES } from './reassembly.js'
 import {
   INITIAL_WINDOW,
-  MAX_PIECES,
-  OutOfMemory,
   StreamViolation,
   type TunnelMemory,
   WINDOW_BUDGET,
@@ -161,7 +160,7 @@ export class Streams implements StreamOwner {
   arrived(id: number, offset: number, data: Buffer, fin: boolean): boolean {
     const stream = this.#open.get(id) ?? this.#begun(id)
     if (typeof stream === 'string') return stream !== 'no room'
-    if (!this.#receive(stream, offset, data, fin)) return true
+    if (!stream.receive.receive(offset, data, fin)) return false
     if (stream.state.name === 'headed') {
       const header = this.#takeHeader(stream)
       if (!header) return true
@@ -310,21 +309,6 @@ export class Streams implements StreamOwner {
     stream.paid = memory.draw(STREAM_COST)
     if (!stream.paid) memory.short()
     return stream.paid
-  }
-
-  /** Takes a piece. False if the stream had to be broken off, as nothing can be kept. @throws StreamViolation */
-  #receive(stream: CoreStream, offset: number, data: Buffer, fin: boolean): boolean {
-    try {
-      stream.receive.receive(offset, data, fin)
-      return true
-    } catch (thrown) {
-      if (!(thrown instanceof OutOfMemory)) throw thrown
-      const { name } = stream.state
-      this.#budget.memory?.short()
-      this.reset(stream, 'STREAM_RESET', NO_MEMORY)
-      if (name !== 'headed') this.#emit({ name: 'reset', stream })
-      return false
-    }
   }
 
   #drop(stream: CoreStream): void {
