@@ -137,7 +137,7 @@ test('the wireguard hook ends, with its interface, when the peer is not heard fr
 })
 
 async function introduction(process: Process): Promise<string[]> {
-  const line = /on (plexus-[0-9a-f]{8}), this end is (\S+) and (\S+), .* is (\S+) and (\S+)$/m
+  const line = /on (plexus-[0-9a-f]{8}), this side is (\S+) and (\S+), .* is (\S+) and (\S+)$/m
   await until(() => process.lines.some((said) => line.test(said)))
   return [...(line.exec(process.lines.join('\n')) ?? [])].slice(1)
 }
