@@ -29,6 +29,7 @@ export function runTunnel(
     initiator: role === 'inviter',
     remote: faraway,
     key: keys.key,
+    peer,
     clock,
     random,
     log,

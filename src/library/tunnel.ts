@@ -103,6 +103,7 @@ export async function openTunnel(passage: Passage, options: TunnelOptions = {}):
       initiator: role === 'inviter',
       remote: faraway,
       key,
+      peer,
       clock,
       random,
       log,

@@ -4,7 +4,7 @@ import { broadController } from '../net/index.js'
 import { tellFailed, tellOpened } from './connection.js'
 import { DatagramService } from './datagram-service.js'
 import { dial } from './dial.js'
-import { decodeHeader } from './header.js'
+import { decodeHeader, type Header } from './header.js'
 import { answerNames } from './names.js'
 import { nearSocket } from './near.js'
 import type { Router } from './router.js'
@@ -44,7 +44,7 @@ export class Exporter {
     this.#around = around
     this.#datagrams = new DatagramService(around)
     tunnel.onstream((stream, header) => this.#inTurn(stream, header))
-    tunnel.onflow((flow, header) => void this.#serveFlow(flow, header))
+    tunnel.onflow((flow, header) => this.#flowInTurn(flow, header))
     void tunnel.over.then(() => {
       this.#over.abort(new PlexusError('TUNNEL_LOST', 'The tunnel is over.'))
       this.#datagrams.close()
@@ -148,10 +148,24 @@ export class Exporter {
     return undefined
   }
 
-  async #serveFlow(flow: TunnelFlow, header: Uint8Array): Promise<void> {
+  #flowInTurn(flow: TunnelFlow, header: Uint8Array): void {
     const wanted = decodeHeader(header)
-    if (wanted?.carries !== 'datagrams') return flow.close()
+    if (wanted?.carries !== 'datagrams') {
+      flow.close()
+      return
+    }
     const early = this.#datagrams.hold(flow)
+    let state: 'open' | 'closed' = 'open'
+    const giveUp = turnsOf(this.#around.clock).take(this.#peer, () => {
+      if (state === 'open') void this.#serveFlow(flow, wanted, early)
+    })
+    void flow.closed.then(() => {
+      state = 'closed'
+      giveUp()
+    })
+  }
+
+  async #serveFlow(flow: TunnelFlow, wanted: Header, early: readonly Buffer[]): Promise<void> {
     try {
       const route = await this.#router({ ...wanted, peer: this.#peer })
       if (route.kind === 'service' && route.service.kind === 'udp') {

@@ -10,12 +10,18 @@ import {
   type UdpPort,
 } from '../../net/index.js'
 import { publish } from '../../watch/index.js'
+
 import { Allotment } from './allotment.js'
+import { Arrivals } from './arrivals.js'
 import { Connection } from './connection.js'
 import type { ConnectionEvent, ConnectionOptions, Ending } from './connection-state.js'
 import { CoreDuplex, type TunnelStream } from './duplex.js'
+import { Fifo } from './fifo.js'
 import { ConnectedFlow, type TunnelFlow } from './flow.js'
 import type { CoreFlow } from './flows.js'
+import type { Tunnel, TunnelOver, TunnelStats } from './interface.js'
+import { overOf } from './over.js'
+import { type Place, slicesOf } from './slices.js'
 import type { CoreStream } from './stream.js'
 import type { Witness } from './witness.js'
 import { Witnessing, type WitnessingHost } from './witnessing.js'
@@ -32,6 +38,8 @@ export interface TunnelOptions
   readonly remote: Endpoint
   /** 32 bytes that both sides have and nobody else: those of the pairing, or of a file that may serve many times. */
   readonly key: Uint8Array
+  /** Who is at the other end: all tunnels of one peer share its time on the event loop. Without it the tunnel has its own. */
+  readonly peer?: string
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
@@ -43,53 +51,6 @@ export interface TunnelOptions
   readonly share?: Share
   /** Aborting it closes the tunnel. */
   readonly signal: AbortSignal
-}
-
-/** Why a tunnel is over: closed here or there; nothing authentic came for 10 s; or it broke. */
-export interface TunnelOver {
-  readonly kind: 'closed' | 'peer-closed' | 'dead' | 'failed'
-  readonly error?: PlexusError
-}
-
-export interface TunnelStats {
-  /** Where the peer is now. */
-  readonly path: Endpoint
-  /** Round trip in ms; undefined before it was measured. */
-  readonly rtt: number | undefined
-  readonly streams: number
-  readonly flows: number
-  /** Bytes of the datagrams that were authentic, and of those sent. */
-  readonly bytesIn: number
-  readonly bytesOut: number
-  /** Datagrams that were lost, and what was in them sent again. */
-  readonly retransmitted: number
-  /** Monotonic ms at which the peer had proven itself; the start before that. */
-  readonly since: number
-}
-
-/** An encrypted tunnel to one peer over one UDP port. */
-export interface Tunnel {
-  /**
-   * Resolves when the peer has proven that it has the key. Rejects with TUNNEL_SILENT after 10 s, or when the tunnel is
-   * over before.
-   */
-  readonly ready: Promise<void>
-  /** Resolves, and never rejects, when the tunnel is over and its port closed. */
-  readonly over: Promise<TunnelOver>
-  /**
-   * Opens a stream; what is written goes out at once, with the header.
-   * @param header at most 512 bytes
-   * @throws PlexusError TUNNEL_LOST once the tunnel is over, BUSY if there is no memory for more
-   */
-  open(header: Uint8Array): TunnelStream
-  /** Takes the streams that the peer opens. Those that come before a handler is there wait for it. */
-  onstream(handler: (stream: TunnelStream, header: Uint8Array) => void): void
-  /** Opens a flow of datagrams. @throws as `open` */
-  openFlow(header: Uint8Array): TunnelFlow
-  onflow(handler: (flow: TunnelFlow, header: Uint8Array) => void): void
-  stats(): TunnelStats
-  /** Breaks off what is open, tells the peer, and closes the port. */
-  close(reason?: string): Promise<void>
 }
 
 /**
@@ -108,6 +69,12 @@ export function openTunnel(options: TunnelOptions): Tunnel {
 
 /** Receive buffer that is asked of the system, in bytes: what comes at full rate while the process does other things. */
 const SOCKET_BUFFER = 4 * 2 ** 20
+
+/** So many datagrams are sent before a look at the time. */
+const A_BATCH = 32
+
+/** However much comes, so often deadlines are looked at, in ms. */
+const TICK_AT_LEAST = 20
 
 /** What a peer is told whose proof was not good: why, its own administrator may find out. */
 const NOT_PROVEN = 'The proof of your identity was not accepted.'
@@ -137,7 +104,13 @@ class RunningTunnel implements Tunnel {
   readonly #waitingStreams = new Map<CoreDuplex, Buffer>()
   readonly #waitingFlows = new Map<ConnectedFlow, Buffer>()
   #timer: { at: number; cancel: () => void } | undefined
-  #turn: NodeJS.Immediate | undefined
+  readonly #place: Place
+  readonly #arrivals = new Arrivals()
+  /** What happened and was not told yet. */
+  readonly #events = new Fifo<ConnectionEvent>()
+  /** The time that the core was told last, and when its deadlines were looked at. */
+  #toldAt = 0
+  #tickedAt = 0
   #since: number
   #phase: 'starting' | 'ready' | 'over' = 'starting'
   #settleReady: { resolve: () => void; reject: (error: Error) => void } | undefined
@@ -162,9 +135,9 @@ class RunningTunnel implements Tunnel {
       this.#settleOver = resolve
     })
     port.enlarge(SOCKET_BUFFER)
-    this.#stopListening = port.listen(({ data, from }) => {
-      if (this.#core.receive(clock.now(), data, from)) this.#wake()
-      else if (this.#phase === 'starting') this.#wake()
+    this.#place = slicesOf(clock).join({ work: (until) => this.#work(until) }, options.peer)
+    this.#stopListening = port.listen((datagram) => {
+      if (this.#arrivals.add(datagram, clock.now())) this.#wake()
     })
     if (signal.aborted) this.#onabort()
     else signal.addEventListener('abort', this.#onabort, { once: true })
@@ -214,7 +187,7 @@ class RunningTunnel implements Tunnel {
   }
 
   async close(reason = ''): Promise<void> {
-    this.#core.close(this.#options.clock.now(), reason)
+    this.#core.close(this.#now(), reason)
     this.#wake()
     await this.over
   }
@@ -224,8 +197,14 @@ class RunningTunnel implements Tunnel {
   }
 
   #then(act: (now: number) => void): void {
-    act(this.#options.clock.now())
+    act(this.#now())
     this.#wake()
+  }
+
+  /** The time for the core, which never goes back for it. */
+  #now(): number {
+    this.#toldAt = this.#options.clock.now()
+    return this.#toldAt
   }
 
   #assertOpen(): void {
@@ -234,28 +213,36 @@ class RunningTunnel implements Tunnel {
     }
   }
 
-  /**
-   * Has `#run` called once the datagrams that wait at the socket were read: so a batch of them is acknowledged, and
-   * handed on, at once.
-   */
+  /** Has `#work` called when it is the peer's turn: after all that waits at the socket was taken, and acknowledged at once. */
   #wake(): void {
-    if (this.#phase === 'over') return
-    this.#turn ??= setImmediate(() => {
-      this.#turn = undefined
-      this.#run()
-    })
+    if (this.#phase !== 'over') this.#place.wake()
   }
 
-  #run(): void {
+  /** What came, what is due, and what can be sent, until that time. Returns true if there is more. */
+  #work(until: number): boolean {
     const { clock, port } = this.#options
-    const now = clock.now()
-    this.#core.tick(now)
-    this.#report()
-    const more = this.#core.transmit(now, (data, to) => port.send(data, to))
-    this.#report()
-    if (this.#phase === 'over') return
-    if (more) this.#wake()
-    else this.#arm(now)
+    if (this.#report(until)) return true
+    for (let came = this.#arrivals.next(); came; came = this.#arrivals.next()) {
+      // when it came, not when it is looked at: round trips are those of the path
+      this.#toldAt = Math.max(this.#toldAt, came.at)
+      this.#core.receive(this.#toldAt, came.data, came.from)
+      if (clock.now() >= until) break
+    }
+    const now = this.#now()
+    // an acknowledgement that has come is read before its packet is taken for lost
+    if (this.#arrivals.length === 0 || now - this.#tickedAt > TICK_AT_LEAST) {
+      this.#tickedAt = now
+      this.#core.tick(now)
+    }
+    if (this.#report(until)) return true
+    const send = (data: Buffer, to: Endpoint) => port.send(data, to)
+    let more = this.#core.transmit(now, send, A_BATCH)
+    while (more && clock.now() < until) more = this.#core.transmit(now, send, A_BATCH)
+    if (this.#report(until)) return true
+    if (this.#phase === 'over') return false
+    if (more || this.#arrivals.length > 0) return true
+    this.#arm(now)
+    return false
   }
 
   /** One timer, which is left alone when it is early enough. */
@@ -274,9 +261,15 @@ class RunningTunnel implements Tunnel {
     this.#timer = { at, cancel }
   }
 
-  #report(): void {
-    for (let events = this.#core.events(); events.length > 0; events = this.#core.events()) {
-      for (const event of events) this.#handle(event)
+  /** Tells what has happened, one after the other. Returns true if the time was over before all was told. */
+  #report(until: number): boolean {
+    const { clock } = this.#options
+    for (;;) {
+      for (const event of this.#core.events()) this.#events.push(event)
+      const event = this.#events.shift()
+      if (!event) return false
+      this.#handle(event)
+      if (clock.now() >= until && this.#events.length > 0) return true
     }
   }
 
@@ -347,8 +340,9 @@ class RunningTunnel implements Tunnel {
     this.#witnessing?.close()
     this.#timer?.cancel()
     this.#timer = undefined
-    clearImmediate(this.#turn)
+    this.#place.leave()
     this.#stopListening()
+    this.#arrivals.clear()
     signal.removeEventListener('abort', this.#onabort)
     for (const stream of [...this.#waitingStreams.keys()]) stream.destroy()
     log.debug({ ...this.#core.figures, why: over.kind }, 'tunnel: over')
@@ -372,26 +366,5 @@ class RunningTunnel implements Tunnel {
     const flow = new ConnectedFlow(core, this.#core.flows, () => this.#wake())
     this.#flows.set(core, flow)
     return flow
-  }
-}
-
-function overOf(ending: Ending): TunnelOver {
-  switch (ending.name) {
-    case 'closed':
-      return { kind: 'closed' }
-    case 'peer-closed':
-      return { kind: 'peer-closed' }
-    case 'silent':
-      return {
-        kind: 'dead',
-        error: new PlexusError('TUNNEL_SILENT', 'The peer did not answer in the tunnel within 10 s.'),
-      }
-    case 'dead':
-      return {
-        kind: 'dead',
-        error: new PlexusError('TUNNEL_LOST', 'Nothing came from the peer for 10 s.'),
-      }
-    case 'failed':
-      return { kind: 'failed', error: new PlexusError('TUNNEL_LOST', ending.sentence) }
   }
 }
