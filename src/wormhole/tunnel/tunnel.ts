@@ -70,9 +70,6 @@ export function openTunnel(options: TunnelOptions): Tunnel {
 /** Receive buffer that is asked of the system, in bytes: what comes at full rate while the process does other things. */
 const SOCKET_BUFFER = 4 * 2 ** 20
 
-/** So many datagrams are sent before a look at the time. */
-const A_BATCH = 32
-
 /** However much comes, so often deadlines are looked at, in ms. */
 const TICK_AT_LEAST = 20
 
@@ -235,9 +232,7 @@ class RunningTunnel implements Tunnel {
       this.#core.tick(now)
     }
     if (this.#report(until)) return true
-    const send = (data: Buffer, to: Endpoint) => port.send(data, to)
-    let more = this.#core.transmit(now, send, A_BATCH)
-    while (more && clock.now() < until) more = this.#core.transmit(now, send, A_BATCH)
+    const more = this.#core.transmit(now, (data, to) => port.send(data, to))
     if (this.#report(until)) return true
     if (this.#phase === 'over') return false
     if (more || this.#arrivals.length > 0) return true
