@@ -15,7 +15,7 @@ describe('an accepter with few descriptors, of which a hostile peer takes all it
   let end: () => Promise<void>
 
   before(async () => {
-    stage = await Stage.open({ descriptors: FEW, flags: ['--on-repeat=parallel'] })
+    stage = await Stage.open({ descriptors: FEW })
     end = await stage.attack(['connections held', 'tunnels without end'])
     await sleep(systemClock, WHILE)
   })

@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events'
 import { openRendezvous } from '../../../rendezvous/index.js'
 import { silent } from '../../../src/net/index.js'
 import { systemClock, systemRandom } from '../../../src/system/index.js'
-import { ATTACKS, means, type Task } from './attacks.js'
+import { ATTACKS, means, SCARCITY, type Task } from './attacks.js'
 
 const [words = '{}', place = '', ...names] = process.argv.slice(2)
 const task = JSON.parse(words) as Task
@@ -19,7 +19,7 @@ const rendezvous = await openRendezvous([place], {
   stateDirectory: task.elsewhere,
   options: {},
 })
-const chosen = ATTACKS.filter(({ name }) => names.includes(name))
+const chosen = [...ATTACKS, ...SCARCITY].filter(({ name }) => names.includes(name))
 if (chosen.length < names.length) throw new Error(`no such attack: ${names.join(', ')}`)
 // listeners are counted where they are to be told of a leak: here there are as many as the attacks want
 setMaxListeners(0, over.signal)

@@ -85,6 +85,35 @@ function quiet(stream: TunnelStream): TunnelStream {
   return stream
 }
 
+/** How many tunnels an attack has side by side that takes what all of them may have together. */
+const BESIDE = 7
+
+/** Attacks on what the system has few of: by themselves, where it has few. */
+export const SCARCITY: readonly Attack[] = [
+  {
+    name: 'every port',
+    run: async (means) => {
+      const taking = Array.from({ length: BESIDE }, () =>
+        tunnels(means, async (tunnel) => {
+          while (!means.signal.aborted) {
+            let refused = false
+            for (let count = 0; count < 20; count++) {
+              const stream = quiet(tunnel.open(header(means.service)))
+              stream.once('error', () => {
+                refused = true
+              })
+              stream.write('x')
+            }
+            await pause(means.signal)
+            if (refused) await pause(means.signal, 1000)
+          }
+        }),
+      )
+      await Promise.all(taking)
+    },
+  },
+]
+
 /** Every attack there is: each is written once, and stands in the table and in the test. */
 export const ATTACKS: readonly Attack[] = [
   { name: 'silent invites', run: (means) => flood(means, () => means.me.invite({ offer: OFFER() })) },

@@ -47,14 +47,8 @@ export class Stage {
     this.#ports = parts.ports
   }
 
-  /** @param options how many descriptors the accepter may have, and further flags of it */
-  static async open({
-    descriptors,
-    flags: more = [],
-  }: {
-    descriptors?: number
-    flags?: readonly string[]
-  } = {}): Promise<Stage> {
+  /** @param options how many descriptors the accepter may have, and another copy of the program for it */
+  static async open({ descriptors, main }: { descriptors?: number; main?: string } = {}): Promise<Stage> {
     const directory = await mkdtemp(join(tmpdir(), 'plexus-hostile-'))
     const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
     const repository = join(directory, 'repo')
@@ -72,7 +66,8 @@ export class Stage {
     const flags = (host: string) => flagsOf(directory, stun, host)
     const exports = [`--export=echo=${echo}`, `--export=sink=${sink}`, `--export=target=${target}`]
     const under = descriptors === undefined ? [] : ['sh', '-c', `ulimit -n ${descriptors}; exec "$@"`, 'sh']
-    const accepter = new Program([...flags(BOB), '--accept', ...exports, ...more], { under })
+    const other = main === undefined ? {} : { main }
+    const accepter = new Program([...flags(BOB), '--accept', ...exports], { under, ...other })
     await accepter.said(/ready for invites/)
     const ports = [await freePort(), await freePort()]
     const imports = [`--import=echo=${ports[0]}`, `--import=sink=${ports[1]}`]
@@ -84,8 +79,8 @@ export class Stage {
     return new Stage({ directory, stun, services, accepter, tunnel, ports })
   }
 
-  /** Sets attacks going. @returns what ends them */
-  async attack(names: readonly string[]): Promise<() => Promise<void>> {
+  /** Sets attacks going. @param service the one that they are about @param nice how much CPU time they leave to others @returns what ends them */
+  async attack(names: readonly string[], service = 'target', nice = 19): Promise<() => Promise<void>> {
     const [server] = this.#stun.endpoints
     const task: Task = {
       repository: join(this.#directory, 'repo'),
@@ -95,12 +90,12 @@ export class Stage {
       peer: BOB,
       app: 'plexus',
       stun: server ? formatEndpoint(server) : '',
-      service: 'target',
+      service,
     }
     // somebody else's machine is meant: what it computes is not to be taken from what is measured
     const words = [
       '-n',
-      '19',
+      `${nice}`,
       process.execPath,
       ATTACKER,
       JSON.stringify(task),
@@ -165,6 +160,11 @@ export class Stage {
   /** How many descriptors the accepter has open. */
   get descriptors(): number {
     return readdirSync(`/proc/${this.accepter.process.pid}/fd`).length
+  }
+
+  /** How many connections the service that echoes has. */
+  get connections(): number {
+    return this.#services[0]?.taken.filter(({ destroyed }) => !destroyed).length ?? 0
   }
 
   /** How many lines the accepter has logged. */
