@@ -3,6 +3,7 @@ import { asPlexusError } from '../errors/index.js'
 import { formatIdentity, type Host, type IdentityName, type Repository } from '../identity/index.js'
 import { interfacesRefused } from '../net/index.js'
 import { lastWords, type PairingContext } from '../pairing/index.js'
+import { mlKem768 } from '../sealing/index.js'
 import { bindOf } from './bind.js'
 import { type MeetingOptions, openMeeting } from './meeting.js'
 import type { NatWatch } from './nat-watch.js'
@@ -102,6 +103,7 @@ export async function assemble(
       ...(search ? { search } : {}),
       governor,
       budget,
+      kem: mlKem768,
       hops: network.hops,
       timeout: timeout ?? TIMEOUT,
       exact: timeout !== undefined,

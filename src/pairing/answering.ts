@@ -2,7 +2,7 @@ import type { Mailbox } from '../../rendezvous/interface.js'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { broadController, deadline, scopeOf } from '../net/index.js'
 import type { Candidate } from '../punch/index.js'
-import { deriveKeys, ephemeral } from '../sealing/index.js'
+import { answerShare } from './agreement.js'
 import type { PairingContext } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { type Addressee, isFromPeer, sayFarewell } from './farewell.js'
@@ -62,28 +62,31 @@ export async function answer(
   const limit = deadline(clock, context.timeout + BACKSTOP, options.signal)
   const posts = broadController()
   const { signal } = limit
-  const gathering =
-    options.gathering ??
-    (await gather(context, signal).catch((thrown: unknown) => {
-      limit.dispose()
-      giveUp(context, opened, asPlexusError(thrown))
-      throw thrown
-    }))
+  // its requests are on their way first: STUN's answers and the keys take a while side by side
+  const gathered = options.gathering ?? gather(context, signal)
+  const drawing = answerShare(context, invite.offer)
+  drawing.catch(() => {}) // it is told below
+  const gathering = await Promise.resolve(gathered).catch((thrown: unknown) => {
+    limit.dispose()
+    giveUp(context, opened, asPlexusError(thrown))
+    throw thrown
+  })
   try {
     refuseIsland(gathering, invite.offer.candidates)
-    const own = ephemeral()
+    const own = await drawing
+    const { can, ...share } = own.share
     const reply: Answer = {
       ...mail.header(invite.from, invite.session),
       kind: 'answer',
       offer: {
-        key: own.publicKey,
+        ...share,
         candidates: gathering.candidates,
         nat: gathering.nat,
-        can: abilities(context),
+        can: [...abilities(context), ...can],
       },
     }
     const sealed = await mail.seal(reply, certificate)
-    const keys = deriveKeys(own.privateKey, invite.offer.key, content, sealed.content)
+    const keys = own.keys(content, sealed.content)
     options.onAnswer?.(sealed)
     const posted = clock.now()
     mail

@@ -3,6 +3,7 @@ import type { Budget } from '../budget/index.js'
 import type { Host, IdentityName, Repository } from '../identity/index.js'
 import type { Clock, Governor, Logger, NatBehaviour, PortRange, Random } from '../net/index.js'
 import type { PortMapper } from '../portmap/index.js'
+import type { Kem } from '../sealing/index.js'
 import type { OfferKind } from './offered.js'
 import type { Searching } from './searching.js'
 
@@ -33,6 +34,8 @@ export interface PairingContext {
   readonly governor?: Governor
   /** What peers may use of the process; without it there are no bounds but those of each tunnel. */
   readonly budget?: Budget
+  /** What keys are agreed by beside X25519; without it by that alone, as with a peer that has nothing else. */
+  readonly kem?: Kem
   /** TTL of the opening packets, in hops. */
   readonly hops: number
   /** How long one pairing may take, in ms. */

@@ -4,8 +4,8 @@ import { asPlexusError, PlexusError } from '../errors/index.js'
 import { type Certificate, expiryNotice, formatIdentity, type IdentityName } from '../identity/index.js'
 import { broadController, deadline, type Logger, sleep } from '../net/index.js'
 import { isSymmetric } from '../punch/index.js'
-import { deriveKeys, ephemeral } from '../sealing/index.js'
 import { publish } from '../watch/index.js'
+import { drawShare, type InviterShare } from './agreement.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Mailing, type Opened, sessionMailbox } from './correspondence.js'
 import { isFromPeer, peerFailure, sayFarewell } from './farewell.js'
@@ -80,7 +80,10 @@ export async function invite(
       ),
   )
   try {
-    const gathering = await gather(context, limit.signal)
+    // its requests are on their way first: STUN's answers and the keys take a while side by side
+    const gathered = gather(context, limit.signal)
+    const drawing = drawShare(context)
+    const gathering = await gathered
     publish('plexus:pairing', context, () => ({ name: 'gathered', candidates: gathering.candidates }))
     try {
       const attempt = new Attempt(context, {
@@ -89,6 +92,7 @@ export async function invite(
         peer,
         certificates,
         gathering,
+        drawing,
         limit: limit.signal,
         log: outer.log,
       })
@@ -108,6 +112,8 @@ interface AttemptOptions extends Pick<InviteOptions, 'purpose' | 'afterwards'> {
   /** The peer's: two during a rollover. */
   readonly certificates: readonly [Certificate, ...Certificate[]]
   readonly gathering: Gathering
+  /** Its own share of the keys; never rejects. */
+  readonly drawing: Promise<InviterShare>
   readonly limit: AbortSignal
   /** The log before it names a session: glare gives the session another id. */
   readonly log: Logger
@@ -150,19 +156,20 @@ class Attempt {
   }
 
   async run(until: number): Promise<Passage> {
-    const { peer, session, certificates, gathering, limit, purpose } = this.#options
+    const { peer, session, certificates, gathering, drawing, limit, purpose } = this.#options
     const { clock, app, host } = this.#context
-    const own = ephemeral()
+    const own = await drawing
+    const { can, ...keys } = own.share
     const message: Invite = {
       ...this.#mail.header(peer, session),
       kind: 'invite',
       ...(purpose ? { purpose } : {}),
       reply: this.#reply,
       offer: {
-        key: own.publicKey,
+        ...keys,
         candidates: gathering.candidates,
         nat: gathering.nat,
-        can: abilities(this.#context),
+        can: [...abilities(this.#context), ...can],
       },
     }
     let waiting: 'answer' | 'hole' = 'answer'
@@ -202,7 +209,7 @@ class Attempt {
         session,
         peer,
         fingerprint: next.by.certificate.fingerprint,
-        keys: deriveKeys(own.privateKey, offer.key, made.content, next.by.content),
+        keys: own.keys(offer, made.content, next.by.content),
         gathering,
         remote: offer,
         ...(purpose ? { purpose } : {}),

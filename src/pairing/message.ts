@@ -2,6 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, parseIdentity } from '../identity/index.js'
 import { type Endpoint, formatEndpoint, parseEndpoint, scopeOf } from '../net/index.js'
 import { type Candidate, NAMED_KINDS, type NatHint } from '../punch/index.js'
+import { KEM_CIPHERTEXT, KEM_KEY } from '../sealing/index.js'
 import { decodeHint, encodeHint } from './hint.js'
 
 /** The version of this conversation. A plexus 3.x peer speaks another language altogether. */
@@ -27,10 +28,18 @@ export interface Header {
   readonly expires: number
 }
 
+/** In `can`: the offer has a part of ML-KEM-768 in `kem`. */
+export const CAN_KEM = 'ml-kem-768'
+
 /** What one side brings to a pairing. */
 export interface Offer {
   /** An ephemeral X25519 public key: 32 bytes. */
   readonly key: Buffer
+  /**
+   * The part of ML-KEM-768, where `can` has CAN_KEM: in an invite an encapsulation key (1184 bytes), in an answer the ciphertext
+   * (1088 bytes). Here nobody has looked into it yet.
+   */
+  readonly kem?: Buffer
   readonly candidates: readonly Candidate[]
   /** What is known of the NAT when the offer is made. */
   readonly nat: NatHint
@@ -124,6 +133,7 @@ function encodeBody(message: Message): object {
 function encodeOffer(offer: Offer): object {
   return {
     key: offer.key.toString('base64'),
+    ...(offer.kem ? { kem: offer.kem.toString('base64') } : {}),
     candidates: offer.candidates.map(encodeCandidate),
     nat: encodeHint(offer.nat),
     can: offer.can,
@@ -162,11 +172,11 @@ export function decodeMessage(content: Uint8Array): Message {
         ...header,
         kind: 'invite',
         reply: bytes(fields.reply, 'reply', 32),
-        offer: decodeOffer(fields.offer),
+        offer: decodeOffer(fields.offer, KEM_KEY),
         ...decodePurpose(fields.purpose),
       }
     case 'answer':
-      return { ...header, kind: 'answer', offer: decodeOffer(fields.offer) }
+      return { ...header, kind: 'answer', offer: decodeOffer(fields.offer, KEM_CIPHERTEXT) }
     case 'update':
       return {
         ...header,
@@ -188,13 +198,16 @@ export function decodeMessage(content: Uint8Array): Message {
   }
 }
 
-function decodeOffer(value: unknown): Offer {
+/** @param kem how long its part of ML-KEM-768 is, in bytes */
+function decodeOffer(value: unknown, kem: number): Offer {
   const fields = record(value, 'offer')
   const can = Array.isArray(fields.can)
     ? fields.can.filter((word) => typeof word === 'string').slice(0, 32)
     : []
   return {
     key: bytes(fields.key, 'key', 32),
+    // without the word it is some other field to come
+    ...(can.includes(CAN_KEM) ? { kem: bytes(fields.kem, 'kem', kem) } : {}),
     candidates: decodeCandidates(fields.candidates),
     nat: decodeHint(fields.nat),
     can,

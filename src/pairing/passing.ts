@@ -3,7 +3,7 @@ import { formatIdentity, type IdentityName } from '../identity/index.js'
 import { deadline, type Endpoint, familyOf, formatEndpoint, sameEndpoint, sleep } from '../net/index.js'
 import type { PortMapping } from '../portmap/index.js'
 import { addressOf, isSearch, isSymmetric, type NatHint, type Punched, punch } from '../punch/index.js'
-import type { SessionKeys } from '../sealing/index.js'
+import type { Agreement, SessionKeys } from '../sealing/index.js'
 import { publish } from '../watch/index.js'
 import type { PairingContext } from './context.js'
 import { type Gathering, innerEndpoint, probeable, reflexiveOf } from './gathering.js'
@@ -16,6 +16,12 @@ import { CandidateStory, formatRecord } from './story.js'
 
 /** How long an inviter that knows of the accepter's success lets it go ahead, in ms: its acknowledgements take 10. */
 const HEAD_START = 15
+
+/** In the words of the log. */
+const AGREEMENTS: Readonly<Record<Agreement, string>> = {
+  hybrid: 'X25519 and ML-KEM-768',
+  x25519: 'X25519 alone: one of the sides has no post-quantum key exchange',
+}
 
 export interface PassingOptions {
   readonly role: Role
@@ -60,6 +66,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   })
   const remote = probeable(gathering, prospects().peer.candidates)
   const shown = remote.map(({ kind, endpoint }) => `${kind} ${formatEndpoint(endpoint)}`).join(', ')
+  log.info({}, `session keys agreed by ${AGREEMENTS[keys.agreement]}`)
   log.info({}, `punching towards ${shown || 'the first endpoint that is heard'}`)
   if (search?.allows(name) === false) log.info({}, 'no port search: too many recent ones failed')
   const started = clock.now()

@@ -1,5 +1,6 @@
 export { identifies, issuerAndSerial } from './identifier.js'
-export { deriveKeys, ephemeral, type SessionKeys } from './keys.js'
+export { type Agreement, deriveKeys, ephemeral, type SessionKeys } from './keys.js'
+export { KEM_CIPHERTEXT, KEM_KEY, type Kem, type KemPair, mlKem768 } from './ml-kem.js'
 export { MAX_SEALED, seal, type Unverified, unseal } from './seal.js'
 export { SeenSessions } from './seen.js'
 export { parseSigned, type SignedData, signContent } from './signed.js'

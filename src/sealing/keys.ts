@@ -8,8 +8,13 @@ import {
 } from 'node:crypto'
 import { PlexusError } from '../errors/index.js'
 
+/** `hybrid`: X25519 and ML-KEM-768, so that whoever wants the keys has to break both. */
+export type Agreement = 'x25519' | 'hybrid'
+
 /** What both sides of a session know once invite and answer have been exchanged, and nobody else. */
 export interface SessionKeys {
+  /** What the keys come of. */
+  readonly agreement: Agreement
   /** AEAD keys for the datagrams of the punch, 32 bytes each, by who sends. */
   readonly punch: { readonly inviter: Buffer; readonly accepter: Buffer }
   /** `%secret%`: from 1 to 2^64 - 1. */
@@ -34,13 +39,15 @@ export function ephemeral(): { publicKey: Buffer; privateKey: KeyObject } {
 }
 
 /**
- * The keys of a session (HKDF with SHA-256, RFC 5869): the input is the X25519 secret, the salt is
+ * The keys of a session (HKDF with SHA-256, RFC 5869): the input is the X25519 secret, and behind it that of ML-KEM-768 if
+ * there is one (draft-ietf-tls-hybrid-design, section 3.3). Both texts hold the public parts of both. The salt is
  * SHA-256(length of invite ‖ invite ‖ length of answer ‖ answer), each length 8 bytes big-endian, so that no other
  * pair of texts gives the same, and the info of each key is `plexus 4 <label>` in ASCII:
  * `punch inviter`, `punch accepter`, `secret`, `key`.
  *
  * @param inviteContent the octets inside the SignedData of the invite
  * @param answerContent those of the answer
+ * @param encapsulated the 32 bytes of ML-KEM-768, where both sides have it
  * @throws PlexusError MALFORMED for a public key of another length or one that gives an all-zero secret
  */
 export function deriveKeys(
@@ -48,12 +55,15 @@ export function deriveKeys(
   peerPublic: Uint8Array,
   inviteContent: Uint8Array,
   answerContent: Uint8Array,
+  encapsulated?: Uint8Array,
 ): SessionKeys {
   const salt = transcript(inviteContent, answerContent)
-  const input = agree(own, peerPublic)
+  const shared = agree(own, peerPublic)
+  const input = encapsulated ? Buffer.concat([shared, encapsulated]) : shared
   const expand = (label: string, length: number) =>
     Buffer.from(hkdfSync('sha256', input, salt, LABEL + label, length))
   return {
+    agreement: encapsulated ? 'hybrid' : 'x25519',
     punch: { inviter: expand('punch inviter', 32), accepter: expand('punch accepter', 32) },
     secret: nonzero(expand('secret', 16)),
     key: expand('key', 32),

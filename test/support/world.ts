@@ -11,7 +11,7 @@ import {
   type PairingContext,
   type Passage,
 } from '../../src/pairing/index.js'
-import { SeenSessions } from '../../src/sealing/index.js'
+import { mlKem768, SeenSessions } from '../../src/sealing/index.js'
 import { StunServer } from '../../src/stun/index.js'
 import { MemoryLog } from './log.js'
 import { MeetingPlace } from './memory-rendezvous.js'
@@ -76,6 +76,7 @@ export class World {
       stunServers: server ? [formatEndpoint(server)] : [],
       bind: {},
       governor: new Governor(),
+      kem: mlKem768,
       hops: 7,
       timeout: 10_000,
       ...others,

@@ -81,6 +81,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/exec',
     'src/portmap',
     'src/nat',
+    'src/sealing',
     'src/identity',
     'src/place',
     'src/net',
