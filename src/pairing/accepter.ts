@@ -1,6 +1,6 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { formatIdentity, type Host, type IdentityName } from '../identity/index.js'
-import { deadline } from '../net/index.js'
+import { deadline, sleep } from '../net/index.js'
 import type { SeenSessions } from '../sealing/index.js'
 import { publish } from '../watch/index.js'
 import { answer, inviterOf } from './answering.js'
@@ -34,6 +34,9 @@ const REFUSAL_WINDOW = 60_000
 const MAX_MESSAGES = 240
 const MESSAGE_WINDOW = 60_000
 const INVITE_COST = 2
+
+/** When an accepter that waits loads what its sessions will need, in ms: its start is over by then. */
+const PREPARE_AFTER = 1000
 
 export interface AccepterOptions extends NegotiationOptions {
   /** Only these peers; without it everyone who has a directory in the repository. */
@@ -91,6 +94,7 @@ export class Accepter {
 
   /** Receives until the signal aborts; then ends what is under way and resolves. */
   async run(signal: AbortSignal): Promise<void> {
+    void this.#prepare(signal)
     try {
       await this.#reception.run(signal, (sealed) => this.#take(sealed))
     } finally {
@@ -98,6 +102,17 @@ export class Accepter {
       void this.#negotiations.end(asPlexusError(reason, 'CANCELLED'))
       await Promise.all(this.#judging.values())
       await this.#negotiations.end(asPlexusError(reason, 'CANCELLED'))
+    }
+  }
+
+  /** Loads what the first session would else wait for, and what a later update of the program may take away. */
+  async #prepare(signal: AbortSignal): Promise<void> {
+    const { clock, kem, log } = this.#context
+    try {
+      await sleep(clock, PREPARE_AFTER, signal)
+      await kem?.load()
+    } catch (thrown) {
+      if (!signal.aborted) log.debug({ err: thrown }, 'ML-KEM-768 could not be loaded')
     }
   }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { createPrivateKey, type KeyObject } from 'node:crypto'
+import { createHash, createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -7,11 +7,11 @@ import { commitment, placeOf, slotKey } from '../../rendezvous/dht/place.js'
 import type { Mailbox } from '../../rendezvous/interface.js'
 import { mailboxName } from '../../rendezvous/mailbox.js'
 import { formatIdentity } from '../../src/identity/index.js'
-import { decodeMessage, encodeMessage, type Message } from '../../src/pairing/message.js'
+import { CAN_KEM, decodeMessage, encodeMessage, type Message } from '../../src/pairing/message.js'
 import { ProbeCipher } from '../../src/punch/cipher.js'
 import { decodeProbe, encodeProbe } from '../../src/punch/probe.js'
 import { decodeTransportAddress } from '../../src/punch/transport-address.js'
-import { deriveKeys } from '../../src/sealing/index.js'
+import { deriveKeys, mlKem768, type SessionKeys } from '../../src/sealing/index.js'
 
 const TEXT = readFileSync(fileURLToPath(new URL('../../../docs/protocol.md', import.meta.url)), 'utf8')
 
@@ -50,6 +50,23 @@ function keysOfSession() {
   return deriveKeys(privateKey(counting(1, 32)), key, INVITE, ANSWER)
 }
 
+/** Keys as the document writes them. */
+function written({ punch, secret, key }: SessionKeys): Record<string, string> {
+  return {
+    punchInviter: punch.inviter.toString('hex'),
+    punchAccepter: punch.accepter.toString('hex'),
+    secret: secret.toString(),
+    key: key.toString('hex'),
+  }
+}
+
+/** A message of the document with a part of ML-KEM-768 in its offer. */
+function withKem(content: Buffer, kem: Buffer): Buffer {
+  const message = decodeMessage(content)
+  const offer = offered(message)
+  return encodeMessage({ ...message, offer: { ...offer, kem, can: [...offer.can, CAN_KEM] } } as Message)
+}
+
 describe('the test vectors of docs/protocol.md', () => {
   test('invite: is read, and written the same', () => {
     const message = decodeMessage(INVITE)
@@ -76,13 +93,32 @@ describe('the test vectors of docs/protocol.md', () => {
   test('keys: both sides derive them from the two messages', () => {
     const { key } = offered(decodeMessage(INVITE))
     for (const keys of [keysOfSession(), deriveKeys(privateKey(counting(33, 32)), key, INVITE, ANSWER)]) {
+      assert.deepEqual(written(keys), fields('keys'))
+    }
+  })
+
+  test('hybrid: both sides derive the keys from X25519 and ML-KEM-768', async () => {
+    const pair = await mlKem768.pair(counting(0, 64))
+    const { ciphertext, secret } = await mlKem768.encapsulate(pair.publicKey, counting(64, 32))
+    const invite = withKem(INVITE, pair.publicKey)
+    const answer = withKem(ANSWER, ciphertext)
+    const digest = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
+    const { key: inviterKey } = offered(decodeMessage(INVITE))
+    const { key: accepterKey } = offered(decodeMessage(ANSWER))
+    const keys = [
+      deriveKeys(privateKey(counting(1, 32)), accepterKey, invite, answer, pair.decapsulate(ciphertext)),
+      deriveKeys(privateKey(counting(33, 32)), inviterKey, invite, answer, secret),
+    ]
+    for (const each of keys) {
       const found = {
-        punchInviter: keys.punch.inviter.toString('hex'),
-        punchAccepter: keys.punch.accepter.toString('hex'),
-        secret: keys.secret.toString(),
-        key: keys.key.toString('hex'),
+        encapsulationKeySha256: digest(pair.publicKey),
+        ciphertextSha256: digest(ciphertext),
+        sharedSecret: secret.toString('hex'),
+        inviteSha256: digest(invite),
+        answerSha256: digest(answer),
+        ...written(each),
       }
-      assert.deepEqual(found, fields('keys'))
+      assert.deepEqual(found, fields('hybrid'))
     }
   })
 

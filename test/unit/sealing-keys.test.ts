@@ -47,15 +47,19 @@ test('the derivation is the one that is written down', () => {
   const lengths = [invite, answer].map((text) => Buffer.of(0, 0, 0, 0, 0, 0, 0, text.length))
   const transcript = Buffer.concat([lengths[0] ?? invite, invite, lengths[1] ?? answer, answer])
   const salt = createHash('sha256').update(transcript).digest()
-  const pseudorandom = createHmac('sha256', salt).update(secret).digest()
-  const expand = (label: string) => createHmac('sha256', pseudorandom).update(`${label}\x01`).digest()
-  const keys = deriveKeys(bob.privateKey, publicBytes(alice), invite, answer)
-  assert.deepEqual(keys.punch.inviter, expand('plexus 4 punch inviter'))
-  assert.deepEqual(keys.punch.accepter, expand('plexus 4 punch accepter'))
-  assert.deepEqual(keys.key, expand('plexus 4 key'))
-  assert.deepEqual(keys.expand('mailbox', 16), expand('plexus 4 mailbox').subarray(0, 16))
-  const wide = BigInt(`0x${expand('plexus 4 secret').subarray(0, 16).toString('hex')}`)
-  assert.equal(keys.secret, (wide % (2n ** 64n - 1n)) + 1n)
+  const encapsulated = Buffer.alloc(32, 0x33)
+  for (const further of [undefined, encapsulated]) {
+    const input = further ? Buffer.concat([secret, further]) : secret
+    const pseudorandom = createHmac('sha256', salt).update(input).digest()
+    const expand = (label: string) => createHmac('sha256', pseudorandom).update(`${label}\x01`).digest()
+    const keys = deriveKeys(bob.privateKey, publicBytes(alice), invite, answer, further)
+    assert.deepEqual(keys.punch.inviter, expand('plexus 4 punch inviter'))
+    assert.deepEqual(keys.punch.accepter, expand('plexus 4 punch accepter'))
+    assert.deepEqual(keys.key, expand('plexus 4 key'))
+    assert.deepEqual(keys.expand('mailbox', 16), expand('plexus 4 mailbox').subarray(0, 16))
+    const wide = BigInt(`0x${expand('plexus 4 secret').subarray(0, 16).toString('hex')}`)
+    assert.equal(keys.secret, (wide % (2n ** 64n - 1n)) + 1n)
+  }
 })
 
 test('another invite, another answer, or another boundary between them gives other keys', () => {
