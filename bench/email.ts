@@ -1,7 +1,7 @@
 /**
  * Pairings over email, against a Postfix and a Dovecot of their own.
  *
- *     node dist/bench/email.js [pairings|both|full|deferred|servers…]
+ *     node dist/bench/email.js [pairings|both|full|deferred|servers [postfix|exim|opensmtpd|dovecot|cyrus|courier…]…]
  *
  * `pairings`: 20 through two port-restricted NATs, with the parts. `both`: the same beside the DHT, with either of them
  * dead. `full`: a mailbox with 50,000 mails of others against an empty one. `deferred`: Postfix answers 451 for 20 s. `servers`:
@@ -42,6 +42,7 @@ const DEFERRED = 20_000
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const ms = (values: readonly number[]) => `${Math.round(median(values))}`
 let failed = 0
+const wanted = process.argv.slice(2)
 
 /** The marks of a pairing in the logs of the two sides, in order, each with the part that it ends. */
 const MARKS: readonly (readonly [part: string, side: 'inviter' | 'accepter', mark: RegExp])[] = [
@@ -294,6 +295,12 @@ async function deferred(): Promise<void> {
   await ground.close()
 }
 
+/** Those that the command line names, or all. */
+function namedOr<T extends string>(all: readonly T[]): readonly T[] {
+  const named = all.filter((each) => wanted.includes(each))
+  return named.length > 0 ? named : all
+}
+
 async function servers(): Promise<void> {
   const missing = mailChoiceMissing()
   if (missing) {
@@ -305,11 +312,11 @@ async function servers(): Promise<void> {
   const [endpoint] = stun.endpoints
   const directory = join(choice.base.directory, 'sides')
   const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
-  for (const mailbox of MAILBOX_SERVERS) {
+  for (const mailbox of namedOr(MAILBOX_SERVERS)) {
     const name = (side: string) => `${choice.address(side, mailbox)}/${mailbox}`
     for (const side of ['alice', 'bob'])
       await createIdentity(join(directory, 'repo'), parseIdentity(name(side)), options)
-    for (const submission of SUBMISSION_SERVERS) {
+    for (const submission of namedOr(SUBMISSION_SERVERS)) {
       const args = (side: string) => [
         `--app-repo=${join(directory, 'repo')}`,
         `--state-dir=${join(directory, `${side}-${submission}-${mailbox}`)}`,
@@ -347,6 +354,5 @@ if (reason !== undefined) {
   process.exit(1)
 }
 const ALL = { pairings, both, full, deferred, servers }
-const wanted = process.argv.slice(2)
 for (const [name, run] of Object.entries(ALL)) if (wanted.length === 0 || wanted.includes(name)) await run()
 process.exitCode = failed === 0 ? 0 : 1

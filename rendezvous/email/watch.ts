@@ -24,7 +24,10 @@ const SHUNNED = { first: 60_000, last: 900_000 }
 const FIRST_ROUND = 3000
 const WAITING_ROUND = 15_000
 const ROUND = 55_000
-/** The pause between two looks in ms where the server has no IDLE, while somebody waits or not. */
+/**
+ * The pause between two looks in ms, while somebody waits or not, where the server has no IDLE, and where it may be late with what it
+ * tells: Courier itself looks only once a minute. Servers with NOTIFY (RFC 5465) hear of changes themselves.
+ */
 const WAITING_POLL = 3000
 const POLL = 20_000
 /** How long removing what was read may take once the end is asked for, in ms: a large Maildir takes more than one second. */
@@ -194,19 +197,20 @@ export class Watch {
   async #idle(connection: Connection, ms: number): Promise<void> {
     const { clock } = this.#context
     const { client } = connection
-    const pushed = client.capabilities.has('IDLE')
     const waking = this.#wake.signal
-    if (pushed) {
+    const pause = Math.min(ms, this.#receivers.urgent ? WAITING_POLL : POLL)
+    if (client.capabilities.has('IDLE')) {
+      const prompt = client.capabilities.has('NOTIFY')
       const began = clock.now()
       void client.idle().then(
         // one that ends at once was refused: then the time decides
         () => clock.now() - began > WAITING_POLL && this.#wake.close(),
         () => {},
       )
-      await sleep(clock, ms, waking).catch(() => {})
+      await sleep(clock, prompt ? ms : pause, waking).catch(() => {})
+      if (!prompt && !waking.aborted) await connection.within('a NOOP', client.noop())
     } else {
-      const poll = this.#receivers.urgent ? WAITING_POLL : POLL
-      await sleep(clock, Math.min(ms, poll), waking).catch(() => {})
+      await sleep(clock, pause, waking).catch(() => {})
       await connection.within('a NOOP', client.noop())
     }
   }

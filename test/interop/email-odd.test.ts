@@ -198,14 +198,16 @@ describe('mail servers that answer oddly', odd, () => {
     })
   }
 
-  /** Delivers a mail that comes while the mailbox is watched. */
-  const delivers = async (alice: Opened, folder = 'INBOX', uid = 7) => {
+  /** Delivers a mail that comes while the mailbox is watched. @param after resolves when it may come */
+  const delivers = async (alice: Opened, folder = 'INBOX', uid = 7, after = async () => {}) => {
     const mailbox = session()
     const message = systemRandom(300)
     const label = { mailbox: mailboxName(mailbox), expires: systemClock.date() + 600_000 }
     const mail = writeMail(label, message, { from: BOB, to: ALICE, date: systemClock.date() })
+    const received = receive(alice, mailbox)
+    await after()
     alice.imap.put(folder, { uid, text: mail.text })
-    assert.deepEqual(((await receive(alice, mailbox)) as { value: unknown }).value, message)
+    assert.deepEqual(((await received) as { value: unknown }).value, message)
     await alice.close()
     assert.deepEqual(alice.imap.folders.get(folder), [])
   }
@@ -235,6 +237,15 @@ describe('mail servers that answer oddly', odd, () => {
       'INBOX',
       2 ** 32 - 2,
     )
+  })
+
+  test('mailbox: a server that takes IDLE and tells nothing in it is asked', async (t) => {
+    const alice = await open(t, {})
+    alice.imap.mute = true
+    await delivers(alice, 'INBOX', 7, async () => {
+      while (alice.imap.times(/ IDLE/) === 0) await setTimeout(20)
+    })
+    assert.ok(alice.imap.times(/ NOOP/) > 0)
   })
 
   for (const answer of ['% NO [SERVERBUG] broken', '% BAD oh', 'cut', null]) {

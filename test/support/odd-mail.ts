@@ -150,6 +150,8 @@ export class OddImap extends OddServer {
   ])
   /** Numbers above this are answered with BAD. */
   highest = Number.POSITIVE_INFINITY
+  /** Whether it takes IDLE and tells nothing in it. */
+  mute = false
 
   readonly #pushes = new Set<() => void>()
 
@@ -171,14 +173,14 @@ export class OddImap extends OddServer {
       return grown ? `* ${count} EXISTS\r\n` : ''
     }
     this.#pushes.add(() => {
-      if (idling !== '') say(news())
+      if (idling !== '' && !this.mute) say(news())
     })
     const greeting = this.odd('greeting')
     if (greeting === 'cut') cut()
     else if (greeting !== null) say(`${greeting ?? '* OK ready'}\r\n`)
     return (line) => {
       if (idling !== '') {
-        say(`${news()}${idling} OK idled\r\n`)
+        say(`${this.mute ? '' : news()}${idling} OK idled\r\n`)
         idling = ''
         if (line === 'DONE') return
       }
