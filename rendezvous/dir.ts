@@ -46,6 +46,8 @@ class DirectoryRendezvous implements Rendezvous {
   readonly #context: RendezvousContext
   readonly #life: Scope = scope()
   readonly #receiving = new Set<Promise<void>>()
+  /** The names of messages that cannot be read. */
+  readonly #reported = new Set<string>()
 
   constructor(path: string, latency: number, context: RendezvousContext) {
     this.name = `dir:${path}`
@@ -167,7 +169,8 @@ class DirectoryRendezvous implements Rendezvous {
       if (signal.aborted) return
       if (name.startsWith('.') || !name.startsWith(mailbox) || kept.has(name)) continue
       const path = join(this.#path, name)
-      const message = await readMessage(path)
+      const message = await readMessage(path).catch((cause: unknown) => this.#unreadable(name, cause))
+      if (message === null) continue // it is tried again at the next look
       if (message && message.length > 0) deliver(message)
       else this.#context.log.debug({ name }, 'not a message: skipped')
       const removed = message
@@ -181,6 +184,19 @@ class DirectoryRendezvous implements Rendezvous {
       const [oldest] = kept
       if (oldest !== undefined && kept.size > MAX_REMEMBERED) kept.delete(oldest)
     }
+  }
+
+  /** Tells once of a message that cannot be read, as when its writer keeps it from others. */
+  #unreadable(name: string, cause: unknown): null {
+    if (!this.#reported.has(name)) {
+      const why = (cause as { code?: unknown }).code ?? cause
+      const sentence = `a message in ${this.#path} cannot be read (${why}): give both sides a common group and a umask of 007`
+      this.#context.log.warn({ code: 'RENDEZVOUS_UNREACHABLE' }, sentence)
+    }
+    this.#reported.add(name)
+    const [oldest] = this.#reported
+    if (oldest !== undefined && this.#reported.size > MAX_REMEMBERED) this.#reported.delete(oldest)
+    return null
   }
 
   /** Removes what has expired, whoever left it, and what writers that died left half written. */
@@ -230,10 +246,19 @@ class DirectoryRendezvous implements Rendezvous {
   }
 }
 
-/** The content of a message; undefined if the file is none: a link, a device, empty, too large, or gone. */
+/** What opening a file gives that is gone, or no file. */
+const NO_MESSAGE: readonly unknown[] = ['ENOENT', 'ELOOP', 'EMLINK', 'ENXIO', 'ENODEV']
+
+/**
+ * The content of a message; undefined if the file is none: a link, a device, empty, too large, or gone.
+ * @throws what the file system throws for one that cannot be read
+ */
 async function readMessage(path: string): Promise<Buffer | undefined> {
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-  const file = await openFile(path, flags).catch(() => undefined)
+  const file = await openFile(path, flags).catch((cause: NodeJS.ErrnoException) => {
+    if (NO_MESSAGE.includes(cause.code)) return undefined
+    throw cause
+  })
   if (!file) return undefined
   try {
     const status = await file.stat()
@@ -241,8 +266,6 @@ async function readMessage(path: string): Promise<Buffer | undefined> {
     const content = Buffer.alloc(status.size)
     const { bytesRead } = await file.read(content, 0, status.size, 0)
     return bytesRead === status.size ? content : undefined
-  } catch {
-    return undefined
   } finally {
     await file.close()
   }

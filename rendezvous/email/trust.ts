@@ -101,8 +101,12 @@ export class Trust {
 }
 
 function stampOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false })
-  return found ? `${found.ino} ${found.mtimeMs} ${found.size}` : ''
+  try {
+    const { ino, mtimeMs, size } = statSync(path)
+    return `${ino} ${mtimeMs} ${size}`
+  } catch {
+    return '' // what is wrong with it, whoever reads it says
+  }
 }
 
 function read(name: 'email-ca' | 'email-cert' | 'email-key', path: string): Buffer {

@@ -30,6 +30,8 @@ const ROUND = 55_000
  */
 const WAITING_POLL = 3000
 const POLL = 20_000
+/** The same where a look found what IDLE had not told. */
+const LATE_POLL = 5000
 /** How long removing what was read may take once the end is asked for, in ms: a large Maildir takes more than one second. */
 const LAST_MANNERS = 1500
 /** Mails that are opened in one go: what they hold is in memory together. */
@@ -64,6 +66,8 @@ export class Watch {
   readonly #changes = new Set<() => void>()
   #wake: Scope = scope()
   #untidy = false
+  /** Whether the server was late with what it told in IDLE. */
+  #late = false
   #trouble = ''
   /** Folders that cannot be used, until when on the clock's `now` they are let alone, and for how long, in ms. */
   readonly #shunned = new Map<string, { readonly until: number; readonly pause: number }>()
@@ -198,7 +202,7 @@ export class Watch {
     const { clock } = this.#context
     const { client } = connection
     const waking = this.#wake.signal
-    const pause = Math.min(ms, this.#receivers.urgent ? WAITING_POLL : POLL)
+    const pause = Math.min(ms, this.#receivers.urgent ? WAITING_POLL : this.#late ? LATE_POLL : POLL)
     if (client.capabilities.has('IDLE')) {
       const prompt = client.capabilities.has('NOTIFY')
       const began = clock.now()
@@ -208,7 +212,10 @@ export class Watch {
         () => {},
       )
       await sleep(clock, prompt ? ms : pause, waking).catch(() => {})
-      if (!prompt && !waking.aborted) await connection.within('a NOOP', client.noop())
+      if (!prompt && !waking.aborted) {
+        await connection.within('a NOOP', client.noop())
+        this.#late ||= waking.aborted
+      }
     } else {
       await sleep(clock, pause, waking).catch(() => {})
       await connection.within('a NOOP', client.noop())

@@ -1,4 +1,3 @@
-import { access } from 'node:fs/promises'
 import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
 
@@ -11,18 +10,24 @@ const LOOK_AHEAD = 64
 /**
  * The identity of a repository that is one's own: the only one with a private key. Names and the existence of that
  * file are all that is looked at.
- * @throws PlexusError BAD_FLAG if there is none or there are several
+ * @throws PlexusError BAD_FLAG if there is none or there are several, REPOSITORY where the file system does not tell
  */
 export async function ownIdentity(repository: Repository): Promise<IdentityName> {
-  const names = await repository.list()
+  let unread: PlexusError | undefined
+  const names = await repository.list({
+    unreadable: (error) => {
+      unread ??= error
+    },
+  })
   const own: IdentityName[] = []
   for (let at = 0; at < names.length; at += LOOK_AHEAD) {
     const batch = names.slice(at, at + LOOK_AHEAD)
-    const found = await Promise.all(batch.map((name) => exists(repository.paths(name).privateKey)))
+    const found = await Promise.all(batch.map((name) => repository.hasKey(name)))
     own.push(...batch.filter((_, index) => found[index]))
   }
   const [only] = own
   if (only === undefined) {
+    if (unread) throw unread
     throw new PlexusError(
       'BAD_FLAG',
       `--host-info is missing, and no identity in ${repository.path} has a private key.`,
@@ -38,12 +43,5 @@ export async function ownIdentity(repository: Repository): Promise<IdentityName>
     {
       advice: 'Name the one to use in --host-info.',
     },
-  )
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
   )
 }

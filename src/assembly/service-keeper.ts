@@ -1,5 +1,5 @@
 import { asPlexusError, type PlexusError } from '../errors/index.js'
-import { formatIdentity, type IdentityName, type Repository } from '../identity/index.js'
+import { formatIdentity, type IdentityName, isUnclear, type Repository } from '../identity/index.js'
 import { type Clock, type Logger, sleep } from '../net/index.js'
 import type { Forwarding } from '../wormhole/index.js'
 import { type Forwards, type PeerLookup, resolveForwards } from './forwards.js'
@@ -11,9 +11,6 @@ const LOOK = 2000
 
 /** How long what was read of a certificate counts while its files are the same, in ms: it may expire meanwhile. */
 const FRESH = 60_000
-
-/** What half-written files say: of them the answer before counts, once. */
-const UNCLEAR: ReadonlySet<string> = new Set(['CERTIFICATE_INVALID', 'BAD_CONFIG'])
 
 /**
  * Keeps what is forwarded in step with the repository: the services of a peer that is added appear, and those of one that is
@@ -109,7 +106,8 @@ export class ServiceKeeper {
       await this.#repository.certificate(name, { host: this.#host, date: this.#clock.date() })
     } catch (thrown) {
       const { code } = asPlexusError(thrown)
-      if (known && UNCLEAR.has(code) && !this.#doubted.has(full)) {
+      // the answer before counts, once
+      if (known && isUnclear(code) && !this.#doubted.has(full)) {
         this.#doubted.add(full)
         return full
       }

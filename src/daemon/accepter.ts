@@ -114,7 +114,8 @@ async function tell({ context, peers }: AccepterSettings): Promise<void> {
   const as = `as ${formatIdentity(host.name)} for '${app}' over ${rendezvous.name}`
   if (peers) return log.info({}, `accepting ${peers.map(formatIdentity).join(', ')} ${as}`)
   const own = formatIdentity(host.name)
-  const names = (await repository.list()).map(formatIdentity).filter((name) => name !== own)
+  const unreadable = ({ code, message }: PlexusError) => log.warn({ code }, message)
+  const names = (await repository.list({ unreadable })).map(formatIdentity).filter((name) => name !== own)
   if (names.length === 0) {
     return log.warn({}, `accepting everyone in the repository ${as}, which has no peers yet`)
   }

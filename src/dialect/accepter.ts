@@ -104,7 +104,7 @@ export class LetterAccepter {
     const [from, to, own] = [read.from, read.to, host.name].map(formatIdentity)
     if (from === undefined || to !== own || from === own) return false
     if (peers && !peers.some((peer) => formatIdentity(peer) === from)) return false
-    if (!(await repository.has(read.from))) return false
+    if (!(await repository.has(read.from).catch(() => false))) return false
     const mail = { from, current: staleness(head, this.#context) === undefined }
     if ((await choice.cautious(read.from)) === 'native') {
       const file = repository.paths(read.from).dialect

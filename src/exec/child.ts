@@ -1,5 +1,5 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
-import { stat } from 'node:fs/promises'
+import { accessSync, constants, statSync } from 'node:fs'
 import { PlexusError } from '../errors/index.js'
 import { checkProgram, type Output, openOutput, whyUnwritable } from '../files/index.js'
 import type { Clock, Logger } from '../net/index.js'
@@ -41,7 +41,8 @@ export async function start(command: Command, values: Wildcards, options: StartO
   options.signal?.throwIfAborted()
   checkProgram(command.file)
   if (values.key === undefined && wantsKey(command)) throw keyless()
-  const pwd = command.pwd === undefined ? undefined : await directory(fillPath(command.pwd, values))
+  const pwd = command.pwd === undefined ? undefined : fillPath(command.pwd, values)
+  if (pwd !== undefined) requireDirectory(pwd)
   const output = command.log === undefined ? undefined : openLog(fillPath(command.log, values))
   try {
     return command.detach
@@ -133,10 +134,19 @@ function spawned(
   })
 }
 
-async function directory(path: string): Promise<string> {
-  const found = await stat(path).catch(() => undefined)
-  if (found?.isDirectory()) return path
-  throw new PlexusError('EXEC_PWD', `The working directory ${path} of the command does not exist.`)
+/** Where the command is to run. @throws PlexusError EXEC_PWD */
+export function requireDirectory(path: string): void {
+  let why = 'is not a directory'
+  try {
+    if (statSync(path).isDirectory()) {
+      accessSync(path, constants.X_OK)
+      return
+    }
+  } catch (cause) {
+    const { code } = cause as { code?: unknown }
+    why = code === 'ENOENT' ? 'does not exist' : `cannot be used (${code ?? cause})`
+  }
+  throw new PlexusError('EXEC_PWD', `The working directory ${path} of the command ${why}.`)
 }
 
 /** What the output of a command is appended to. @throws PlexusError EXEC_LOG */

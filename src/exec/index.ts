@@ -1,4 +1,4 @@
-export { keyless, logError, type StartOptions, start } from './child.js'
+export { keyless, logError, requireDirectory, type StartOptions, start } from './child.js'
 export {
   type Command,
   type CommandSpec,

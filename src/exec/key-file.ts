@@ -103,7 +103,10 @@ function alive(pid: number): boolean {
 }
 
 function unwritable(cause: unknown): PlexusError {
-  return new PlexusError('STATE_DIRECTORY', 'There is no directory to put the key file of the command in.', {
+  if (cause instanceof PlexusError) return cause
+  const why = cause === undefined ? '' : ` (${(cause as { code?: unknown }).code ?? cause})`
+  const sentence = `The key file of the command cannot be written anywhere${why}.`
+  return new PlexusError('STATE_DIRECTORY', sentence, {
     advice: 'Set XDG_RUNTIME_DIR or TMPDIR to a directory that this user may write.',
     cause,
   })

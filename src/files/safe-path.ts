@@ -20,8 +20,8 @@ export interface Unsafe {
   readonly why: string
   /** Whether it is the very file or directory that was asked for, and not one above it. */
   readonly itself: boolean
-  /** A command that takes the right away. */
-  readonly remedy: string
+  /** A command that takes the right away; nothing where it is not known whether anybody has it. */
+  readonly remedy?: string
 }
 
 const GROUP_WRITE = 0o020
@@ -45,6 +45,10 @@ export function unsafeError(
   code: ErrorCode,
 ): PlexusError {
   const sentence = itself ? `${what} ${why}` : `${what} is in ${path}, which ${why}`
+  if (remedy === undefined) {
+    const advice = 'Check the file system that it is on, or use another place.'
+    return new PlexusError(code, `${sentence}.`, { advice })
+  }
   return new PlexusError(code, `${sentence}: others decide what is there.`, {
     advice: `Run ${remedy}, or use a safer place.`,
   })
@@ -63,11 +67,21 @@ export function unsafePath(path: string): Unsafe | undefined {
     const { ask, path: at } = step.value
     try {
       step = walk.next(ask === 'lstat' ? lstatSync(at) : readlinkSync(at))
-    } catch {
-      return undefined
+    } catch (thrown) {
+      return unknown(at, thrown)
     }
   }
   return step.value
+}
+
+/** What the use of a path will say as well: there is nothing, or this user may not go there. */
+const TOLD_BY_USE: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'ELOOP', 'ENAMETOOLONG'])
+
+/** A component that the file system did not tell about: a disk at fault, a server that has gone. It may be anybody's. */
+function unknown(path: string, thrown: unknown): Unsafe | undefined {
+  const { code } = thrown as { code?: unknown }
+  if (TOLD_BY_USE.has(code)) return undefined
+  return { path, why: `cannot be looked at (${code ?? thrown})`, itself: false }
 }
 
 /** The same, without holding anything up while a network file system does not answer. */
@@ -78,8 +92,8 @@ export async function unsafePathSoon(path: string): Promise<Unsafe | undefined> 
     const { ask, path: at } = step.value
     try {
       step = walk.next(ask === 'lstat' ? await lstat(at) : await readlink(at))
-    } catch {
-      return undefined
+    } catch (thrown) {
+      return unknown(at, thrown)
     }
   }
   return step.value
@@ -141,8 +155,16 @@ function stranger({ uid }: Stats): string | undefined {
 
 let rootOwner: number | undefined
 function ownerOfRoot(): number {
-  rootOwner ??= statSync('/').uid
+  rootOwner ??= lookAtRoot()
   return rootOwner
+}
+
+function lookAtRoot(): number {
+  try {
+    return statSync('/').uid
+  } catch {
+    return 0
+  }
 }
 
 /** Whether nobody but root and this user is in the group, as far as /etc says; what is not known there is not. */

@@ -27,8 +27,17 @@ export function refusal(what: string, { why, cause, unsafe }: Refused, code: Err
   return unsafe ?? new PlexusError(code, `${what} ${why}.`, { advice, cause })
 }
 
-const isCode = (thrown: unknown, ...codes: string[]): boolean =>
+export const isCode = (thrown: unknown, ...codes: string[]): boolean =>
   thrown instanceof Error && codes.includes(String((thrown as { code?: unknown }).code))
+
+/** What the file system says of a path at which there is nothing. */
+export const ABSENT: readonly string[] = ['ENOENT', 'ENOTDIR']
+
+/** The code of what the file system threw, through what was made of it. */
+function codeOf(thrown: unknown): string {
+  const { code, cause } = thrown as { code?: unknown; cause?: unknown }
+  return thrown instanceof PlexusError ? codeOf(cause) : String(code ?? thrown)
+}
 
 /** True when `path` is `root` or below it; both without symbolic links. */
 export function isInside(root: string, path: string): boolean {
@@ -52,11 +61,12 @@ export async function readConfined(
   try {
     real = await realpath(path)
   } catch (cause) {
-    if (isCode(cause, 'ENOENT', 'ENOTDIR') && !(await entryExists(path))) return { state: 'absent' }
-    return {
-      state: 'refused',
-      why: `cannot be followed (${(cause as { code?: unknown }).code ?? cause})`,
-      cause,
+    const why = `cannot be followed (${codeOf(cause)})`
+    if (!isCode(cause, ...ABSENT)) return { state: 'refused', why, cause }
+    try {
+      return (await entryExists(path)) ? { state: 'refused', why, cause } : { state: 'absent' }
+    } catch (unclear) {
+      return { state: 'refused', why: `cannot be looked at (${codeOf(unclear)})`, cause: unclear }
     }
   }
   if (!isInside(root, real)) return { state: 'refused', why: 'leads out of the repository' }
@@ -86,18 +96,30 @@ export async function readConfined(
       await handle.close()
     }
   } catch (cause) {
-    return { state: 'refused', why: `cannot be read (${(cause as { code?: unknown }).code ?? cause})`, cause }
+    return { state: 'refused', why: `cannot be read (${codeOf(cause)})`, cause }
   }
 }
 
-/** Whether there is a directory entry, be it a link that leads nowhere. What cannot be told counts as there. */
+/**
+ * Whether there is a directory entry, be it a link that leads nowhere.
+ * @throws PlexusError REPOSITORY where the file system does not tell: then it is neither there nor absent
+ */
 export async function entryExists(path: string): Promise<boolean> {
   try {
     await lstat(path)
     return true
   } catch (thrown) {
-    return !isCode(thrown, 'ENOENT', 'ENOTDIR')
+    if (isCode(thrown, ...ABSENT)) return false
+    throw unclear(path, thrown)
   }
+}
+
+/** The file system did not say what is at a path. */
+export function unclear(path: string, cause: unknown): PlexusError {
+  return new PlexusError('REPOSITORY', `${path} cannot be looked at (${codeOf(cause)}).`, {
+    advice: 'Run plexus as the user that the repository belongs to, and check its file system.',
+    cause,
+  })
 }
 
 /**

@@ -34,4 +34,4 @@ export {
   renewIdentity,
   storeCertificates,
 } from './rollover.js'
-export { Standing } from './standing.js'
+export { isUnclear, Standing } from './standing.js'

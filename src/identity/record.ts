@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import type { PlexusError } from '../errors/index.js'
 import type { Certificate } from './certificate.js'
+import { ABSENT, isCode, unclear } from './confined.js'
 import type { IdentityName } from './name.js'
 import type { IdentityPaths } from './paths.js'
 
@@ -25,12 +26,13 @@ export interface IdentityRecord {
   readonly keys: readonly KeyFile[]
 }
 
-/** The private key at `path`; nothing when there is none that can be reached. */
+/** The private key at `path`; nothing when there is none. @throws PlexusError REPOSITORY where the file system does not tell */
 export async function keyFile(path: string): Promise<KeyFile | undefined> {
   try {
     const { mode, uid } = await stat(path)
     return { path, mode: mode & 0o7777, uid }
-  } catch {
-    return undefined
+  } catch (thrown) {
+    if (isCode(thrown, ...ABSENT)) return undefined
+    throw unclear(path, thrown)
   }
 }

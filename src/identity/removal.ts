@@ -20,10 +20,14 @@ export async function removeIdentity(repository: Repository, name: IdentityName)
       await rm(directory, { recursive: true })
     }
   } catch (cause) {
-    throw new PlexusError('REPOSITORY', `The directory ${directory} cannot be removed.`, {
-      advice: 'Run it as the user that the repository belongs to.',
-      cause,
-    })
+    throw new PlexusError(
+      'REPOSITORY',
+      `The directory ${directory} cannot be removed (${(cause as { code?: unknown }).code ?? cause}).`,
+      {
+        advice: 'Run it as the user that the repository belongs to.',
+        cause,
+      },
+    )
   }
   await rmdir(dirname(directory)).catch(() => {}) // it has other pins
 }

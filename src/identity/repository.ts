@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { replaceFile } from '../files/index.js'
 import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
-import { entryExists, isInside, readConfined, refusal } from './confined.js'
+import { ABSENT, entryExists, isCode, isInside, readConfined, refusal, unclear } from './confined.js'
 import { unwritable } from './create.js'
 import { type Dialect, parseDialect } from './dialect.js'
 import {
@@ -39,6 +39,11 @@ export interface Trusted extends Span {
 /** What the system says of a file that belongs to somebody else. */
 const UNREADABLE = /EACCES|EPERM/
 
+export interface ListOptions {
+  /** Is told of a directory that cannot be read: whoever is in it is not in the list. */
+  readonly unreadable?: (error: PlexusError) => void
+}
+
 /** How many directories are read at a time: enough to hide the latency of a network file system. */
 const READ_AHEAD = 32
 
@@ -64,9 +69,8 @@ export class Repository {
       await readdir(root)
       return new Repository(path, root)
     } catch (cause) {
-      throw new PlexusError('REPOSITORY', `There is no readable repository at ${path}.`, {
-        cause,
-      })
+      const why = isCode(cause, ...ABSENT) ? '' : ` (${(cause as { code?: unknown }).code ?? cause})`
+      throw new PlexusError('REPOSITORY', `There is no readable repository at ${path}${why}.`, { cause })
     }
   }
 
@@ -79,12 +83,12 @@ export class Repository {
    * Every identity that has a directory, sorted. Only directory entries are read, no file below them. Entries whose
    * names begin with a dot (`.git`, `.stfolder`) are not listed, nor are those whose names are no identity's.
    */
-  async list(): Promise<IdentityName[]> {
-    const owners = await this.#directories(this.#root)
+  async list({ unreadable = () => {} }: ListOptions = {}): Promise<IdentityName[]> {
+    const owners = await this.#directories(this.#root, unreadable)
     const names: IdentityName[] = []
     for (let at = 0; at < owners.length; at += READ_AHEAD) {
       const batch = owners.slice(at, at + READ_AHEAD).map(async (owner) => {
-        const pins = await this.#directories(join(this.#root, owner))
+        const pins = await this.#directories(join(this.#root, owner), unreadable)
         return pins.map((pin) => ({ owner, pin }))
       })
       names.push(...(await Promise.all(batch)).flat())
@@ -92,34 +96,41 @@ export class Repository {
     return names.filter(isIdentityName)
   }
 
-  async #directories(path: string): Promise<string[]> {
+  async #directories(path: string, unreadable: (error: PlexusError) => void): Promise<string[]> {
     let entries: Dirent[]
     try {
       entries = await readdir(path, { withFileTypes: true })
-    } catch {
-      return [] // gone since, or not ours to read: nobody who could be let in
+    } catch (thrown) {
+      // gone since, or not ours to read: nobody who could be let in
+      if (!isCode(thrown, ...ABSENT)) unreadable(unclear(path, thrown))
+      return []
     }
     const names: string[] = []
     for (const entry of entries) {
       if (entry.name.startsWith('.')) continue
       const plain =
-        entry.isDirectory() || (entry.isSymbolicLink() && (await this.#leads(join(path, entry.name))))
+        entry.isDirectory() ||
+        (entry.isSymbolicLink() && (await this.#leads(join(path, entry.name)).catch(() => false)))
       if (plain) names.push(entry.name)
     }
     return names.sort()
   }
 
-  /** Whether the path leads to a directory inside the repository. */
+  /** Whether the path leads to a directory inside the repository. @throws PlexusError REPOSITORY where nobody can tell */
   async #leads(path: string): Promise<boolean> {
     try {
       const real = await realpath(path)
       return isInside(this.#root, real) && (await stat(real)).isDirectory()
-    } catch {
-      return false
+    } catch (thrown) {
+      if (isCode(thrown, ...ABSENT)) return false
+      throw unclear(path, thrown)
     }
   }
 
-  /** Whether the identity has a directory: whether it may pair. A name that is none has not. */
+  /**
+   * Whether the identity has a directory: whether it may pair. A name that is none has not.
+   * @throws PlexusError REPOSITORY where the file system does not tell
+   */
   async has(name: IdentityName): Promise<boolean> {
     return isIdentityName(name) && (await this.#leads(join(this.#root, name.owner, name.pin)))
   }
@@ -313,7 +324,7 @@ export class Repository {
     const file = await readConfined(this.#root, path)
     if (file.state === 'read') return file.text
     // an owner may have that name
-    if (file.state === 'absent' || (await this.#leads(path))) return ''
+    if (file.state === 'absent' || (await this.#leads(path).catch(() => false))) return ''
     const advice = 'Put a readable file there, inside the repository, or remove it to revoke nothing.'
     throw refusal(`The file ${path}`, file, 'BAD_CONFIG', advice)
   }

@@ -1,12 +1,21 @@
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { asPlexusError, type ErrorCode, PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from './name.js'
 import type { Repository } from './repository.js'
 
 /** How often in a row it may be unclear whether a certificate is still there before it counts as gone. */
 const DOUBTS = 2
 
-/** What is answered when files that are half written, or that cannot be read just now, do not tell. */
-const UNCLEAR: ReadonlySet<string> = new Set(['CERTIFICATE_INVALID', 'BAD_CONFIG', 'SYSTEM_LIMIT'])
+const UNCLEAR: ReadonlySet<string> = new Set([
+  'CERTIFICATE_INVALID',
+  'BAD_CONFIG',
+  'REPOSITORY',
+  'SYSTEM_LIMIT',
+])
+
+/** Whether it is the answer of files that are half written, or that cannot be read just now: they do not tell. */
+export function isUnclear(code: ErrorCode): boolean {
+  return UNCLEAR.has(code)
+}
 
 /**
  * Whether the certificate by which a peer has proven who it is may still pair: the one question behind a passage that
@@ -47,7 +56,7 @@ export class Standing {
   /**
    * Why the peer may not pair any more; nothing while it may. Never rejects.
    * @param date ms since 1970-01-01 UTC
-   * @returns IDENTITY_MISSING, CERTIFICATE_REVOKED, CERTIFICATE_UNTRUSTED, CERTIFICATE_INVALID, REPOSITORY_WRITABLE, BAD_CONFIG
+   * @returns IDENTITY_MISSING, CERTIFICATE_REVOKED, CERTIFICATE_UNTRUSTED, CERTIFICATE_INVALID, REPOSITORY_WRITABLE, REPOSITORY, BAD_CONFIG
    */
   async objection(date: number): Promise<PlexusError | undefined> {
     const found = await this.#look(date).catch((thrown: unknown) => asPlexusError(thrown))
@@ -58,7 +67,7 @@ export class Standing {
     this.#known = undefined
     if (!(await this.#repository.has(this.#host).catch(() => false))) return undefined
     this.#doubts++
-    return UNCLEAR.has(found.code) && this.#doubts < DOUBTS ? undefined : found
+    return isUnclear(found.code) && this.#doubts < DOUBTS ? undefined : found
   }
 
   async #look(date: number): Promise<PlexusError | undefined> {

@@ -1,8 +1,5 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
-import { stateFolder } from '../place/index.js'
+import { asPlexusError, PlexusError } from '../errors/index.js'
+import { openStateFolder, openTemporaryDirectory } from '../place/index.js'
 
 /** A directory for what outlasts a restart, of one identity in one application. */
 export interface StateDirectory {
@@ -18,16 +15,11 @@ export interface StateDirectory {
  */
 export async function openState(base: string | undefined, owner: string): Promise<StateDirectory> {
   try {
-    if (base === undefined) {
-      const path = await mkdtemp(join(tmpdir(), 'plexus-'))
-      return { path, close: () => rm(path, { recursive: true, force: true }) }
-    }
-    const path = stateFolder(base, owner)
-    await mkdir(path, { recursive: true, mode: 0o700 })
-    return { path, close: async () => {} }
+    if (base !== undefined) return { path: await openStateFolder(base, owner), close: async () => {} }
+    const { path, remove } = await openTemporaryDirectory('plexus-')
+    return { path, close: remove }
   } catch (cause) {
-    const advice = "Name a directory that this user may write in 'stateDirectory'."
-    const where = base === undefined ? 'A temporary directory' : `The state directory '${base}'`
-    throw new PlexusError('STATE_DIRECTORY', `${where} cannot be created.`, { advice, cause })
+    const advice = "Name a directory that only this user may write in 'stateDirectory'."
+    throw new PlexusError('STATE_DIRECTORY', asPlexusError(cause).message, { advice, cause })
   }
 }

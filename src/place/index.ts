@@ -1,2 +1,3 @@
 export { lockDirectory } from './lock.js'
 export { openStateFolder, stateFolder } from './state-directory.js'
+export { openTemporaryDirectory, type TemporaryDirectory } from './temporary-directory.js'

@@ -46,9 +46,11 @@ export async function lockDirectory(
       await letGo(hold, fd)
       throw alreadyRunning(what, directory, text)
     }
-    if (file && !isSame(fd, path)) {
+    const there = file ? whatIsAt(path, fd) : 'ours'
+    if (there !== 'ours') {
       await letGo(hold, fd)
-      continue
+      if (there === 'another') continue
+      throw new PlexusError('STATE_DIRECTORY', `The lock '${path}' cannot be looked at (${there.code}).`)
     }
     if (hold.state === 'impossible') {
       const why = `only processes that this one can see are kept from using it as well (${hold.why})`
@@ -57,7 +59,7 @@ export async function lockDirectory(
     if (file) write(fd)
     return async () => {
       // while it is held: who has opened it meanwhile finds that it is gone
-      if (file && isSame(fd, path)) rmSync(path, { force: true })
+      if (file && whatIsAt(path, fd) === 'ours') remove(path)
       await letGo(hold, fd)
     }
   }
@@ -74,7 +76,7 @@ function openLock(directory: string, path: string, log: Logger): { fd: number; f
     if (!FULL.has(code)) {
       throw new PlexusError('STATE_DIRECTORY', `The lock '${path}' cannot be opened (${code}).`, { cause })
     }
-    log.warn({ directory }, 'the disk of the state directory is full')
+    log.warn({ directory }, `the disk of the state directory is full (${code})`)
     return { fd: openSync(directory, 'r'), file: false }
   }
 }
@@ -99,10 +101,23 @@ function alreadyRunning(what: string, directory: string, text: string): PlexusEr
   return new PlexusError('ALREADY_RUNNING', `${what} is already running${who}.`)
 }
 
-/** Whether an open file is what is at the path. */
-function isSame(fd: number, path: string): boolean {
-  const [open, there] = [fstatSync(fd), statSync(path, { throwIfNoEntry: false })]
-  return there !== undefined && open.ino === there.ino && open.dev === there.dev
+/** Whether the open file is what is at the path, or why the file system does not tell. */
+function whatIsAt(path: string, fd: number): 'ours' | 'another' | { readonly code: unknown } {
+  try {
+    const [open, there] = [fstatSync(fd), statSync(path)]
+    return open.ino === there.ino && open.dev === there.dev ? 'ours' : 'another'
+  } catch (thrown) {
+    const { code } = thrown as { code?: unknown }
+    return code === 'ENOENT' ? 'another' : { code }
+  }
+}
+
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // it holds nobody up: what counts ends with this process
+  }
 }
 
 /** Names the holder. Without it the one who comes second is told less. */

@@ -64,9 +64,13 @@ export class SeenSessions {
       await seen.#load()
       seen.#handle = await openForAppend(file)
     } catch (cause) {
-      throw new PlexusError('STATE_DIRECTORY', `The list of seen sessions cannot be saved in ${file}.`, {
-        cause,
-      })
+      throw new PlexusError(
+        'STATE_DIRECTORY',
+        `The list of seen sessions cannot be saved in ${file} (${(cause as { code?: unknown }).code ?? cause}).`,
+        {
+          cause,
+        },
+      )
     }
     await seen.#compact()
     return seen

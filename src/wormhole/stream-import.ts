@@ -1,4 +1,5 @@
-import { lstatSync, rmSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import type { Conduit } from './conduit.js'
@@ -178,7 +179,11 @@ export function unlistenable(service: Service, cause: unknown): PlexusError {
 
 /** A socket that a killed program left behind is in the way of the next one: nobody answers there. */
 async function removeStale(path: string): Promise<void> {
-  if (!lstatSync(path, { throwIfNoEntry: false })?.isSocket()) return
+  try {
+    if (!lstatSync(path).isSocket()) return
+  } catch {
+    return // what is wrong with the path, listening there says
+  }
   const refused = await new Promise<boolean>((resolve) => {
     const socket = connect({ path })
     socket.once('connect', () => {
@@ -187,5 +192,5 @@ async function removeStale(path: string): Promise<void> {
     })
     socket.once('error', (error) => resolve((error as { code?: unknown }).code === 'ECONNREFUSED'))
   })
-  if (refused) rmSync(path, { force: true })
+  if (refused) await rm(path, { force: true }).catch(() => {}) // then listening fails, with the reason
 }

@@ -75,7 +75,7 @@ const TABLE: readonly (readonly [string, readonly string[], ...RegExp[]])[] = [
   [
     'a working directory nowhere',
     ['--exec-command=/bin/sh', '--exec-pwd=/nowhere'],
-    /--exec-pwd is '\/nowhere'/,
+    /The working directory \/nowhere of the command does not exist/,
   ],
   [
     'an output nowhere',

@@ -246,6 +246,72 @@ test('nothing but the cli touches the environment, the process or the clock', ()
   assert.deepEqual(wrong, [])
 })
 
+/**
+ * Who asks the system for files, and for what it knows of the machine. Each of them says what a failure means to a person, as
+ * `test/program/file-faults.test.ts` holds it to; whoever else wants a file asks one of these.
+ */
+const OWNERS: ReadonlySet<string> = new Set([
+  'rendezvous/dht/keyfile.ts',
+  'rendezvous/dir.ts',
+  'rendezvous/email/position.ts',
+  'rendezvous/email/secret-file.ts',
+  'rendezvous/email/trust.ts',
+  'src/cli/commands/demo.ts',
+  'src/cli/flags/command.ts',
+  'src/cli/flags/config.ts',
+  'src/cli/flags/defaults.ts',
+  'src/cli/flags/program.ts',
+  'src/cli/flags/tunnel-key.ts',
+  'src/cli/id/export.ts',
+  'src/cli/id/import.ts',
+  'src/cli/id/show.ts',
+  'src/cli/main.ts',
+  'src/cli/output/log.ts',
+  'src/cli/output/result.ts',
+  'src/cli/process/stdio.ts',
+  'src/cli/version.ts',
+  'src/dialect/natives.ts',
+  'src/exec/child.ts',
+  'src/exec/key-file.ts',
+  'src/exec/process-group.ts',
+  'src/exec/supervision.ts',
+  'src/files/output.ts',
+  'src/files/program.ts',
+  'src/files/safe-path.ts',
+  'src/files/whole-file.ts',
+  'src/identity/confined.ts',
+  'src/identity/create.ts',
+  'src/identity/record.ts',
+  'src/identity/removal.ts',
+  'src/identity/repository.ts',
+  'src/identity/rollover.ts',
+  'src/nat/memory.ts',
+  'src/net/interfaces.ts',
+  'src/pairing/path-memory.ts',
+  'src/place/hold.ts',
+  'src/place/lock.ts',
+  'src/place/state-directory.ts',
+  'src/place/temporary-directory.ts',
+  'src/portmap/gateway.ts',
+  'src/sealing/seen.ts',
+  'src/system/machine.ts',
+  'src/wormhole/stream-import.ts',
+])
+
+test('whoever uses files, or asks for the machine, is known by name', () => {
+  const users = sources().filter(({ text }) =>
+    /(?:from|import\()\s*'(?:node:)?(?:fs|os)(?:\/promises)?'/.test(text),
+  )
+  assert.deepEqual(
+    users.map(({ path }) => path).filter((path) => !OWNERS.has(path)),
+    [],
+  )
+  assert.deepEqual(
+    [...OWNERS].filter((owner) => !users.some(({ path }) => path === owner)),
+    [],
+  )
+})
+
 test('a file is one noun, of at most 400 lines', () => {
   const long = sources().filter(({ text }) => text.split('\n').length > 400)
   assert.deepEqual(

@@ -1,4 +1,4 @@
-import { asPlexusError } from '../../errors/index.js'
+import { asPlexusError, type PlexusError } from '../../errors/index.js'
 import { type Certificate, formatIdentity, type IdentityName, Repository } from '../../identity/index.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
@@ -11,9 +11,11 @@ export async function checkRepository(
 ): Promise<{ repository?: Repository; findings: Finding[] }> {
   try {
     const repository = await Repository.open(path)
-    const identities = (await repository.list()).length
+    const findings: Finding[] = []
+    const unreadable = (error: PlexusError) => void findings.push(found('repository', error, 'warn'))
+    const identities = (await repository.list({ unreadable })).length
     const count = `${path} has ${identities} ${identities === 1 ? 'identity' : 'identities'}.`
-    return { repository, findings: [ok('repository', count)] }
+    return { repository, findings: [ok('repository', count), ...findings] }
   } catch (thrown) {
     return { findings: [found('repository', thrown)] }
   }

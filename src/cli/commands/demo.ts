@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +8,7 @@ import { openDhtNode } from '../../../rendezvous/dht/index.js'
 import { PlexusError } from '../../errors/index.js'
 import { createIdentity, formatIdentity, parseIdentity } from '../../identity/index.js'
 import { formatEndpoint, silent, UdpPort } from '../../net/index.js'
+import { openTemporaryDirectory } from '../../place/index.js'
 import { StunServer } from '../../stun/index.js'
 import { systemClock, systemRandom } from '../clock.js'
 import type { Values } from '../flags/values.js'
@@ -25,8 +25,8 @@ const LIMIT = 60_000
  */
 export async function demo(values: Values): Promise<number> {
   const verbose = values.switch('verbose')
-  const directory = await mkdtemp(join(tmpdir(), 'plexus-demo-'))
-  const closing: (() => Promise<unknown>)[] = [() => rm(directory, { recursive: true, force: true })]
+  const { path: directory, remove } = await openTemporaryDirectory('plexus-demo-')
+  const closing: (() => Promise<unknown>)[] = [remove]
   try {
     return await show(directory, verbose, closing)
   } finally {

@@ -1,11 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type ConformanceCheck, conformanceChecks } from '../../../rendezvous/conformance.js'
 import type { Rendezvous } from '../../../rendezvous/index.js'
 import { type MeetingSettings, openMeeting } from '../../assembly/index.js'
 import { asPlexusError, PlexusError } from '../../errors/index.js'
 import type { Logger } from '../../net/index.js'
+import { openTemporaryDirectory, type TemporaryDirectory } from '../../place/index.js'
 import { systemClock, systemRandom } from '../clock.js'
 import { logOf } from '../flags/log.js'
 import { rendezvousOptions } from '../flags/rendezvous-options.js'
@@ -48,13 +46,17 @@ export async function rendezvousCommand(url: string, values: Values): Promise<nu
 interface Opener {
   /** Opens one with a state directory of its own. */
   (): Promise<Rendezvous>
-  clean(): Promise<void>
+  clean(): Promise<unknown>
 }
 
 async function opener(meeting: MeetingSettings, log: Logger): Promise<Opener> {
-  const directory = await mkdtemp(join(tmpdir(), 'plexus-rendezvous-'))
-  const open = async () => openMeeting(meeting, await mkdtemp(join(directory, 'state-')), outsideWith(log))
-  return Object.assign(open, { clean: () => rm(directory, { recursive: true, force: true }) })
+  const states: TemporaryDirectory[] = []
+  const open = async () => {
+    const state = await openTemporaryDirectory('plexus-rendezvous-')
+    states.push(state)
+    return await openMeeting(meeting, state.path, outsideWith(log))
+  }
+  return Object.assign(open, { clean: () => Promise.all(states.map((state) => state.remove())) })
 }
 
 async function testAll(open: Opener, signal: AbortSignal): Promise<number> {

@@ -1,6 +1,6 @@
-import { realpathSync, statSync } from 'node:fs'
+import { realpathSync } from 'node:fs'
 import { PlexusError } from '../../errors/index.js'
-import { type Command, type CommandSpec, logError, parseCommand } from '../../exec/index.js'
+import { type Command, type CommandSpec, logError, parseCommand, requireDirectory } from '../../exec/index.js'
 import { tryOutput } from '../../files/index.js'
 import type { Logger } from '../../net/index.js'
 import type { Values } from './values.js'
@@ -55,9 +55,7 @@ export function commandOf(values: Values, log: Logger): Command | undefined {
     },
     { env: process.env, log },
   )
-  if (pwd !== undefined && isPlain(command.pwd) && !isDirectory(pwd)) {
-    throw new PlexusError('EXEC_PWD', `--exec-pwd is '${pwd}', but should be a directory.`)
-  }
+  if (pwd !== undefined && isPlain(command.pwd)) requireDirectory(pwd)
   if (output !== undefined && isPlain(command.log)) {
     try {
       tryOutput(output)
@@ -71,8 +69,4 @@ export function commandOf(values: Values, log: Logger): Command | undefined {
 /** Whether a template has no wildcards: what it names can be looked at before there are values. */
 function isPlain(template: Command['pwd']): boolean {
   return template?.every((piece) => 'literal' in piece) ?? false
-}
-
-function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 }

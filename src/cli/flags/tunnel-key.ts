@@ -41,6 +41,9 @@ function keyInFile(path: string, label: string): Buffer {
     if (found) throw wrong(`which ${found.why}`, `${found.remedy.replace(/\.$/, '')}, and make a new key.`)
     const content = Buffer.alloc(LONGEST_FILE)
     return keyOf(content.subarray(0, readSync(fd, content, 0, LONGEST_FILE, 0)), label)
+  } catch (cause) {
+    if (cause instanceof PlexusError) throw cause
+    throw wrong(`which cannot be read (${(cause as { code?: unknown }).code})`, undefined, cause)
   } finally {
     closeSync(fd)
   }

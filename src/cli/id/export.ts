@@ -18,7 +18,7 @@ export async function exportIdentity(text: string, values: Values): Promise<numb
   if (out === undefined) process.stdout.write(handout)
   else {
     await writeFile(out, handout, { flag: 'wx' }).catch((cause: NodeJS.ErrnoException) => {
-      const why = cause.code === 'EEXIST' ? 'exists already' : 'cannot be written'
+      const why = cause.code === 'EEXIST' ? 'exists already' : `cannot be written (${cause.code})`
       throw new PlexusError('BAD_FLAG', `The file '${out}' of --out ${why}.`, {
         advice: 'Name a new file in a directory that this user may write.',
         cause,

@@ -156,10 +156,14 @@ async function read(file: string): Promise<string> {
     }
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
-    throw new PlexusError('BAD_FLAG', `The file '${file}' cannot be read.`, {
-      advice: 'Name a file that plexus id export made, or - for standard input.',
-      cause,
-    })
+    throw new PlexusError(
+      'BAD_FLAG',
+      `The file '${file}' cannot be read (${(cause as { code?: unknown }).code ?? cause}).`,
+      {
+        advice: 'Name a file that plexus id export made, or - for standard input.',
+        cause,
+      },
+    )
   }
 }
 
@@ -178,6 +182,14 @@ async function readAll(stream: Readable): Promise<string> {
 
 /** A first peer may come before the first own identity. */
 async function openOrMake(path: string): Promise<Repository> {
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch(() => {}) // what is wrong with it, `open` says
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    // one that is there and cannot be made can be opened
+    return await Repository.open(path).catch(() => {
+      const why = (cause as { code?: unknown }).code ?? cause
+      throw new PlexusError('REPOSITORY', `The repository ${path} cannot be created (${why}).`, { cause })
+    })
+  }
   return await Repository.open(path)
 }
