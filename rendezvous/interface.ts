@@ -133,6 +133,11 @@ export interface Rendezvous {
   receive(mailbox: Mailbox, options: { signal: AbortSignal }): AsyncIterable<Uint8Array>
   /** Resolves once messages can arrive at what `receive` was called for: when an accepter is reachable. Optional. */
   ready?(options: { signal: AbortSignal }): Promise<void>
+  /**
+   * Nobody receives this mailbox: what lies there or still comes may be removed. For a rendezvous whose messages lie where
+   * people see them. Optional.
+   */
+  spent?(mailbox: Mailbox): void
   /** Of a rendezvous that is made of mail. Optional. */
   readonly letters?: Letters | undefined
   /** Lets go of every socket, timer and file. `receive` ends. */

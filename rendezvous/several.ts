@@ -121,6 +121,10 @@ export class SeveralRendezvous implements Rendezvous {
     )
   }
 
+  spent(mailbox: Mailbox): void {
+    for (const rendezvous of this.#all) rendezvous.spent?.(mailbox)
+  }
+
   async close(): Promise<void> {
     this.#life.close(new PlexusError('CANCELLED', 'The rendezvous was closed.'))
     const closing = await Promise.allSettled(this.#all.map((rendezvous) => rendezvous.close()))

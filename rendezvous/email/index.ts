@@ -116,6 +116,10 @@ class EmailRendezvous implements Rendezvous {
     return inbox.take(own.signal)
   }
 
+  spent(mailbox: Mailbox): void {
+    this.#watch.spent(mailboxName(mailbox))
+  }
+
   async ready({ signal }: { signal: AbortSignal }): Promise<void> {
     for (;;) {
       try {

@@ -62,6 +62,8 @@ export class Watch {
   readonly #letters: LetterBox
   /** Mailboxes that messages of this program went to or came from: copies of them in other folders are ours to remove. */
   readonly #done = new Set<string>()
+  /** Mailboxes that nobody receives. */
+  readonly #unread = new Set<string>()
   #state: State = { is: 'connecting' }
   readonly #changes = new Set<() => void>()
   #wake: Scope = scope()
@@ -92,10 +94,14 @@ export class Watch {
 
   /** A message of this mailbox was sent or taken: copies of it are ours to remove. */
   remember(mailbox: string): void {
-    this.#done.add(mailbox)
+    addBounded(this.#done, mailbox)
     this.#untidy = true
-    const [oldest] = this.#done
-    if (oldest !== undefined && this.#done.size > MAX_REMEMBERED) this.#done.delete(oldest)
+  }
+
+  /** Nobody receives this mailbox: its messages are removed, now and when they come. */
+  spent(mailbox: string): void {
+    addBounded(this.#unread, mailbox)
+    this.nudge()
   }
 
   /**
@@ -238,7 +244,8 @@ export class Watch {
       if (!this.#account.keep) await folder.remove(connection, opened)
     }
     await this.#letters.take(connection, folder)
-    if (!this.#account.keep) await sweep(connection, folder, ({ expires }) => expires + GRACE < clock.date())
+    const over = ({ mailbox, expires }: Label) => this.#unread.has(mailbox) || expires + GRACE < clock.date()
+    if (!this.#account.keep) await sweep(connection, folder, over)
   }
 
   /** Looks into the folder of junk, and tidies up where servers leave copies. */
@@ -307,6 +314,12 @@ export class Watch {
     )
   }
   #saved = ''
+}
+
+function addBounded(names: Set<string>, name: string): void {
+  names.add(name)
+  const [oldest] = names
+  if (oldest !== undefined && names.size > MAX_REMEMBERED) names.delete(oldest)
 }
 
 /** Removes mails of ours that nobody needs any more, once they were seen to be ours. */

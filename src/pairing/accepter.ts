@@ -8,6 +8,7 @@ import { Complaints } from './complaints.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { FAREWELL, peerFailure, sayFarewell } from './farewell.js'
+import { glareMailbox } from './glare.js'
 import type { Invite, Message, Refusal, RefusalCode } from './message.js'
 import {
   type Carry,
@@ -295,6 +296,10 @@ export class Accepter {
     const onAnswer = (made: Sealed) => {
       dialogue.answer = made
     }
+    const { app, host, rendezvous } = this.#context
+    // answered here: what the inviter leaves for a peer that invites it at the same time is read by nobody
+    for (const own of [host.certificate, ...(host.next ? [host.next.certificate] : [])])
+      rendezvous.spent?.(glareMailbox(app, host.name, own, invite.certificate))
     const context = { ...this.#context, host: invite.host }
     const asked = { session, peer: from, purpose, arrived: 0 }
     this.#negotiations.enter(asked, context, dialogue, async (inner, signal, onHeard) => {

@@ -81,8 +81,8 @@ export class Glare {
       const own = [host.certificate, ...(host.next ? [host.next.certificate] : [])]
       const posts = made.copies.flatMap(({ to, sealed }) =>
         own.map((certificate) => {
-          listen(sessionMailbox(app, host.name, pairSeed(app, certificate, to)))
-          const mailbox = sessionMailbox(app, peer, pairSeed(app, to, certificate))
+          listen(glareMailbox(app, host.name, certificate, to))
+          const mailbox = glareMailbox(app, peer, to, certificate)
           return mail.post(mailbox, sealed, message, signal)
         }),
       )
@@ -91,6 +91,11 @@ export class Glare {
       if (!signal.aborted) log.debug({ err: thrown }, 'could not check whether both sides invite each other')
     }
   }
+}
+
+/** The mailbox in which `name`, with the certificate `to`, finds what `from` invites it to while it invites itself. */
+export function glareMailbox(app: string, name: IdentityName, to: Certificate, from: Certificate): Mailbox {
+  return sessionMailbox(app, name, pairSeed(app, to, from))
 }
 
 /** The seed of the mailbox in which `to` finds what `from` invites it to: both can tell it from the certificates. */

@@ -139,7 +139,7 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
     const messages = receive(bob, mailbox)
     await server.defer(true)
     const [message, refused] = [systemRandom(500), systemRandom(500)]
-    const given = AbortSignal.timeout(1000)
+    const given = AbortSignal.timeout(4000)
     await assert.rejects(post(alice, mailbox, refused, given), {
       code: 'RENDEZVOUS_UNREACHABLE',
       message: /451/,
@@ -202,7 +202,7 @@ describe('email when something goes wrong', { skip: mailServerMissing() }, () =>
       'email-imaps': `imap://localhost:${(imap.address() as { port: number }).port}`,
     })
     void receive(alice, mailboxOf(ALICE)).next()
-    await assert.rejects(post(alice, mailboxOf(BOB), systemRandom(10), AbortSignal.timeout(1000)))
+    await assert.rejects(post(alice, mailboxOf(BOB), systemRandom(10), AbortSignal.timeout(4000)))
     await alice.close()
     assert.ok(heard.some((said) => /EHLO/.test(said)))
     assert.ok(heard.some((said) => /STARTTLS|CAPABILITY/.test(said)))
