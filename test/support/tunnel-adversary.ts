@@ -92,10 +92,17 @@ export class TunnelAdversary {
     const began = performance.now()
     this.victim.receive(this.now, datagram, ADDRESS.a)
     const received = performance.now()
-    this.#turn()
+    this.#turn('first')
     const ms = performance.now() - began
+    this.#report()
     this.pass(ANSWERED)
     return { ms, receiving: received - began, out: this.#out - out, bytes }
+  }
+
+  /** Gives a datagram of these frames, and another one may follow at once. */
+  pour(write: (writer: FrameWriter) => void): void {
+    this.victim.receive(this.now, this.datagram(write), ADDRESS.a)
+    this.#turn()
   }
 
   /** Gives a datagram of these frames. */
@@ -119,22 +126,25 @@ export class TunnelAdversary {
     this.now = Math.max(this.now, end)
   }
 
-  #turn(): void {
+  /** @param most of what a tunnel that is over has to tell: the rest comes in later turns, as with its driver */
+  #turn(most: 'all' | 'first' = 'all'): void {
     const { victim, now } = this
     victim.tick(now)
-    this.#report()
+    this.#report(most)
     const send = (data: Buffer) => {
       this.#out += data.length
       const number = Opener.packetOf(data)
       if (number !== undefined) this.got.push(number)
     }
     while (victim.transmit(now, send));
-    this.#report()
+    this.#report(most)
   }
 
-  #report(): void {
-    for (let events = this.victim.events(); events.length > 0; events = this.victim.events())
+  #report(most: 'all' | 'first' = 'all'): void {
+    for (let events = this.victim.events(); events.length > 0; events = this.victim.events()) {
       for (const event of events) this.#take(event)
+      if (most === 'first' && this.victim.state !== 'open') return
+    }
   }
 
   #take(event: ConnectionEvent): void {

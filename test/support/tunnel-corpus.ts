@@ -157,6 +157,29 @@ export const CORPUS: readonly Costly[] = [
     },
   },
   {
+    name: 'the byte that three megabytes waited for',
+    prepare: () => {
+      const adversary = opened('reads')
+      const [stream] = adversary.streams
+      if (!stream) throw new Error('It was never told of the stream.')
+      const { receive } = stream
+      const data = Buffer.alloc(1_900)
+      const fillFrom = (start: number) => {
+        const { limit } = receive // which moves as it is read
+        for (let at = start; at < limit; at += data.length)
+          adversary.pour((writer) => piece(writer, 0, at, data.subarray(0, limit - at)))
+        adversary.acknowledge(adversary.got.slice(-50))
+      }
+      for (let round = 0; receive.limit - receive.next < 2.9 * MIB; round++) {
+        if (round === 50) throw new Error('Its window never opened so far.')
+        fillFrom(receive.next)
+      }
+      fillFrom(receive.next + 1)
+      const { next } = receive
+      return { adversary, frames: (writer) => piece(writer, 0, next, ONE) }
+    },
+  },
+  {
     name: 'ends of a stream behind thousands of gaps',
     prepare: () => {
       const adversary = opened()
@@ -294,6 +317,36 @@ export const CORPUS: readonly Costly[] = [
       const adversary = opened()
       adversary.packet += 16_000
       return { adversary, frames: (writer) => writer.ping() }
+    },
+  },
+  {
+    name: 'the end of a tunnel with thousands of streams',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      for (let id = 0; id < 8_000; ) {
+        adversary.say((writer) =>
+          fill(writer, 12, () => {
+            if (id < 8_000) piece(writer, id, 0, HEADER)
+            id += 2
+          }),
+        )
+      }
+      return { adversary, frames: (writer) => writer.close(NONE) }
+    },
+  },
+  {
+    name: 'what breaks the protocol in a tunnel with thousands of streams',
+    prepare: () => {
+      const adversary = new TunnelAdversary()
+      for (let id = 0; id < 8_000; ) {
+        adversary.say((writer) =>
+          fill(writer, 12, () => {
+            if (id < 8_000) piece(writer, id, 0, HEADER)
+            id += 2
+          }),
+        )
+      }
+      return { adversary, frames: (writer) => piece(writer, 1_001, 0, NONE) }
     },
   },
 ]

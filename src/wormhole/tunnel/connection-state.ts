@@ -38,7 +38,14 @@ export type ConnectionState =
 
 /** What a tunnel waits to do. */
 export type ConnectionDue = Due<
-  Handshake['due']['why'] | OutboundWhy | UpkeepWhy | 'confirm' | 'keep alive' | 'close' | 'give up'
+  | Handshake['due']['why']
+  | OutboundWhy
+  | UpkeepWhy
+  | 'confirm'
+  | 'keep alive'
+  | 'close'
+  | 'give up'
+  | 'end what was never begun'
 >
 
 export type ConnectionEvent =

@@ -47,6 +47,8 @@ export class Connection {
   readonly flows: Flows
   #state: ConnectionState
   #events: ConnectionEvent[] = []
+  /** Told when nothing else is left to be told. */
+  #last: ConnectionEvent | undefined
   /** Datagrams that are to go out as they are. */
   #ready: { readonly data: Buffer; readonly to: Endpoint }[] = []
   readonly #responses = new Responses(this.#controls)
@@ -96,6 +98,13 @@ export class Connection {
 
   /** What happened since the last call. */
   events(): ConnectionEvent[] {
+    // of a tunnel that is over: some streams and flows at a time, and then that it is
+    if (this.#events.length === 0) this.streams.breakOff()
+    if (this.#events.length === 0) this.flows.breakOff()
+    if (this.#events.length === 0 && this.#last) {
+      this.#events.push(this.#last)
+      this.#last = undefined
+    }
     const events = this.#events
     if (events.length > 0) this.#events = []
     return events
@@ -161,8 +170,10 @@ export class Connection {
       this.#end({ name: 'dead' })
       return
     }
-    const neglect = upkeep.tick(now, asleep > STALL ? asleep : 0)
+    const stalled = asleep > STALL ? asleep : 0
+    const neglect = upkeep.tick(now, stalled)
     if (neglect !== undefined) this.fail(now, neglect)
+    this.streams.tick(now, stalled)
     if (now >= outbound.lastSentAt + this.#keepAlive) outbound.pingWanted = true
     if (this.#ledger.tick(now)) outbound.timedOut(now)
   }
@@ -297,7 +308,7 @@ export class Connection {
     if (this.#state.name !== 'open') return true
     switch (frame.type) {
       case 'stream':
-        return this.streams.arrived(frame.id, frame.offset, frame.data, frame.fin)
+        return this.streams.arrived(frame.id, frame.offset, frame.data, frame.fin, now)
       case 'reset':
         return this.streams.wasReset(frame.id, frame.code, frame.sentence)
       case 'ack':
@@ -375,12 +386,12 @@ export class Connection {
     }
     this.#state = { name: 'over', ending }
     this.#release(('sentence' in ending && ending.sentence) || 'The tunnel is over.')
-    this.#events.push({ name: 'over', ending })
+    this.#last = { name: 'over', ending }
   }
 
   #release(sentence: string): void {
-    this.streams.resetAll(sentence || 'The tunnel was closed.')
-    this.flows.closeAll()
+    this.streams.endAll(sentence || 'The tunnel was closed.')
+    this.flows.endAll()
     this.#controls.clear()
   }
 }

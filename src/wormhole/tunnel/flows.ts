@@ -8,6 +8,9 @@ import { StreamViolation } from './receive-half.js'
 /** Flows at once that the peer may open. */
 const MAX_FLOWS = 4096
 
+/** So many flows are closed at a time, where all are. */
+const A_SLICE = 64
+
 /** Datagrams that wait for the pacing, and their bytes: what is beyond is dropped, as a router would. */
 const MAX_WAITING = 1024
 const MAX_WAITING_BYTES = 1024 * 1024
@@ -43,6 +46,7 @@ export class Flows {
   #next: number
   #waiting: { flow: CoreFlow; data: Uint8Array }[] = []
   #waitingBytes = 0
+  #state: 'open' | 'over' = 'open'
 
   constructor(initiator: boolean, controls: ControlQueue, mtu: PathMtu, emit: (event: FlowEvent) => void) {
     this.#next = initiator ? 0 : 1
@@ -138,10 +142,21 @@ export class Flows {
     else if (!this.#isOwn(id)) this.#name(id) // its opening may still come
   }
 
-  closeAll(): void {
-    for (const flow of [...this.#open.values()]) this.#forget(flow)
+  /** The tunnel is over, and every flow ends with it: `breakOff` does so. */
+  endAll(): void {
+    this.#state = 'over'
     this.#waiting = []
     this.#waitingBytes = 0
+  }
+
+  /** Ends some of the flows of a tunnel that is over: thousands at once would hold up everybody else. */
+  breakOff(): void {
+    if (this.#state === 'open') return
+    let most = A_SLICE
+    for (const flow of this.#open.values()) {
+      if (most-- === 0) return
+      this.#forget(flow)
+    }
   }
 
   #isOwn(id: number): boolean {

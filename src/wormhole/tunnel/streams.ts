@@ -21,6 +21,12 @@ const MAX_STREAMS = 4096
 /** So many streams may be under way that overtake others: one that is further ahead breaks the protocol. */
 const MAX_AHEAD = 2 * MAX_STREAMS
 
+/** The header of a stream that was opened comes within this time, in ms, or the stream is broken off. */
+const HEADER_TIME = 60_000
+
+/** So many streams are broken off at a time. */
+const A_SLICE = 64
+
 /** Bytes that all streams together keep ready to be sent, and what each may at least and at most. */
 const UNSENT_TOTAL = 4 * 2 ** 20
 const UNSENT_LEAST = 16 * 1024
@@ -61,6 +67,10 @@ export class Streams implements StreamOwner {
   /** Which streams of the peer were there. */
   readonly #theirs = new PeerNumbers()
   #theirsOpen = 0
+  /** Those whose header has not come yet, and since when, in ms. */
+  readonly #headed = new Map<CoreStream, number>()
+  /** What the streams that are left are told, once the tunnel is over. */
+  #ending: string | undefined
   /** Whether the peer was told why its streams are refused, since it last could open one. */
   #refusing: 'untold' | 'told' = 'untold'
 
@@ -157,13 +167,14 @@ export class Streams implements StreamOwner {
   }
 
   /** @returns false if it cannot be kept now: the peer is to send it again. @throws StreamViolation */
-  arrived(id: number, offset: number, data: Buffer, fin: boolean): boolean {
-    const stream = this.#open.get(id) ?? this.#begun(id)
+  arrived(id: number, offset: number, data: Buffer, fin: boolean, now: number): boolean {
+    const stream = this.#open.get(id) ?? this.#begun(id, now)
     if (typeof stream === 'string') return stream !== 'no room'
     if (!stream.receive.receive(offset, data, fin)) return false
     if (stream.state.name === 'headed') {
       const header = this.#takeHeader(stream)
       if (!header) return true
+      this.#headed.delete(stream)
       this.#emit({ name: 'stream', stream, header })
     }
     if (stream.receive.readable > 0 || stream.receive.done) this.#readable(stream)
@@ -219,20 +230,47 @@ export class Streams implements StreamOwner {
     this.#drop(stream)
   }
 
-  /** The tunnel is over: every stream ends with it. */
-  resetAll(sentence: string): void {
-    for (const stream of [...this.#open.values()]) {
-      const { name } = stream.state
-      stream.state = { name: 'reset', by: 'peer', code: 'STREAM_RESET', sentence }
-      this.#drop(stream)
-      if (name !== 'headed') this.#emit({ name: 'reset', stream })
+  /** When a stream is broken off because its header has not come, in ms; Infinity if none waits for it. */
+  get dueAt(): number {
+    const [first] = this.#headed
+    return first ? first[1] + HEADER_TIME : Number.POSITIVE_INFINITY
+  }
+
+  /** @param asleep for how long the process stood still, in ms */
+  tick(now: number, asleep: number): void {
+    if (asleep > 0) for (const [stream, since] of this.#headed) this.#headed.set(stream, since + asleep)
+    let most = A_SLICE
+    for (const [stream, since] of this.#headed) {
+      if (now < since + HEADER_TIME || most-- === 0) return
+      this.reset(stream, 'STREAM_RESET', '')
     }
+  }
+
+  /** The tunnel is over, and every stream ends with it: `breakOff` does so. */
+  endAll(sentence: string): void {
+    this.#ending ??= sentence
     this.#queue = []
     this.#starved.clear()
   }
 
+  /** Ends some of the streams of a tunnel that is over: thousands at once would hold up everybody else. */
+  breakOff(): void {
+    if (this.#ending === undefined) return
+    let most = A_SLICE
+    for (const stream of this.#open.values()) {
+      if (stream.state.name === 'headed') {
+        this.#open.delete(stream.id) // nobody knows of it
+        continue
+      }
+      if (most-- === 0) return
+      stream.state = { name: 'reset', by: 'peer', code: 'STREAM_RESET', sentence: this.#ending }
+      this.#drop(stream)
+      this.#emit({ name: 'reset', stream })
+    }
+  }
+
   /** The stream of an id that is not open, if the peer opens it by this. */
-  #begun(id: number): CoreStream | 'over' | 'no room' {
+  #begun(id: number, now: number): CoreStream | 'over' | 'no room' {
     const naming = this.#name(id)
     if (naming !== 'first') return naming === 'again' ? 'over' : naming
     if (this.#theirsOpen >= MAX_STREAMS) return this.#refuse(id, 'Too many streams at once.')
@@ -240,6 +278,7 @@ export class Streams implements StreamOwner {
     if (!this.#pay(stream)) return this.#refuse(id, NO_MEMORY)
     this.#refusing = 'untold'
     this.#open.set(id, stream)
+    this.#headed.set(stream, now)
     this.#theirsOpen++
     return stream
   }
@@ -314,6 +353,7 @@ export class Streams implements StreamOwner {
   #drop(stream: CoreStream): void {
     if (!this.#open.delete(stream.id)) return
     if (!this.#isOwn(stream.id)) this.#theirsOpen--
+    this.#headed.delete(stream)
     if (stream.paid) this.#budget.memory?.restore(STREAM_COST)
     stream.send.discard()
     this.#starved.delete(stream)
