@@ -159,11 +159,12 @@ export class Punch {
   }
 
   /**
-   * Ends the punch from this side: says ABORT a few times, then fails with CANCELLED. Does nothing once it is over.
+   * Ends the punch from this side: says ABORT a few times, then fails with CANCELLED. Does nothing once it is over, or once an
+   * accepter has its DONE: then the inviter has the path already, and both sides are to tell the same.
    * @param reason a code such as CANCELLED: up to 32 capitals, digits and underscores; anything else is sent as OTHER
    */
   abort(now: number, reason: string): void {
-    if (this.#live()) this.#giveUp(now, 'CANCELLED', reason)
+    if (this.#live() && this.#state.name !== 'acknowledging') this.#giveUp(now, 'CANCELLED', reason)
   }
 
   /** Tells that data of this session arrived which the caller has authenticated: as good as a DONE or its answer. */

@@ -303,6 +303,17 @@ test('a side that is cancelled tells the other why, on every path it has', () =>
   }
 })
 
+test('an accepter that has its DONE is not cancelled any more: the inviter has the path', () => {
+  const wire = new Wire()
+  wire.passes = ({ ttl, type }) => ttl === undefined && type !== 'done-ack'
+  wire.run(2_000, () => wire.accepter.state.name === 'acknowledging')
+  wire.accepter.abort(wire.now, 'BUSY')
+  wire.passes = ({ ttl }) => ttl === undefined
+  wire.run(2_000, () => wire.over)
+  assert.equal(wire.accepter.state.name, 'succeeded')
+  assert.equal(wire.inviter.state.name, 'succeeded')
+})
+
 test('an ABORT after DONE does not undo the success of the accepter', () => {
   const wire = new Wire()
   wire.passes = ({ ttl, type }) => ttl === undefined && type !== 'done-ack'
