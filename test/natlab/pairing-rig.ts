@@ -147,6 +147,8 @@ export class PairingRig {
   readonly directory: string
   readonly #lab: Lab
   readonly #processes: Process[] = []
+  /** The last one of each host, application and state directory. */
+  readonly #accepters = new Map<string, Process>()
   /** The STUN server over IPv4. */
   stun: Process | undefined
   /** The nodes of the DHT, the bootstrap node first. */
@@ -249,9 +251,13 @@ export class PairingRig {
     return made
   }
 
-  /** Starts an accepter and waits until it can be invited. */
+  /** Starts an accepter and waits until it can be invited. One that a test that failed has left running is ended before. */
   async accepter(machine: Machine, host: string, more: readonly string[] = []): Promise<Process> {
+    const own = this.flags(host, more).filter((flag) => /^--(?:host-info|app-id|state-dir)=/.test(flag))
+    const place = own.sort().join(' ')
+    await this.#accepters.get(place)?.stop('SIGKILL')
     const made = this.run(machine, ['--accept', ...this.flags(host, more)])
+    this.#accepters.set(place, made)
     await made.said(/^ready/)
     return made
   }
