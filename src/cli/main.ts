@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
 import { asPlexusError } from '../errors/index.js'
 
 /** The entry of the program. Each command is loaded when it is called for: most of the start-up is loading code. */
@@ -40,10 +41,22 @@ function show(thrown: unknown): number {
   return error.exitCode
 }
 
+/**
+ * Has the young generation of objects stay as small as it begins, 1 MB: it would grow to 32, and never become smaller, and a
+ * megabyte more of buffers that nobody needs would lie in memory until it is full. Collections are more frequent and shorter.
+ */
+function sparing(): void {
+  // V8 promises no flag for ever, and complains aloud about one that it does not know
+  const known = [20, 22, 24]
+  if (known.includes(Number(process.versions.node.split('.')[0])))
+    setFlagsFromString('--semi-space-growth-factor=1')
+}
+
 /** By its other name the program is one of its commands: Debian has another wormhole. */
 const ALIASES: Readonly<Record<string, readonly string[]>> = { 'plexus-wormhole': ['wormhole'] }
 
 // without a listener it would open node's debugger to every user who may send a signal
 process.on('SIGUSR1', () => {})
+sparing()
 const command = ALIASES[basename(process.argv[1] ?? '')] ?? []
 process.exitCode = await main([...command, ...process.argv.slice(2)]).catch(show)

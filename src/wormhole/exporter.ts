@@ -5,6 +5,7 @@ import { tellFailed, tellOpened } from './connection.js'
 import { DatagramService } from './datagram-service.js'
 import { dial } from './dial.js'
 import { decodeHeader, type Header } from './header.js'
+import { type Intake, intakeOf } from './intake.js'
 import { answerNames } from './names.js'
 import { nearSocket } from './near.js'
 import type { Router } from './router.js'
@@ -28,6 +29,7 @@ export class Exporter {
   readonly #around: Surroundings
   readonly #over = broadController()
   readonly #datagrams: DatagramService
+  readonly #intake: Intake
   #open = 0
 
   /** Takes what the peer opens from now on, until the tunnel is over. */
@@ -43,6 +45,7 @@ export class Exporter {
     this.#share = around.budget.share(peer)
     this.#around = around
     this.#datagrams = new DatagramService(around)
+    this.#intake = intakeOf(tunnel, around.clock)
     tunnel.onstream((stream, header) => this.#inTurn(stream, header))
     tunnel.onflow((flow, header) => this.#flowInTurn(flow, header))
     void tunnel.over.then(() => {
@@ -109,7 +112,7 @@ export class Exporter {
       if (socket.closed) giveBack()
       else socket.once('close', giveBack)
       log.debug({ service: formatService(service) }, `a connection to '${name}'`)
-      const end = await splice(nearSocket(socket), stream)
+      const end = await splice(nearSocket(socket), stream, this.#intake)
       if (end.kind === 'cut') log.debug({}, `a connection to '${name}' was reset: ${end.error.message}`)
     } catch (thrown) {
       const error = asPlexusError(thrown)

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { asPlexusError, PlexusError } from '../errors/index.js'
+import type { Intake } from './intake.js'
 import type { Near } from './near.js'
 import { pump } from './pump.js'
 import type { TunnelStream } from './tunnel/index.js'
@@ -12,8 +13,9 @@ export type SpliceEnd =
 /**
  * Joins a connection on this machine with its stream through the tunnel, until both have ended. Each direction ends by
  * itself; who reads slowly is waited for; one that is cut off cuts off the other. Never rejects.
+ * @param intake what may be read of all connections of the tunnel at once
  */
-export function splice(near: Near, far: TunnelStream): Promise<SpliceEnd> {
+export function splice(near: Near, far: TunnelStream, intake?: Intake): Promise<SpliceEnd> {
   return new Promise((resolve) => {
     const { readable, writable } = near
     /** What has not come to its end yet, each of the two directions at both its sides. */
@@ -65,7 +67,7 @@ export function splice(near: Near, far: TunnelStream): Promise<SpliceEnd> {
     })
     if (isGone(far)) return cutFar(new PlexusError('STREAM_RESET', 'The stream was cut off.'))
     if (readable.destroyed || writable.destroyed) return cutNear()
-    pump(readable, far)
+    pump(readable, far, intake)
     pump(far, writable)
   })
 }

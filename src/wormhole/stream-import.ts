@@ -6,6 +6,7 @@ import type { Conduit } from './conduit.js'
 import { tellFailed, tellOpened } from './connection.js'
 import { SOCKET_OPTIONS } from './dial.js'
 import { encodeHeader } from './header.js'
+import { intakeOf } from './intake.js'
 import { openAtAll } from './local-addresses.js'
 import { nearSocket } from './near.js'
 import { formatService, type Service } from './service.js'
@@ -88,7 +89,7 @@ export class StreamImport {
     try {
       const tunnel = await this.#conduit.through(gone.signal)
       const stream = tunnel.open(encodeHeader({ carries: 'stream', name: this.name }))
-      const end = await splice(near, stream)
+      const end = await splice(near, stream, intakeOf(tunnel, this.#around.clock))
       if (end.kind === 'ended') return
       if (end.by === 'near') return log.debug({}, `a connection to '${this.name}' was closed locally`)
       this.#failed(end.error)
