@@ -1,7 +1,8 @@
 import { constants, type FSWatcher, watch } from 'node:fs'
-import { lstat, mkdir, opendir, open as openFile, rename, rm } from 'node:fs/promises'
+import { lstat, opendir, open as openFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PlexusError } from '../src/errors/index.js'
+import { makeDirectories } from '../src/files/index.js'
 import { sleep } from '../src/net/index.js'
 import { Inbox } from './inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
@@ -228,7 +229,7 @@ class DirectoryRendezvous implements Rendezvous {
       `.${'0'.repeat(32)}-${'0'.repeat(13)}-${'0'.repeat(16)}.${this.#context.random(6).toString('hex')}.tmp`,
     )
     try {
-      const made = await mkdir(this.#path, { recursive: true, mode: 0o700 })
+      const made = await makeDirectories(this.#path, 0o700)
       if (made !== undefined) {
         const what = `created the directory ${this.#path}, which did not exist: if it is a network share, it may not be mounted`
         this.#context.log.warn({}, what)

@@ -6,6 +6,7 @@ export {
   type OfferKind,
 } from '../pairing/index.js'
 export { bindOf, openPort, tryPort } from './bind.js'
+export { lookAtDialect } from './dialect.js'
 export { refuseClashes } from './forwards.js'
 export { type MeetingOptions, openMeeting } from './meeting.js'
 export { resolveHost, resolveNamed } from './named.js'

@@ -1,3 +1,4 @@
+export { makeDirectories } from './directory.js'
 export { type Output, openOutput, type Place, placeAt, tryOutput, whyUnwritable } from './output.js'
 export { checkProgram, findProgram } from './program.js'
 export {

@@ -1,8 +1,8 @@
 import { constants } from 'node:fs'
-import { lstat, mkdir, open, realpath } from 'node:fs/promises'
+import { lstat, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
 import { type ErrorCode, PlexusError } from '../errors/index.js'
-import { type Ownership, unsafeError, unsafePathSoon } from '../files/index.js'
+import { makeDirectories, type Ownership, unsafeError, unsafePathSoon } from '../files/index.js'
 
 /** A key, a certificate or a bundle of a few dozen is smaller; nothing larger is read into memory. */
 const MAX_FILE = 64 * 1024
@@ -127,7 +127,7 @@ export function unclear(path: string, cause: unknown): PlexusError {
  * @throws PlexusError REPOSITORY when it leads out of the repository; what the file system throws
  */
 export async function makeDirectory(repository: string, directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 })
+  await makeDirectories(directory, 0o700)
   if (isInside(await realpath(repository), await realpath(directory))) return
   throw new PlexusError('REPOSITORY', `${directory} leads out of the repository.`, {
     advice: 'Replace the symbolic link with a directory.',

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, mkdir } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PlexusError } from '../errors/index.js'
-import { requireSafe } from '../files/index.js'
+import { makeDirectories, requireSafe } from '../files/index.js'
 
 /**
  * The folder of one owner in a state directory: each identity and application has one of its own.
@@ -20,7 +20,7 @@ export function stateFolder(base: string, owner: string): string {
 export async function openStateFolder(base: string, owner: string): Promise<string> {
   const directory = stateFolder(base, owner)
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 })
+    await makeDirectories(directory, 0o700)
     await access(directory, constants.W_OK | constants.X_OK)
   } catch (cause) {
     const why = (cause as { code?: unknown }).code ?? cause

@@ -10,6 +10,7 @@ import { createIdentity, parseIdentity } from '../../src/identity/index.js'
 import { formatEndpoint, silent } from '../../src/net/index.js'
 import { StunServer } from '../../src/stun/index.js'
 import { FaultyFiles, type FileCall } from '../support/faulty-files.js'
+import { quietly } from '../support/quietly.js'
 
 const SERVER = 'bob@example.com/server'
 const LAPTOP = 'alice@example.com/laptop'
@@ -59,32 +60,14 @@ interface Ran {
 /** Runs a command line in this process, without a word on its streams. */
 async function ran(args: readonly string[]): Promise<Ran> {
   fs.rmSync(logFile, { force: true })
-  const streams = [process.stdout, process.stderr]
-  const writes = streams.map((stream) => stream.write)
-  let said = ''
-  for (const [index, stream] of streams.entries()) {
-    const write = (...[data, ...more]: Parameters<typeof stream.write>) => {
-      // the test runner's own events are bytes
-      if (typeof data !== 'string') return (writes[index] as typeof stream.write).call(stream, data, ...more)
-      said += data
-      return true
-    }
-    Object.assign(stream, { write })
-  }
   const log = () => (fs.existsSync(logFile) ? fs.readFileSync(logFile, 'utf8') : '')
-  try {
-    const running = run(args)
-    const ready = setInterval(() => {
-      if (/ready for invites/.test(log())) process.emit('SIGTERM', 'SIGTERM')
-    }, 5)
-    const code = await running.finally(() => clearInterval(ready))
-    return { code: String(code), said: said + log() }
-  } catch (thrown) {
-    const { code, message } = asPlexusError(thrown)
-    return { code, said: `${message} ${said}${log()}` }
-  } finally {
-    for (const [index, stream] of streams.entries()) Object.assign(stream, { write: writes[index] })
-  }
+  const ready = setInterval(() => {
+    if (/ready for invites/.test(log())) process.emit('SIGTERM', 'SIGTERM')
+  }, 5)
+  const { result, said } = await quietly(() => run(args).then(String, asPlexusError))
+  clearInterval(ready)
+  if (typeof result === 'string') return { code: result, said: said + log() }
+  return { code: result.code, said: `${result.message} ${said}${log()}` }
 }
 
 /**

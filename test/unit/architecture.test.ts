@@ -275,6 +275,7 @@ const OWNERS: ReadonlySet<string> = new Set([
   'src/exec/key-file.ts',
   'src/exec/process-group.ts',
   'src/exec/supervision.ts',
+  'src/files/directory.ts',
   'src/files/output.ts',
   'src/files/program.ts',
   'src/files/safe-path.ts',

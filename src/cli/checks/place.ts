@@ -2,8 +2,10 @@ import type { Command } from '../../exec/index.js'
 import { type Logger, silent } from '../../net/index.js'
 import { openStateFolder } from '../../place/index.js'
 import { commandOf } from '../flags/command.js'
-import { logFileOf } from '../flags/log.js'
+import { logFileOf, logSettings } from '../flags/log.js'
+import { programSettings } from '../flags/program.js'
 import type { Values } from '../flags/values.js'
+import type { LogLevel } from '../output/log.js'
 import { ResultFile } from '../output/result.js'
 import { type Finding, found, ok, warn } from './finding.js'
 
@@ -40,6 +42,22 @@ export async function checkCommand(values: Values): Promise<Finding[]> {
   }
   if (command === undefined) return [ok(what, 'None: the addresses are printed.')]
   return findings.length > 0 ? findings : [ok(what, `${command.file} can be run.`)]
+}
+
+/** The flags together, as the start reads them: what else is wrong with them is found on its own. */
+export function checkFlags(values: Values): Finding[] {
+  // a look at a machine may be without either
+  if (values.label('accept') === undefined && values.label('peer-info') === undefined) return []
+  const closed = (values: Values, level: LogLevel) => {
+    logSettings(values, level)
+    return silent
+  }
+  try {
+    programSettings(values, closed)
+    return []
+  } catch (thrown) {
+    return [found('flags', thrown)]
+  }
 }
 
 /** The files of --result and --log-file: what the start would say of them. */

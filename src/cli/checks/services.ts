@@ -16,7 +16,7 @@ export async function checkServices(
   const what = 'services'
   let forwards: ReturnType<typeof forwardsOf>
   try {
-    forwards = forwardsOf(values, { accept: peer === undefined })
+    forwards = forwardsOf(values, { accept: values.switch('accept') || peer === undefined })
     if (forwards) requireTunnels()
   } catch (thrown) {
     return [found(what, thrown)]

@@ -13,7 +13,7 @@ import { checkDialect } from '../checks/dialect.js'
 import { exitCodeOf, type Finding, found } from '../checks/finding.js'
 import { checkHost, checkPeer, checkRepository } from '../checks/identity.js'
 import { checkLimits } from '../checks/limits.js'
-import { checkCommand, checkOutputs, checkStateDirectory } from '../checks/place.js'
+import { checkCommand, checkFlags, checkOutputs, checkStateDirectory } from '../checks/place.js'
 import { checkRendezvous } from '../checks/rendezvous.js'
 import { checkServices } from '../checks/services.js'
 import { checkStun } from '../checks/stun.js'
@@ -61,6 +61,7 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
     checkStateDirectory(settings.state, stateOwner(app, name)),
     checkCommand(values),
     checkOutputs(values),
+    checkFlags(values),
     checkLimits(),
     servicesOf(values, repository.repository, name),
     checkStun(network, outside, signal),
@@ -68,7 +69,12 @@ async function look(values: Values, signal: AbortSignal): Promise<Finding[]> {
       checkRendezvous({ ...meeting, urls: [url] }, from, outside, signal),
     ),
   ])
-  return found.flat()
+  const all = found.flat()
+  // each once: what the flags are all refused for may have been found on its own
+  return all.filter(
+    ({ what, sentence }) =>
+      what !== 'flags' || !all.some((one) => one.what !== what && one.sentence === sentence),
+  )
 }
 
 async function servicesOf(
@@ -108,7 +114,7 @@ async function checkIdentities(
   const date = systemClock.date()
   if (own.name) all.push(...(await checkHost(repository, own.name, date)))
   const spoken = (peer: IdentityName | undefined) =>
-    checkDialect(dialect.language, { repository, host: own.name, peer, urls: meeting.urls })
+    checkDialect(dialect, { repository, host: own.name, peer, urls: meeting.urls })
   if (named === undefined) return [...all, ...(await spoken(undefined))]
   try {
     const peer = await resolveNamed(repository, named)

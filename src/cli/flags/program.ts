@@ -4,6 +4,7 @@ import type { ProgramSettings, RoleSettings, UseSettings } from '../../assembly/
 import { PlexusError } from '../../errors/index.js'
 import { REPEAT_POLICIES } from '../../exec/index.js'
 import type { Logger } from '../../net/index.js'
+import type { LogLevel } from '../output/log.js'
 import { commandOf } from './command.js'
 import { defaultRepository } from './defaults.js'
 import { type Forwards, forwardsOf } from './forwarding.js'
@@ -13,9 +14,13 @@ import type { Values } from './values.js'
 
 /**
  * What the flags of pairing say in all, and the log that they ask for: what can be wrong with them is found here.
+ * @param openLog opens the log; who only wants to know opens none
  * @throws PlexusError BAD_FLAG, and what is wrong with the command
  */
-export function programSettings(values: Values): {
+export function programSettings(
+  values: Values,
+  openLog: (values: Values, level: LogLevel) => Logger = logOf,
+): {
   readonly settings: ProgramSettings
   readonly log: Logger
 } {
@@ -27,7 +32,7 @@ export function programSettings(values: Values): {
   if (mode.once && !mode.accept && !forwards) {
     throw new PlexusError('BAD_FLAG', '--once is for an accepter: an inviter connects once anyway.')
   }
-  const log = logOf(values, forwards?.stdio === undefined ? 'info' : 'warning')
+  const log = openLog(values, forwards?.stdio === undefined ? 'info' : 'warning')
   const use = forwards ? usedFor(forwards) : commandUse(values, mode, log)
   const again = mode.keep || (use.is === 'services' && !mode.once)
   return { settings: { ...pairing, role: roleOf(values, mode, { again, onRepeat }), use }, log }

@@ -1,6 +1,7 @@
-import { mkdir, open } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { PlexusError } from '../../errors/index.js'
+import { makeDirectories } from '../../files/index.js'
 import {
   type Certificate,
   formatIdentity,
@@ -183,7 +184,7 @@ async function readAll(stream: Readable): Promise<string> {
 /** A first peer may come before the first own identity. */
 async function openOrMake(path: string): Promise<Repository> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await makeDirectories(path, 0o700)
   } catch (cause) {
     // one that is there and cannot be made can be opened
     return await Repository.open(path).catch(() => {
