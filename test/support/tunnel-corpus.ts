@@ -320,6 +320,17 @@ export const CORPUS: readonly Costly[] = [
     },
   },
   {
+    name: 'a packet after many gaps',
+    prepare: () => {
+      const adversary = opened()
+      for (let gap = 0; gap < 70; gap++) {
+        adversary.packet += 150
+        adversary.say((writer) => writer.ping())
+      }
+      return { adversary, frames: (writer) => writer.ping() }
+    },
+  },
+  {
     name: 'the end of a tunnel with thousands of streams',
     prepare: () => {
       const adversary = new TunnelAdversary()

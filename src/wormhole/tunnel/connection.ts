@@ -1,6 +1,6 @@
 import { type Endpoint, NEVER } from '../../net/index.js'
 import { Acquaintance } from './acquaintance.js'
-import { Opener } from './cipher.js'
+import { Opener, OVERHEAD } from './cipher.js'
 import { Closing } from './closing.js'
 import { Congestion } from './congestion.js'
 import type {
@@ -285,7 +285,7 @@ export class Connection {
         if (!this.#handle(now, frame, from)) kept = false
         this.#controls.assertBounded()
       }
-      if (kept) this.#received.add(packet, frames.some(eliciting), now)
+      if (kept) this.#received.add(packet, frames.some(eliciting), now, payload.length + OVERHEAD)
       else this.#received.drop(packet)
     } catch (thrown) {
       if (!(thrown instanceof StreamViolation)) throw thrown

@@ -167,8 +167,15 @@ export class FrameWriter {
   /**
    * The newest of `count` ranges that `range` gives in descending order (highest and lowest, included), as many as fit.
    * @param delay since the highest arrived, in ms
+   * @param room bytes that it may take, beside the first range
    */
-  ack(count: number, range: (index: number) => readonly [number, number], delay: number): void {
+  ack(
+    count: number,
+    range: (index: number) => readonly [number, number],
+    delay: number,
+    room = Number.POSITIVE_INFINITY,
+  ): void {
+    const until = this.at + room
     const [highest, lowest] = range(0)
     this.target[this.at++] = ACK
     this.#varint(highest)
@@ -179,7 +186,7 @@ export class FrameWriter {
     this.#varint(highest - lowest)
     let written = 1
     let before = lowest
-    while (written < most && this.left >= 16) {
+    while (written < most && this.left >= 16 && this.at + 16 <= until) {
       const [high, low] = range(written)
       this.#varint(before - high - 2)
       this.#varint(high - low)

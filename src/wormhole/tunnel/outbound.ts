@@ -168,7 +168,7 @@ export class Outbound {
   #acknowledge(now: number, writer: FrameWriter): number {
     const { received } = this.#sources
     if (!received.wanted) return -1
-    writer.ack(received.rangeCount, received.range, received.age(now))
+    writer.ack(received.rangeCount, received.range, received.age(now), received.room)
     received.acknowledged()
     return received.newest
   }

@@ -20,6 +20,7 @@ export class Received {
   #newestAt = 0
   #unacknowledged = 0
   #hurry = false
+  #weight = 0
   /** When an acknowledgement is due, in ms; Infinity when none is. */
   dueAt = Number.POSITIVE_INFINITY
 
@@ -45,8 +46,13 @@ export class Received {
     this.#mark(packet)
   }
 
-  /** Marks an authentic packet. `eliciting`: its sender waits for an acknowledgement. */
-  add(packet: number, eliciting: boolean, now: number): void {
+  /**
+   * Marks an authentic packet.
+   * @param eliciting its sender waits for an acknowledgement
+   * @param size in bytes
+   */
+  add(packet: number, eliciting: boolean, now: number, size = 0): void {
+    this.#weight += size
     // a gap: something is lost or late, and the peer should know soon
     if (eliciting && packet !== this.#highest + 1) this.#hurry = true
     this.#mark(packet)
@@ -72,6 +78,11 @@ export class Received {
     return this.#unacknowledged > 0
   }
 
+  /** Bytes that an acknowledgement may take: it is in proportion to what it acknowledges, whatever gaps that leaves. */
+  get room(): number {
+    return 2 * this.#weight
+  }
+
   get rangeCount(): number {
     return this.#ranges.size
   }
@@ -90,6 +101,7 @@ export class Received {
   /** An acknowledgement is on its way. */
   acknowledged(): void {
     this.#unacknowledged = 0
+    this.#weight = 0
     this.#hurry = false
     this.dueAt = Number.POSITIVE_INFINITY
   }
