@@ -37,7 +37,7 @@ function known(use: string): boolean {
 
 test('docs/hooks.md has every variable by which a hook can be had otherwise', () => {
   for (const name of HOOKS) {
-    for (const [variable] of repositoryFile(`hooks/${name}`).matchAll(/PLEXUS_VPN_[A-Z]+/g))
+    for (const [variable] of repositoryFile(`hooks/${name}`).matchAll(/PLEXUS_(?:VPN|HOOK)_[A-Z]+/g))
       assert.ok(text.includes(`\`${variable}\``), `${name}: ${variable}`)
   }
 })
