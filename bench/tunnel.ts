@@ -11,7 +11,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { silent, UdpPort } from '../src/net/index.js'
-import { systemClock, systemRandom } from '../src/system/index.js'
+import { systemBudget, systemClock, systemRandom } from '../src/system/index.js'
 import { openTunnel, type Tunnel } from '../src/wormhole/tunnel/index.js'
 import { Relay } from '../test/support/relay.js'
 
@@ -24,7 +24,13 @@ function option(name: string, fallback: number): number {
 
 function start(port: UdpPort, remote: number, initiator: boolean): Tunnel {
   const signal = new AbortController().signal
-  const common = { clock: systemClock, random: systemRandom, log: silent, signal }
+  const common = {
+    clock: systemClock,
+    random: systemRandom,
+    log: silent,
+    signal,
+    ...(option('share', 0) ? { share: systemBudget.share('peer') } : {}),
+  }
   return openTunnel({ port, initiator, remote: { address: '127.0.0.1', port: remote }, key: KEY, ...common })
 }
 

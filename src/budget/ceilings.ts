@@ -12,8 +12,8 @@ export interface Machine {
   readonly heap: number
 }
 
-/** What a tunnel costs before anything goes through it: a socket for each family, and what may wait to be sent. */
-export const TUNNEL_COST = { tunnels: 1, descriptors: 2, memory: 4 * 2 ** 20 } as const
+/** What a tunnel costs before anything goes through it: a socket for each family, keys and what it knows of the path. */
+export const TUNNEL_COST = { tunnels: 1, descriptors: 2, memory: 512 * 1024 } as const
 
 /** Descriptors of the engine, the log, the state and the listening sockets. */
 const OWN_DESCRIPTORS = 28
@@ -30,7 +30,7 @@ const LEAST_MEMORY = 32 * 2 ** 20
 const DESCRIPTORS_A_TUNNEL = 4
 /** And one for so many bytes: its own, and as much again for what is in it. */
 const MEMORY_A_TUNNEL = 2 * TUNNEL_COST.memory
-const MOST_TUNNELS = 1024
+const MOST_TUNNELS = 4096
 
 /** What is left of the machine for all peers together, once the program has what it needs to hear them at all. */
 export function ceilingsOf({ descriptors, ports, memory, heap }: Machine): Amounts {

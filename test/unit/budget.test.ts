@@ -142,7 +142,7 @@ test('ceilings leave the program what it needs to hear its peers', () => {
   const GIB = 2 ** 30
   const machine = { descriptors: 65_536, ports: 28_232, memory: 2 * GIB, heap: 2 * GIB }
   assert.deepEqual(ceilingsOf(machine), {
-    tunnels: 120,
+    tunnels: 960,
     descriptors: 65_280,
     ports: 24_703,
     memory: 960 * 2 ** 20,

@@ -11,7 +11,7 @@ import {
   type WindowBudget,
 } from './receive-half.js'
 import type { RoundTrip } from './round-trip.js'
-import { RETAINED_BUDGET, type RetainedBudget } from './send-half.js'
+import { SendMemory } from './send-memory.js'
 import type { Delivery } from './sent-packets.js'
 import { CoreStream, RESET_CODES, StreamDelivery, type StreamOwner, type StreamResetCode } from './stream.js'
 
@@ -58,7 +58,7 @@ export class Streams implements StreamOwner {
   readonly #emit: (event: StreamEvent) => void
   readonly #open = new Map<number, CoreStream>()
   readonly #budget: WindowBudget
-  readonly #retained: RetainedBudget = { left: RETAINED_BUDGET }
+  readonly #retained: SendMemory
   /** Streams that wait until others leave some of that. */
   readonly #starved = new Set<CoreStream>()
   /** Streams with something to send, in the order of their turns. */
@@ -82,6 +82,7 @@ export class Streams implements StreamOwner {
     memory?: TunnelMemory,
   ) {
     this.#budget = { left: WINDOW_BUDGET, pieces: MAX_PIECES, ...(memory ? { memory } : {}) }
+    this.#retained = new SendMemory(UNSENT_TOTAL, memory)
     this.#controls = controls
     this.#rtt = rtt
     this.#emit = emit
@@ -98,7 +99,7 @@ export class Streams implements StreamOwner {
 
   /** A stream with fewer unsent bytes than this takes more. */
   get unsentLimit(): number {
-    return Math.max(UNSENT_LEAST, Math.min(UNSENT_MOST, UNSENT_TOTAL / Math.max(1, this.#open.size)))
+    return Math.max(UNSENT_LEAST, Math.min(UNSENT_MOST, this.#retained.unsent / Math.max(1, this.#open.size)))
   }
 
   /** @throws PlexusError BUSY if there is no memory left for this peer */
@@ -123,6 +124,7 @@ export class Streams implements StreamOwner {
   /** A stream has something to send. */
   enqueue(stream: CoreStream): void {
     if (stream.queued || stream.state.name === 'reset') return
+    this.#retained.refill()
     if (!stream.send.ready) {
       if (stream.send.starved) this.#starved.add(stream)
       return
@@ -163,6 +165,7 @@ export class Streams implements StreamOwner {
   acknowledged(stream: CoreStream): void {
     this.enqueue(stream)
     this.#feed()
+    this.#retained.settle(this.#open.size)
     this.closeMaybe(stream)
   }
 
@@ -346,7 +349,8 @@ export class Streams implements StreamOwner {
     const { memory } = this.#budget
     if (memory === undefined) return true
     stream.paid = memory.draw(STREAM_COST)
-    if (!stream.paid) memory.short()
+    if (stream.paid) this.#retained.begin()
+    else memory.short()
     return stream.paid
   }
 
@@ -358,6 +362,7 @@ export class Streams implements StreamOwner {
     stream.send.discard()
     this.#starved.delete(stream)
     this.#feed()
+    this.#retained.settle(this.#open.size)
     stream.receive.discard()
   }
 }
