@@ -64,10 +64,12 @@ describe('what a tunnel keeps until it is acknowledged', () => {
     const other = tunnelOf(budget, 'mallory')
     const idle = budget.used
     for (const { streams } of [one, other]) unacknowledged(streams)
-    one.streams.resetAll('It is over.')
+    one.streams.endAll('It is over.')
+    one.streams.breakOff()
     one.allotment.end()
     one.allotment.end()
-    other.streams.resetAll('All are reset.')
+    other.streams.endAll('It is over as well.')
+    other.streams.breakOff()
     assert.deepEqual(budget.used, { ...idle, tunnels: 1, descriptors: 2, memory: idle.memory / 2 })
     other.allotment.end()
     assert.deepEqual(budget.used, { tunnels: 0, descriptors: 0, ports: 0, memory: 0 })
@@ -88,7 +90,7 @@ describe('what a tunnel keeps until it is acknowledged', () => {
       streams.write(new FrameWriter(target, 0, target.length), deliveries as never)
       for (const delivery of deliveries) delivery.acked()
     }
-    streams.arrived(stream.id, 0, Buffer.alloc(0), true)
+    streams.arrived(stream.id, 0, Buffer.alloc(0), true, 0)
     assert.equal(streams.size, 0)
     assert.deepEqual(budget.used, idle)
   })
