@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Clock } from '../../src/net/index.js'
+import { Budget, UNBOUNDED } from '../../src/budget/index.js'
+import { type Clock, silent } from '../../src/net/index.js'
+import { systemClock } from '../../src/system/index.js'
+import { encodeHeader } from '../../src/wormhole/header.js'
+import { Link, type Router } from '../../src/wormhole/index.js'
 import { Turns } from '../../src/wormhole/turns.js'
+import { tunnelPair } from '../support/tunnel-pair.js'
 
 /** A loop and a clock that go on when they are told to. */
 class Loop {
@@ -74,5 +79,29 @@ describe('what peers open', () => {
     loop.turn(begun)
     assert.deepEqual(loop.turns.held, { peers: 0, waiting: 0 })
     assert.equal(begun.length, 4)
+  })
+
+  test('is begun in turns too where it is flows of datagrams', async () => {
+    const [near, far] = tunnelPair()
+    let asked = 0
+    const router: Router = () => {
+      asked++
+      return { kind: 'refused', code: 'SERVICE_UNKNOWN', sentence: 'There is none.' }
+    }
+    const link = new Link(far, 'mallory@m.test/1', router, {
+      clock: systemClock,
+      log: silent,
+      budget: new Budget(UNBOUNDED),
+    })
+    const header = encodeHeader({ carries: 'datagrams', name: 'dns' })
+    const flows = Array.from({ length: 400 }, () => near.openFlow(header))
+    let most = 0
+    for (let before = 0; asked < flows.length; before = asked) {
+      await new Promise((resolve) => setImmediate(resolve))
+      most = Math.max(most, asked - before)
+    }
+    assert.ok(most <= 8, `${most} in one turn of the loop`)
+    await Promise.all(flows.map(({ closed }) => closed))
+    await link.close()
   })
 })
