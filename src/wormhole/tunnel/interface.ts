@@ -40,7 +40,7 @@ export interface Tunnel {
    * @throws PlexusError TUNNEL_LOST once the tunnel is over, BUSY if there is no memory for more
    */
   open(header: Uint8Array): TunnelStream
-  /** Takes the streams that the peer opens. Those that come before a handler is there wait for it. */
+  /** Takes the streams that the peer opens. Those that come before a handler is there wait for it, a minute at most. */
   onstream(handler: (stream: TunnelStream, header: Uint8Array) => void): void
   /** Opens a flow of datagrams. @throws as `open` */
   openFlow(header: Uint8Array): TunnelFlow

@@ -23,6 +23,7 @@ import type { Tunnel, TunnelOver, TunnelStats } from './interface.js'
 import { overOf } from './over.js'
 import { type Place, slicesOf } from './slices.js'
 import type { CoreStream } from './stream.js'
+import { Untaken } from './untaken.js'
 import type { Witness } from './witness.js'
 import { Witnessing, type WitnessingHost } from './witnessing.js'
 
@@ -73,6 +74,9 @@ const SOCKET_BUFFER = 4 * 2 ** 20
 /** However much comes, so often deadlines are looked at, in ms. */
 const TICK_AT_LEAST = 20
 
+/** What a peer is told whose connection nobody took. */
+const NOT_TAKEN = 'The other side takes no connections.'
+
 /** What a peer is told whose proof was not good: why, its own administrator may find out. */
 const NOT_PROVEN = 'The proof of your identity was not accepted.'
 
@@ -98,8 +102,8 @@ class RunningTunnel implements Tunnel {
   #onstream: ((stream: TunnelStream, header: Uint8Array) => void) | undefined
   #onflow: ((flow: TunnelFlow, header: Uint8Array) => void) | undefined
   /** What the peer opened while nobody takes it, as long as it is open, with its header. */
-  readonly #waitingStreams = new Map<CoreDuplex, Buffer>()
-  readonly #waitingFlows = new Map<ConnectedFlow, Buffer>()
+  readonly #waitingStreams: Untaken<CoreDuplex>
+  readonly #waitingFlows: Untaken<ConnectedFlow>
   #timer: { at: number; cancel: () => void } | undefined
   readonly #place: Place
   readonly #arrivals = new Arrivals()
@@ -121,6 +125,8 @@ class RunningTunnel implements Tunnel {
     const { clock, port, signal } = options
     this.#since = clock.now()
     const memory = allotment && { memory: allotment }
+    this.#waitingStreams = new Untaken(clock, (stream) => stream.reset('SERVICE_REFUSED', NOT_TAKEN))
+    this.#waitingFlows = new Untaken(clock, (flow) => flow.close())
     const proves = options.witness !== undefined
     this.#core = new Connection({ ...options, ...memory, proves, date: clock.date() }, this.#since)
     this.#witnessing = options.witness && new Witnessing(options.witness, this.#proofHost, options)
@@ -157,16 +163,12 @@ class RunningTunnel implements Tunnel {
 
   onstream(handler: (stream: TunnelStream, header: Uint8Array) => void): void {
     this.#onstream = handler
-    const waiting = [...this.#waitingStreams]
-    this.#waitingStreams.clear()
-    for (const [stream, header] of waiting) handler(stream, header)
+    for (const [stream, header] of this.#waitingStreams.takeAll()) handler(stream, header)
   }
 
   onflow(handler: (flow: TunnelFlow, header: Uint8Array) => void): void {
     this.#onflow = handler
-    const waiting = [...this.#waitingFlows]
-    this.#waitingFlows.clear()
-    for (const [flow, header] of waiting) handler(flow, header)
+    for (const [flow, header] of this.#waitingFlows.takeAll()) handler(flow, header)
   }
 
   stats(): TunnelStats {
@@ -283,7 +285,7 @@ class RunningTunnel implements Tunnel {
         else {
           duplex.on('error', () => {}) // a reset while nobody has it is nobody's error
           duplex.once('close', () => this.#waitingStreams.delete(duplex))
-          this.#waitingStreams.set(duplex, event.header)
+          this.#waitingStreams.add(duplex, event.header)
         }
         return
       }
@@ -293,7 +295,7 @@ class RunningTunnel implements Tunnel {
       case 'flow': {
         const flow = this.#flowOf(event.flow)
         if (this.#onflow) this.#onflow(flow, event.flow.header)
-        else this.#waitingFlows.set(flow, event.flow.header)
+        else this.#waitingFlows.add(flow, event.flow.header)
         return
       }
       case 'flow-data':
@@ -339,7 +341,8 @@ class RunningTunnel implements Tunnel {
     this.#stopListening()
     this.#arrivals.clear()
     signal.removeEventListener('abort', this.#onabort)
-    for (const stream of [...this.#waitingStreams.keys()]) stream.destroy()
+    for (const [stream] of this.#waitingStreams.takeAll()) stream.destroy()
+    this.#waitingFlows.takeAll()
     log.debug({ ...this.#core.figures, why: over.kind }, 'tunnel: over')
     if (ending.name === 'peer-closed' && ending.sentence !== '')
       log.info({}, `the peer ended the tunnel and said: ${ending.sentence.replace(/\p{Cc}/gu, ' ')}`)
