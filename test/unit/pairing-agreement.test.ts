@@ -133,14 +133,15 @@ describe('the keys of a pairing', () => {
     const running = await world.accepter(BOB, { rendezvous: losing })
     world.place.posted.length = 0
     const inviting = world.invite(ALICE, BOB)
-    const posted = (count: number) =>
-      new Promise<void>((resolve) => {
-        const look = () => (world.place.posted.length >= count ? resolve() : setImmediate(look))
-        look()
-      })
-    await posted(2)
-    const [invite, first] = world.place.posted
-    assert.ok(invite && first)
+    const firstOf = async (kind: 'identity' | 'session') => {
+      for (;;) {
+        const found = world.place.posted.find(({ envelope }) => envelope.to.kind === kind)
+        if (found) return found
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    const first = await firstOf('session')
+    const invite = await firstOf('identity')
     world.place.put(invite.envelope.to, invite.sealed)
     assert.ok((await inviting).keys.key.equals((await running.next()).keys.key))
     const mail = world.place.posted.filter(({ envelope }) => envelope.to.kind === 'session')
