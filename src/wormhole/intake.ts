@@ -10,6 +10,9 @@ const MOST = 4 * 2 ** 20
 /** Whoever reads and has nothing after so long, in ms, is idle: no room is kept for it. */
 const IDLE_AFTER = 20
 
+/** What the tunnel has not taken after so long, in ms, is for a reader that sleeps: it is not to hold up the others. */
+const ASLEEP_AFTER = 500
+
 /** A connection that brought this little at a time is never kept waiting: somebody types there, or it asks small questions. */
 const SMALL = 4096
 
@@ -27,10 +30,10 @@ export interface Seat {
   leave(): void
 }
 
-/** What a seat holds of the room, and since when it waits for data. */
+/** What a seat holds of the room, and until when, in ms. */
 interface Held {
   bytes: number
-  armedAt: number | undefined
+  until: number
 }
 
 /**
@@ -43,7 +46,8 @@ export class Intake {
   /** Those who wait to read for the first time, and the others. */
   readonly #fresh = new Set<() => void>()
   readonly #waiting = new Set<() => void>()
-  readonly #armed = new Set<Held>()
+  /** Those that hold something for a while. */
+  readonly #timed = new Set<Held>()
   #timer: (() => void) | undefined
 
   constructor(clock: Clock) {
@@ -57,7 +61,7 @@ export class Intake {
 
   /** @param next is called, once, after `take` said no */
   seat(next: () => void): Seat {
-    const held: Held = { bytes: 0, armedAt: undefined }
+    const held: Held = { bytes: 0, until: 0 }
     let seen: 'fresh' | 'small' | 'large' = 'fresh'
     const queue = () => (seen === 'fresh' ? this.#fresh : this.#waiting)
     return {
@@ -72,13 +76,12 @@ export class Intake {
       },
       empty: () => {
         if (held.bytes === 0) return
-        held.armedAt = this.#clock.now()
-        this.#armed.add(held)
-        this.#watch()
+        this.#limit(held, IDLE_AFTER)
       },
       full: (bytes, taken) => {
         seen = bytes <= SMALL ? 'small' : 'large'
         this.#hold(held, taken ? 0 : bytes)
+        if (!taken) this.#limit(held, ASLEEP_AFTER)
       },
       drained: () => this.#hold(held, 0),
       leave: () => {
@@ -90,7 +93,7 @@ export class Intake {
   }
 
   #hold(held: Held, bytes: number): void {
-    this.#armed.delete(held)
+    this.#timed.delete(held)
     this.#held += bytes - held.bytes
     const less = bytes < held.bytes
     held.bytes = bytes
@@ -108,17 +111,19 @@ export class Intake {
     }
   }
 
+  /** Nothing is kept for it after so long, in ms. */
+  #limit(held: Held, ms: number): void {
+    held.until = this.#clock.now() + ms
+    this.#timed.add(held)
+    this.#watch()
+  }
+
   #watch(): void {
-    const [oldest] = this.#armed
-    if (this.#timer || !oldest) return
-    const wait = (oldest.armedAt ?? 0) + IDLE_AFTER - this.#clock.now()
-    this.#timer = this.#clock.timer(Math.max(1, wait), () => {
+    if (this.#timer || this.#timed.size === 0) return
+    this.#timer = this.#clock.timer(IDLE_AFTER, () => {
       this.#timer = undefined
       const now = this.#clock.now()
-      for (const held of [...this.#armed]) {
-        if (now < (held.armedAt ?? 0) + IDLE_AFTER) break
-        this.#hold(held, 0)
-      }
+      for (const held of [...this.#timed]) if (held.until <= now) this.#hold(held, 0)
       this.#watch()
     })
   }

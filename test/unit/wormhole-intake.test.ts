@@ -107,6 +107,20 @@ describe('what is read of local connections', () => {
     assert.deepEqual([again.told.next, fresh.told.next], [0, 1])
   })
 
+  test('goes on beside any number of readers that sleep', () => {
+    const hand = new Hand()
+    const intake = new Intake(hand.clock)
+    for (let count = 0; count < MOST / READ; count++) {
+      const { seat } = connection(intake)
+      assert.ok(seat.take())
+      seat.full(READ, false)
+    }
+    const fresh = connection(intake)
+    assert.ok(!fresh.seat.take())
+    for (let step = 0; step < 30; step++) hand.pass(20)
+    assert.equal(fresh.told.next, 1)
+  })
+
   test('leaves nothing behind when they end', () => {
     const intake = new Intake(new Hand().clock)
     const all = Array.from({ length: 300 }, () => connection(intake))
