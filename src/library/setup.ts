@@ -1,4 +1,5 @@
 import { assemble, type MeetingSettings, stateOwner } from '../assembly/index.js'
+import { Budget } from '../budget/index.js'
 import { asPlexusError } from '../errors/index.js'
 import { Repository } from '../identity/index.js'
 import type { PairingContext } from '../pairing/index.js'
@@ -22,7 +23,8 @@ export interface Setup {
  * @throws PlexusError BAD_OPTION, IDENTITY_NAME, REPOSITORY, IDENTITY_MISSING, KEY_…, STATE_DIRECTORY, BAD_RENDEZVOUS
  */
 export async function setUp(options: PairingOptions): Promise<Setup> {
-  const { clock = systemClock, random = systemRandom } = options
+  const { clock = systemClock, random = systemRandom, budget = systemBudget } = options
+  if (!(budget instanceof Budget)) throw badOption('budget', budget, 'a Budget')
   const log = loggerOf(options.log)
   const { host: name, ...plain } = checkOptions(options)
   const repository = await openRepository(options.repository)
@@ -35,7 +37,7 @@ export async function setUp(options: PairingOptions): Promise<Setup> {
     const session = await assemble(
       { ...plain, meeting },
       { repository, host, directory: state.path },
-      { clock, random, log, governor: systemGovernor, budget: options.budget ?? systemBudget },
+      { clock, random, log, governor: systemGovernor, budget },
       // a passage keeps its port mapping for as long as it is open
       { ...(own ? { rendezvous: given } : {}), passagesOutlive: true },
     )
