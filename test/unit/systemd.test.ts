@@ -42,3 +42,46 @@ for (const [where, unit = ''] of Object.entries(UNITS)) {
     for (const name of ['MemoryMax', 'LimitNOFILE']) assert.match(unit, new RegExp(`^${name}=\\d`, 'm'))
   })
 }
+
+const ADVICE = readFileSync(join(ROOT, 'docs/operating.md'), 'utf8').replace(/\s+/g, ' ')
+
+test('a percent sign in a unit is written twice, as docs/operating.md says', { skip }, () => {
+  assert.match(ADVICE, /`%%` in a unit \(`--exec-args="%%peerip%%"`\)/)
+  const directory = mkdtempSync(join(tmpdir(), 'plexus-percent-'))
+  try {
+    // systemd looks whether the program is there: so it tells what it has read
+    writeFileSync(join(directory, '%peerip%'), '#!/bin/sh\n', { mode: 0o755 })
+    const verified = (name: string) => {
+      const file = join(directory, 'plexus-percent.service')
+      writeFileSync(file, `[Service]\nExecStart=${directory}/${name}\n`)
+      const { stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' })
+      return !/not executable|No such file|Failed to resolve/.test(stderr)
+    }
+    assert.equal(verified('%%peerip%%'), true)
+    assert.equal(verified('%peerip%'), false)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+/**
+ * What cron gives the shell of a line, and to its standard input (crontab(5), do_command.c of Debian's cron): an unescaped percent
+ * sign ends the command, the following ones are line ends, and of `\%` the backslash goes.
+ */
+function cron(line: string): { command: string; input: string } {
+  const [command = '', ...input] = line.split(/(?<!\\)%/).map((part) => part.replaceAll('\\%', '%'))
+  return { command, input: input.join('\n') }
+}
+
+test('a percent sign in a crontab is written with a backslash, as docs/operating.md says', () => {
+  assert.match(ADVICE, /`\\%` in a crontab/)
+  const words = (line: string) => {
+    const { command, input } = cron(line)
+    return spawnSync('/bin/sh', ['-c', command], { input, encoding: 'utf8' }).stdout
+  }
+  assert.equal(words('printf "[%s]" x'), '', 'the command ends at the sign')
+  assert.equal(
+    words(`printf '[\\%s]' --exec-args="\\%peerip\\% \\%peerport\\%"`),
+    '[--exec-args=%peerip% %peerport%]',
+  )
+})
