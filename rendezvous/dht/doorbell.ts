@@ -44,7 +44,7 @@ export class Doorbell {
       },
     })
     // a stream is never accepted, but an error event that nobody hears would end the program
-    this.server.on('error', (cause) => context.log.debug({ cause: String(cause) }, 'the DHT server erred'))
+    this.server.on('error', (cause) => context.log.debug({ cause: String(cause) }, 'the DHT server failed'))
   }
 
   /** Begins to listen, under the key that the accepter announces. */

@@ -274,7 +274,7 @@ export class DhtNetwork {
     ).catch(() => undefined)
     signal.throwIfAborted()
     if (!stored)
-      throw this.failure ?? new PlexusError('RENDEZVOUS_UNREACHABLE', 'No node of the DHT took the record.')
+      throw this.failure ?? new PlexusError('RENDEZVOUS_UNREACHABLE', 'No node of the DHT stored the record.')
     return runs.length === 1 && stored.length > 0 ? stored : nodes
   }
 

@@ -73,7 +73,7 @@ export async function postToAccepter(
       progress.stored ? 'PEER_SILENT' : 'RENDEZVOUS_UNREACHABLE',
       progress.stored
         ? `Nobody has announced itself in the DHT as ${mailbox.identity} for the application ${mailbox.app}.`
-        : 'The DHT did not take the message.',
+        : 'The DHT did not store the message.',
       { cause: reason },
     )
   }

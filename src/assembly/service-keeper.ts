@@ -88,7 +88,7 @@ export class ServiceKeeper {
       try {
         await this.#lookUp(peer, '--peer-info')
       } catch (thrown) {
-        const absent = new Map([[`what is forwarded with ${peer}`, asPlexusError(thrown)]])
+        const absent = new Map([[`forwarding with ${peer}`, asPlexusError(thrown)]])
         return { exports: [], imports: [], wait: this.#settings.wait, absent }
       }
     }

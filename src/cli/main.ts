@@ -57,6 +57,8 @@ const ALIASES: Readonly<Record<string, readonly string[]>> = { 'plexus-wormhole'
 
 // without a listener it would open node's debugger to every user who may send a signal
 process.on('SIGUSR1', () => {})
+// and this one would end a program that forwards nothing, and so has nothing to report
+process.on('SIGUSR2', () => {})
 sparing()
 const command = ALIASES[basename(process.argv[1] ?? '')] ?? []
 process.exitCode = await main([...command, ...process.argv.slice(2)]).catch(show)

@@ -87,7 +87,7 @@ export async function runAccepter(
   } finally {
     signal.removeEventListener('abort', follow)
     // whatever ended it, what watches beside it ends too
-    accepting.end(new PlexusError('CANCELLED', 'The accepter ends.'))
+    accepting.end(new PlexusError('CANCELLED', 'The accepter is stopping.'))
     await pings.close()
     await roster.close(signal.aborted ? asPlexusError(signal.reason, 'CANCELLED') : undefined)
     await accepting.settled()
@@ -117,7 +117,7 @@ async function tell({ context, peers }: AccepterSettings): Promise<void> {
   const unreadable = ({ code, message }: PlexusError) => log.warn({ code }, message)
   const names = (await repository.list({ unreadable })).map(formatIdentity).filter((name) => name !== own)
   if (names.length === 0) {
-    return log.warn({}, `accepting everyone in the repository ${as}, which has no peers yet`)
+    return log.warn({}, `accepting everyone in the repository, which has no peers yet, ${as}`)
   }
   const more = names.length > NAMES_TOLD ? ` and ${names.length - NAMES_TOLD} more` : ''
   log.info({}, `accepting ${names.slice(0, NAMES_TOLD).join(', ')}${more} ${as}`)
@@ -149,7 +149,7 @@ const ONCE = 'This accepter pairs only once and is already pairing.'
 /** The room of an accepter that pairs once. */
 const ONE: Room = { ...ROOM, pairing: 1, sentence: ONCE }
 
-const allTaken = ({ size }: PortRange) => `All the ${size} ports of this accepter are in use.`
+const allTaken = ({ size }: PortRange) => `All ${size} ports of this accepter are in use.`
 const portTaken = (port: number) => `The port ${port} of this accepter is in use.`
 
 type Refusal = { code: RefusalCode; sentence: string }
@@ -218,7 +218,7 @@ class Accepting {
       const count = this.#roster.runsOf(peer)
       return busy(
         count > 1
-          ? `${count} of this identity run already.`
+          ? `${count} commands or tunnels of this identity are already running.`
           : 'A pairing with this identity is already running.',
       )
     }
@@ -251,7 +251,7 @@ class Accepting {
   /** Whether a ping may begin: what runs does not matter to it, but the port that it needs. */
   async admitPing(peer: IdentityName, underway: Underway): Promise<Refusal | undefined> {
     const taken = this.#pings.taken(peer)
-    if (taken > 0) return busy(`${taken} pings are being answered already.`)
+    if (taken > 0) return busy(`${taken} pings are already being answered.`)
     const { range, port = 0 } = this.#settings.context.bind
     if (range && this.#portsTaken(range, underway) >= range.size) {
       return busy(allTaken(range))

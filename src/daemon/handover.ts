@@ -75,7 +75,7 @@ export async function handOver(
     await discard(passage)
     throw new PlexusError(
       'DIALECT',
-      'A plexus 3.x peer has no tunnel, only --exec-command=wormhole serves it.',
+      'A plexus 3.x peer does not support tunnels; with such a peer use --exec-command=wormhole.',
     )
   }
   const values = wildcardsOf(passage, context.repository)

@@ -79,7 +79,7 @@ async function pairWith(
     const name = formatIdentity(peer)
     context.log.warn(
       {},
-      `${name} has spoken the native language before: the plexus-3 dialect gives much up for nothing`,
+      `${name} has used the native protocol before: the plexus-3 dialect is weaker and not needed`,
     )
   }
   const { signal } = options

@@ -150,7 +150,7 @@ export class PingResponder {
 
   /** Answers no more. Resolves when every port is closed. */
   async close(): Promise<void> {
-    this.#over.abort(new PlexusError('CANCELLED', 'The accepter ends.'))
+    this.#over.abort(new PlexusError('CANCELLED', 'The accepter is stopping.'))
     await Promise.all(this.#answering.keys())
   }
 

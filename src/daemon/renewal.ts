@@ -46,13 +46,13 @@ export async function watchRenewal(
       host = found
       log.info(
         {},
-        `your identity has changed: ${found.next ? 'its key is being replaced' : 'one certificate'}`,
+        `your identity was changed: ${found.next ? 'its key is being replaced' : 'one certificate'}`,
       )
       remind(host)
       adopt(host)
     } catch (thrown) {
       const { code, message } = asPlexusError(thrown)
-      log.warn({ code }, `your identity cannot be read again, keeping the earlier one: ${message}`)
+      log.warn({ code }, `your identity cannot be reloaded, keeping the earlier one: ${message}`)
     }
   }
 

@@ -94,7 +94,10 @@ export class Roster {
     }
     // several may have been admitted before any of them was here
     if (this.#policy === 'parallel' && earlier.length >= MOST_OF_A_PEER) {
-      throw new PlexusError('BUSY', `${earlier.length} of ${identityKey(peer)} run already.`)
+      throw new PlexusError(
+        'BUSY',
+        `${earlier.length} commands or tunnels of ${identityKey(peer)} are already running.`,
+      )
     }
     const run = new Run(async (signal) => {
       if (this.#policy === 'replace' && earlier.length > 0) await this.#replace(peer, earlier, log)

@@ -42,7 +42,7 @@ export class Unwritable extends Error {
 export function placeAt(name: string): Place {
   const fd = descriptorOf(name)
   if (fd !== undefined) {
-    if (!isOpen(fd)) throw new Unwritable('is no descriptor that this program has')
+    if (!isOpen(fd)) throw new Unwritable('is not an open file descriptor')
     return { is: 'descriptor', fd }
   }
   const path = resolve(name)
@@ -51,9 +51,9 @@ export function placeAt(name: string): Place {
   if (!entry.isSymbolicLink()) return placeOf(path, entry)
   const unsafe = unsafePath(path)
   if (unsafe && !unsafe.itself)
-    throw new Unwritable(`is a link that others can turn round: ${unsafe.path} ${unsafe.why}`)
+    throw new Unwritable(`is a link that others can change: ${unsafe.path} ${unsafe.why}`)
   const target = statSync(path, { throwIfNoEntry: false })
-  if (!target) throw new Unwritable('is a link that leads nowhere')
+  if (!target) throw new Unwritable('is a broken link')
   return placeOf(realpathSync(path), target)
 }
 

@@ -49,7 +49,7 @@ export function unsafeError(
     const advice = 'Check the file system that it is on, or use another place.'
     return new PlexusError(code, `${sentence}.`, { advice })
   }
-  return new PlexusError(code, `${sentence}: others decide what is there.`, {
+  return new PlexusError(code, `${sentence}: others could replace it.`, {
     advice: `Run ${remedy}, or use a safer place.`,
   })
 }

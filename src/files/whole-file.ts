@@ -96,7 +96,7 @@ export class OpenFileSystem extends Error {
   override readonly name = 'OpenFileSystem'
   readonly code = 'EPERM'
   constructor() {
-    super('the file system keeps no file to its owner')
+    super('the file system has no permissions')
   }
 }
 

@@ -69,7 +69,7 @@ export async function readConfined(
       return { state: 'refused', why: `cannot be looked at (${codeOf(unclear)})`, cause: unclear }
     }
   }
-  if (!isInside(root, real)) return { state: 'refused', why: 'leads out of the repository' }
+  if (!isInside(root, real)) return { state: 'refused', why: 'points outside the repository' }
   // with the links on the way: whoever can turn one round decides as well
   const unsafe = await unsafePathSoon(path)
   if (unsafe && !(options.secret && unsafe.itself)) {
@@ -124,12 +124,12 @@ export function unclear(path: string, cause: unknown): PlexusError {
 
 /**
  * Makes the directory of an identity, and the repository if there is none, all 0700.
- * @throws PlexusError REPOSITORY when it leads out of the repository; what the file system throws
+ * @throws PlexusError REPOSITORY when it points outside the repository; what the file system throws
  */
 export async function makeDirectory(repository: string, directory: string): Promise<void> {
   await makeDirectories(directory, 0o700)
   if (isInside(await realpath(repository), await realpath(directory))) return
-  throw new PlexusError('REPOSITORY', `${directory} leads out of the repository.`, {
+  throw new PlexusError('REPOSITORY', `${directory} points outside the repository.`, {
     advice: 'Replace the symbolic link with a directory.',
   })
 }

@@ -70,7 +70,7 @@ export async function writePair(
 }
 
 function exists(name: IdentityName, path: string): PlexusError {
-  return new PlexusError('IDENTITY_EXISTS', `${formatIdentity(name)} exists: there is ${path}.`)
+  return new PlexusError('IDENTITY_EXISTS', `${formatIdentity(name)} already exists: there is ${path}.`)
 }
 
 async function makeKey(kind: 'rsa' | 'ec'): Promise<KeyObject> {

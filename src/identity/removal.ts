@@ -24,7 +24,7 @@ export async function removeIdentity(repository: Repository, name: IdentityName)
       'REPOSITORY',
       `The directory ${directory} cannot be removed (${(cause as { code?: unknown }).code ?? cause}).`,
       {
-        advice: 'Run it as the user that the repository belongs to.',
+        advice: 'Run it as the user that owns the repository.',
         cause,
       },
     )

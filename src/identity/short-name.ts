@@ -14,7 +14,7 @@ export function chooseIdentity(text: string, fitting: readonly IdentityName[], o
   const [only] = fitting
   if (only && fitting.length === 1) return only
   if (!only) {
-    const whose = own ? ' of which there is a private key' : ''
+    const whose = own ? ' with a private key' : ''
     throw new PlexusError(
       'IDENTITY_MISSING',
       `No identity in the repository${whose} has the owner or the pin ${JSON.stringify(text)}.`,

@@ -52,7 +52,7 @@ export function accept(options: AcceptOptions): AsyncIterableIterator<Passage> &
   const passages = passagesOf(options, life)
   const end = () => {
     // a generator that waits would hear of its end only with the next passage
-    life.abort(new PlexusError('CANCELLED', 'The accepter ends.'))
+    life.abort(new PlexusError('CANCELLED', 'The accepter is stopping.'))
     return passages.return()
   }
   return {
@@ -133,7 +133,7 @@ async function* receive(
       yield passageOf(passage, context)
     }
   } finally {
-    life.abort(new PlexusError('CANCELLED', 'The accepter ends.'))
+    life.abort(new PlexusError('CANCELLED', 'The accepter is stopping.'))
     await running
     await backlog.close()
     await seen.close()

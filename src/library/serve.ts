@@ -59,7 +59,7 @@ export async function serve(options: ServeOptions, handler: PassageHandler): Pro
       while (serving.size >= limit) await Promise.race(serving)
     }
   } finally {
-    life.abort(new PlexusError('CANCELLED', 'The program serves no more.'))
+    life.abort(new PlexusError('CANCELLED', 'The program stopped serving.'))
     signal?.removeEventListener('abort', onabort)
     await Promise.all(serving)
   }

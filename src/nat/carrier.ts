@@ -29,5 +29,5 @@ export function carrierOf(
   if (hops === 1) return { verdict: 'no', why: 'the outermost NAT is the next router' }
   if (hops !== undefined)
     return { verdict: 'yes', why: `the outermost NAT is ${hops} routers away, beyond the next one` }
-  return { verdict: 'unknown', why: 'unknown, because the router maps no ports' }
+  return { verdict: 'unknown', why: 'the router maps no ports' }
 }

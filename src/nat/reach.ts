@@ -116,8 +116,6 @@ export function helpOf(report: NatReport): string[] {
     )
   else if (!all && !ipv6) help.push('IPv6 on both sides would work too.')
   if (ipv4?.unasked === 'cuts off the sender' || ipv4?.unasked === 'moves the mapping')
-    help.push(
-      "Packets that arrive too early do harm here: keep --punch-hops small, so that the peer's expire on the way.",
-    )
+    help.push("Early packets cause harm here: keep --punch-hops small, so that the peer's expire on the way.")
   return help
 }

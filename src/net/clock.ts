@@ -48,7 +48,7 @@ export function deadline(
   clock: Clock,
   ms: number,
   parent?: AbortSignal,
-  reason: () => Error = () => new PlexusError('TIMEOUT', `Nothing came of it in ${Math.round(ms / 1000)} s.`),
+  reason: () => Error = () => new PlexusError('TIMEOUT', `Timed out after ${Math.round(ms / 1000)} s.`),
 ): { signal: AbortSignal; dispose: () => void; abort: (reason: Error) => void } {
   const controller = broadController()
   const onabort = () => controller.abort(parent?.reason)

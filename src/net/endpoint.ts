@@ -57,7 +57,7 @@ export function parseHostPort(text: string, defaultPort?: number): HostPort {
   if (bracketed) {
     host = bracketed[1] ?? ''
     portText = bracketed[2]
-    if (!isIPv6(host)) throw bad('only an IPv6 address stands in brackets')
+    if (!isIPv6(host)) throw bad('only IPv6 addresses go in brackets')
   } else if (!isIPv6(text)) {
     const colon = text.lastIndexOf(':')
     if (colon >= 0) {
@@ -66,7 +66,7 @@ export function parseHostPort(text: string, defaultPort?: number): HostPort {
     }
   }
   if (isIP(host) === 0 && !/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?$/.test(host))
-    throw bad('the host is not a name')
+    throw bad('the host is not a valid name')
   if (portText === undefined) {
     if (defaultPort === undefined) throw bad('the port is missing')
     return { host, port: defaultPort }

@@ -42,7 +42,7 @@ export class PortRange {
         if (!(thrown instanceof PlexusError) || thrown.code !== 'ADDRESS_IN_USE') throw thrown
       }
     }
-    throw new PlexusError('ADDRESS_IN_USE', `All the UDP ports from ${this.from} to ${this.to} are in use.`, {
+    throw new PlexusError('ADDRESS_IN_USE', `All UDP ports from ${this.from} to ${this.to} are in use.`, {
       advice: 'Widen --port-range, or wait until a command has ended.',
     })
   }

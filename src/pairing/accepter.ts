@@ -99,7 +99,7 @@ export class Accepter {
     try {
       await this.#reception.run(signal, (sealed) => this.#take(sealed))
     } finally {
-      const reason = signal.reason ?? new PlexusError('CANCELLED', 'The accepter ends.')
+      const reason = signal.reason ?? new PlexusError('CANCELLED', 'The accepter is stopping.')
       void this.#negotiations.end(asPlexusError(reason, 'CANCELLED'))
       await Promise.all(this.#judging.values())
       await this.#negotiations.end(asPlexusError(reason, 'CANCELLED'))

@@ -189,5 +189,5 @@ export class Admission {
 const PLURAL = { pairing: 'pairings', ping: 'pings' } as const
 
 function refused(what: string): Verdict {
-  return { is: 'refused', by: 'sessions', sentence: `${what} are under way already.` }
+  return { is: 'refused', by: 'sessions', sentence: `${what} are already in progress.` }
 }

@@ -65,7 +65,7 @@ export class Glare {
     if (Math.abs(clock.date() - message.time) > stretchedTimeout(this.#context)) return
     this.#answering.add(message.session)
     const log = this.#options.log.child({ session: shortSession(message.session) })
-    log.info({ own: shortSession(session) }, 'the peer is inviting us: answering it')
+    log.info({ own: shortSession(session) }, 'the peer is inviting this side: answering it')
     answer({ ...this.#context, host: opened.host, log }, opened, { gathering, news: new PeerNews(), signal })
       .then((passage) => this.#options.onPassage(passage))
       .catch((thrown: unknown) => log.debug({ err: thrown }, 'answering the peer failed'))

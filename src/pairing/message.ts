@@ -223,7 +223,7 @@ function decodePurpose(value: unknown): { purpose?: Purpose } {
 
 function decodeCandidates(value: unknown): Candidate[] {
   if (!Array.isArray(value) || value.length > MAX_CANDIDATES)
-    throw malformed('its candidates are not a short list')
+    throw malformed('its list of candidates is invalid')
   const candidates: Candidate[] = []
   for (const item of value) {
     const [kind, where, ...more] = text(item, 'candidate', 80).split(' ')
@@ -252,7 +252,7 @@ function refusalCode(value: unknown): RefusalCode {
 
 function abortCode(value: unknown): string {
   const code = text(value, 'code', 32)
-  if (!/^[A-Z][A-Z_]*$/.test(code)) throw malformed('its code is none')
+  if (!/^[A-Z][A-Z_]*$/.test(code)) throw malformed('its code is invalid')
   return code
 }
 
@@ -276,7 +276,8 @@ function record(value: unknown, what: string): Record<string, unknown> {
 }
 
 function text(value: unknown, what: string, longest: number): string {
-  if (typeof value !== 'string' || value.length > longest) throw malformed(`${what} is not a short text`)
+  if (typeof value !== 'string' || value.length > longest)
+    throw malformed(`${what} is not text, or is too long`)
   return value
 }
 

@@ -101,7 +101,7 @@ export class Negotiations {
     try {
       const refusal = await this.#options.admit(peer, this.#admission.underway(name, session), purpose)
       if (refusal) return refusal
-      if (this.#ended) return { code: 'BUSY', sentence: 'This accepter ends.' }
+      if (this.#ended) return { code: 'BUSY', sentence: 'This accepter is stopping.' }
       begun = true
     } finally {
       if (begun) this.#admission.confirm(session)

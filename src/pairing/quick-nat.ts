@@ -71,8 +71,8 @@ export class QuickNat {
 }
 
 const WORDS = {
-  unknown: 'in a way that so few do not show',
-  preserved: 'as they are inside',
+  unknown: 'in an unknown order',
+  preserved: 'equal to the local ones',
   sequential: 'in sequence',
   random: 'at random',
 } as const

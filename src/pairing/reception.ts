@@ -110,7 +110,7 @@ export class Reception {
       this.#open.delete(fingerprint)
       if (controller.signal.aborted && this.#take) this.#arrange() // it may be wanted again by now
     })
-    const close = () => controller.abort(new PlexusError('CANCELLED', 'This mailbox is not needed any more.'))
+    const close = () => controller.abort(new PlexusError('CANCELLED', 'This mailbox is no longer needed.'))
     this.#open.set(fingerprint, { close, over })
   }
 

@@ -53,7 +53,7 @@ export async function lockDirectory(
       throw new PlexusError('STATE_DIRECTORY', `The lock '${path}' cannot be looked at (${there.code}).`)
     }
     if (hold.state === 'impossible') {
-      const why = `only processes that this one can see are kept from using it as well (${hold.why})`
+      const why = `another container or machine could use it at the same time (${hold.why})`
       log.warn({ directory }, `the state directory cannot be locked: ${why}`)
     }
     if (file) write(fd)

@@ -24,7 +24,7 @@ export async function openStateFolder(base: string, owner: string): Promise<stri
     await access(directory, constants.W_OK | constants.X_OK)
   } catch (cause) {
     const why = (cause as { code?: unknown }).code ?? cause
-    const sentence = `The state directory '${base}' cannot be made or written (${why}).`
+    const sentence = `The state directory '${base}' cannot be created or written (${why}).`
     throw new PlexusError('STATE_DIRECTORY', sentence, { cause })
   }
   requireSafe(directory, `The state directory '${directory}'`, 'STATE_DIRECTORY')

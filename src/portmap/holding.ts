@@ -243,6 +243,6 @@ function renewal({ lifetime }: Lease): number {
 
 function ending(lifetime: number): string {
   return lifetime === PERMANENT
-    ? 'this router has no leases, so it ends when plexus next maps a port, or with a restart of the router'
-    : `it ends by itself within ${lifetime} s`
+    ? 'this router has no leases, so it stays until plexus next maps a port or the router restarts'
+    : `it expires within ${lifetime} s`
 }

@@ -139,5 +139,5 @@ function unanswered(): PlexusError {
 }
 
 function declined(why: string): PlexusError {
-  return new PlexusError('PORT_MAPPING', `The router maps no port by NAT-PMP: ${why}.`)
+  return new PlexusError('PORT_MAPPING', `The router did not map the port by NAT-PMP: ${why}.`)
 }

@@ -157,5 +157,5 @@ export class Pcp implements Mapper {
 }
 
 function declined(why: string): PlexusError {
-  return new PlexusError('PORT_MAPPING', `The router maps no port by PCP: ${why}.`)
+  return new PlexusError('PORT_MAPPING', `The router did not map the port by PCP: ${why}.`)
 }

@@ -7,7 +7,7 @@ import { type Element, elementsOf, parseXml, textOf } from './xml.js'
 /** What error codes mean (UPnP Device Architecture 1.1 table 3-3; WANIPConnection 2 table 2-21; WANIPv6FirewallControl 1). */
 const MEANINGS: Readonly<Record<number, string>> = {
   401: 'it does not know the action',
-  402: 'it does not like an argument',
+  402: 'it rejects an argument',
   404: 'the service is not there',
   501: 'the action failed',
   602: 'it does not have the action',
@@ -40,7 +40,7 @@ export class Refusal extends PlexusError {
     const said = words === '' ? '' : ` (it says "${words}")`
     super(
       'PORT_MAPPING',
-      `The router maps no port by UPnP: ${meaning === undefined ? '' : `${meaning}, `}error ${number}${said}.`,
+      `The router did not map the port by UPnP: ${meaning === undefined ? '' : `${meaning}, `}error ${number}${said}.`,
     )
     this.number = number
   }

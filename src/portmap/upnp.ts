@@ -237,5 +237,5 @@ function entryOf(answer: Element) {
 }
 
 function declined(why: string): PlexusError {
-  return new PlexusError('PORT_MAPPING', `The router maps no port by UPnP: ${why}.`)
+  return new PlexusError('PORT_MAPPING', `The router did not map the port by UPnP: ${why}.`)
 }

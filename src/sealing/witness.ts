@@ -70,7 +70,7 @@ export class IdentityWitness {
       const { code, message } = asPlexusError(thrown)
       this.#log.warn(
         { code },
-        `your identity cannot be read again, proving it by the earlier key: ${message}`,
+        `your identity cannot be reloaded, proving it with the earlier key: ${message}`,
       )
     }
     const { next } = this.#host

@@ -123,7 +123,7 @@ function unreachable(tried: readonly Tried[], took: number): PlexusError {
       failure.kind === 'silent' || (failure.kind === 'unresolved' && failure.code === 'timeout'),
   )
   const within = waited ? ` within ${Math.max(1, Math.round(took / 1000))} s` : ''
-  const sentence = `No STUN server answered usefully${within}: ${list.join('; ')}.`
+  const sentence = `No STUN server gave a usable answer${within}: ${list.join('; ')}.`
   if (!nameless) return new PlexusError('STUN_UNREACHABLE', sentence)
   const error = new PlexusError('STUN_UNREACHABLE', sentence, {
     advice: 'Check that this machine resolves names (DNS), or name servers by address with --stun-server.',

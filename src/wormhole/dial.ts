@@ -65,7 +65,7 @@ function failure(cause: Error): PlexusError {
   const code = codeOf(cause)
   // it was to be any address of this machine, and any port
   if (code === 'EADDRNOTAVAIL') {
-    const sentence = `No local port or address is free to reach it (${code}).`
+    const sentence = `There is no free local port or address to reach it from (${code}).`
     return new PlexusError('SERVICE_UNREACHABLE', sentence, { cause })
   }
   return REFUSALS.has(code)

@@ -70,7 +70,7 @@ export class Exporter {
     const wanted = decodeHeader(header)
     const names = wanted?.carries === 'names' ? this.#names() : undefined
     if (names) return answerNames(stream, names)
-    if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'That header is not understood.')
+    if (wanted?.carries !== 'stream') return stream.reset('SERVICE_UNKNOWN', 'Unknown header.')
     if (this.#open >= MOST_CONNECTIONS) {
       warnOnce(this.#around, `more than ${MOST_CONNECTIONS} connections through one tunnel: refusing more`)
       return stream.reset('SERVICE_UNREACHABLE', `The tunnel has ${MOST_CONNECTIONS} connections already.`)

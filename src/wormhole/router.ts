@@ -25,7 +25,7 @@ export type Router = (request: StreamRequest) => Route | Promise<Route>
 const OTHER_KIND: Route = {
   kind: 'refused',
   code: 'SERVICE_UNKNOWN',
-  sentence: 'The service of that name is of another kind: one side has it as udp:, the other does not.',
+  sentence: 'The service with that name is of another type: one side has it as udp:, the other does not.',
 }
 
 /** The exports that a peer may use. */

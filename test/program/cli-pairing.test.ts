@@ -199,7 +199,7 @@ describe('two programs on one machine', () => {
       assert.equal(result('trapped').exit, 5)
     })
 
-    test(`${signal} is passed on to the command of an accepter, which ends well`, async () => {
+    test(`${signal} is passed on to the command of an accepter, which ends well; SIGUSR2 ends nothing`, async () => {
       const command = script(
         'trap',
         `trap 'echo INT >${path('trap.out')}; exit 5' INT`,
@@ -210,6 +210,7 @@ describe('two programs on one machine', () => {
       const program = await accepter(command)
       assert.equal((await inviter().ended).code, 0)
       await program.said(/^trapped/m)
+      program.process.kill('SIGUSR2')
       assert.equal((await program.end(signal)).code, 0)
       assert.equal(`SIG${read('trap.out').trim()}`, signal)
     })
@@ -227,7 +228,7 @@ describe('two programs on one machine', () => {
     await program.said(/(the command runs[\s\S]*){2}/)
     const { code, stderr } = await start(SERVER, [`--peer-info=${SERVER}`]).ended
     assert.equal(code, 1)
-    assert.match(stderr, /All the 2 ports of this accepter are in use.*\[BUSY\]/)
+    assert.match(stderr, /All 2 ports of this accepter are in use.*\[BUSY\]/)
   })
 
   test('a second accepter of an identity is refused, and one after kill -9 is not', async () => {

@@ -120,7 +120,7 @@ describe('a system that refuses a call', { skip: refusingMissing() }, () => {
       const args = ['--accept', `--app-id=${what.replaceAll(' ', '-')}`, ...flags()]
       const first = start(args, machine)
       await first.said(/ready for invites/)
-      const warned = /cannot be locked: only processes that this one can see/.test(first.stderr)
+      const warned = /cannot be locked: another container or machine could use it/.test(first.stderr)
       assert.equal(warned, what === 'flock and sockets', first.stderr)
       const second = await run(args, machine)
       assert.equal(second.code, 2, second.stderr)

@@ -91,7 +91,7 @@ describe('what the program writes', () => {
 
   for (const [what, name, why] of [
     ['a folder', 'folder', /is a directory/],
-    ['a link that leads nowhere', 'dangling', /leads nowhere/],
+    ['a link that leads nowhere', 'dangling', /broken link/],
     ['in a folder that is not there', 'away/result', /which is not a directory/],
   ] as const) {
     test(`an output that is ${what} is refused at the start, as check finds it`, async () => {

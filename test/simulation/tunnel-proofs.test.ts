@@ -214,7 +214,7 @@ describe('a peer that does not prove itself', () => {
       world.run(12 * HOUR + 9 * MINUTE)
       assert.ok(world.alive)
       world.run(2 * MINUTE)
-      const sentence = 'The peer did not prove its identity anew in time.'
+      const sentence = 'The peer did not prove its identity again in time.'
       assert.deepEqual(other.events.at(-1), { name: 'over', ending: { name: 'failed', sentence } })
       assert.deepEqual(world[mute].events.at(-1), { name: 'over', ending: { name: 'peer-closed', sentence } })
     }

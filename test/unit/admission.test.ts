@@ -68,7 +68,7 @@ describe('the places of an accepter', () => {
   test('are sixteen in all', () => {
     const hall = new Hall()
     for (let peer = 0; peer < MAX_SESSIONS; peer++) assert.ok(hall.ask(`peer ${peer}`).session)
-    assert.match(hall.ask('one more').why ?? '', /16 pairings are under way/)
+    assert.match(hall.ask('one more').why ?? '', /16 pairings are already in progress/)
   })
 
   test('when all are taken, an identity that has none gets the oldest unheard one of whoever holds most', () => {

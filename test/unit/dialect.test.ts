@@ -226,7 +226,7 @@ test('a peer has three places in this dialect too, and what others write in its 
   for (let puzzle = 1; puzzle <= 8; puzzle++) {
     await world.letters.put(await world.mail(`PLEXUS 3.0 127.0.0.1 40000 ${puzzle}`))
   }
-  await accepter.log.until(/is not answered: 3 pairings of this identity are under way/, 5)
+  await accepter.log.until(/is not answered: 3 pairings of this identity are already in progress/, 5)
   assert.equal(accepter.log.count(/invited by/), 3)
 })
 

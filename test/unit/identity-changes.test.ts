@@ -90,9 +90,9 @@ describe('a running accepter', () => {
   test('takes up a next key pair, and its own new one, without a restart', async () => {
     const options = { key: 'ec', random: systemRandom, date: systemClock.date() } as const
     await renewIdentity(repository, bob, options)
-    await log.until(/your identity has changed: its key is being replaced/)
+    await log.until(/your identity was changed: its key is being replaced/)
     await finishRollover(repository, bob)
-    await log.until(/your identity has changed: one certificate/)
+    await log.until(/your identity was changed: one certificate/)
     const starts = log.count(STARTING)
     await world.invite(ALICE, BOB)
     await log.until(STARTING, starts + 1)
@@ -101,9 +101,9 @@ describe('a running accepter', () => {
   test('goes on with the key that it has when the new one cannot be used', async () => {
     const { privateKey } = repository.paths(bob)
     const kept = await readFile(privateKey)
-    const earlier = log.count(/cannot be read again/)
+    const earlier = log.count(/cannot be reloaded/)
     await writeFile(privateKey, 'spoilt')
-    await log.until(/cannot be read again/, earlier + 1)
+    await log.until(/cannot be reloaded/, earlier + 1)
     const starts = log.count(STARTING)
     await world.invite(ALICE, BOB)
     await log.until(STARTING, starts + 1)

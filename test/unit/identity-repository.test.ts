@@ -220,7 +220,7 @@ test('a symbolic link may lead about in the repository, not out of it', async ()
   assert.ok(await repository.host(copy.name))
   await rm(copy.key)
   await symlink(join(outside, 'pin', 'private.key'), copy.key)
-  await assert.rejects(repository.host(copy.name), code('KEY_INVALID', 'out of the repository'))
+  await assert.rejects(repository.host(copy.name), code('KEY_INVALID', 'outside the repository'))
 
   await symlink(outside, join(path, 'owner-link'))
   await symlink(join(outside, 'pin'), join(path, 'copies', 'pin-link'))
@@ -232,7 +232,7 @@ test('a symbolic link may lead about in the repository, not out of it', async ()
     assert.equal(await repository.has(name), false)
     await assert.rejects(
       repository.certificate(name, { host: alice, date: DATE }),
-      code('CERTIFICATE_INVALID', 'out of the repository'),
+      code('CERTIFICATE_INVALID', 'outside the repository'),
     )
   }
   assert.equal(await repository.has({ owner: 'inner-link', pin: 'laptop' }), true)

@@ -156,7 +156,7 @@ test('a ca.crt that cannot be read is never none', async () => {
   await assert.rejects(certificate('pinned'), untrusted('cannot be followed'))
   rmSync(ca)
   symlinkSync(file('root.crt'), ca)
-  await assert.rejects(certificate('pinned'), untrusted('out of the repository'))
+  await assert.rejects(certificate('pinned'), untrusted('outside the repository'))
   rmSync(ca)
   writeFileSync(ca, '')
   await assert.rejects(

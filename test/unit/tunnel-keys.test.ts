@@ -223,7 +223,7 @@ describe('a renewal that is none', () => {
     const { renewal, budget } = side(false)
     while (budget.take(0));
     renewal.handle(0, renew({ key: Buffer.alloc(32) }))
-    assert.match(renewal.tick(1_000, 0) ?? '', /^The peer broke the protocol: a key of small order\.$/)
+    assert.match(renewal.tick(1_000, 0) ?? '', /^The peer violated the protocol: a key of small order\.$/)
   })
 
   test('twice means nothing the second time', () => {

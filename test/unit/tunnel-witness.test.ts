@@ -162,10 +162,10 @@ describe('a proof of identity', () => {
     const locked = key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' })
     await writeFile(privateKey, locked, { mode: 0o600 })
     assert.equal(await verdict(), 'good')
-    assert.ok(log.count(/warn your identity cannot be read again.*protected by a passphrase/) > 0)
+    assert.ok(log.count(/warn your identity cannot be reloaded.*protected by a passphrase/) > 0)
     await rm(privateKey)
     assert.equal(await verdict(), 'good')
-    assert.ok(log.count(/warn your identity cannot be read again.*There is no private key/) > 0)
+    assert.ok(log.count(/warn your identity cannot be reloaded.*There is no private key/) > 0)
     await close()
   })
 

@@ -135,7 +135,7 @@ function describe(
   const notes = [
     ...handout.authorities.map(
       (subject) =>
-        `Left out: the certificate of the authority ${printable(subject)}, which is not the certificate of an identity.`,
+        `Skipped the certificate of the authority ${printable(subject)}, which is not the certificate of an identity.`,
     ),
     ...(kept ? ['It already has another certificate: both are accepted from now on.'] : []),
     ...dropped.map(

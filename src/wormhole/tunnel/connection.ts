@@ -271,7 +271,7 @@ export class Connection {
     }
     const frames = parseFrames(payload)
     if (!frames) {
-      this.fail(now, 'The peer sent a datagram that means nothing.')
+      this.fail(now, 'The peer sent an invalid datagram.')
       return
     }
     if (packet > this.#received.highest) this.#heard(now, from)
@@ -289,7 +289,7 @@ export class Connection {
       else this.#received.drop(packet)
     } catch (thrown) {
       if (!(thrown instanceof StreamViolation)) throw thrown
-      this.fail(now, `The peer broke the protocol: ${thrown.message}.`)
+      this.fail(now, `The peer violated the protocol: ${thrown.message}.`)
     }
   }
 

@@ -75,7 +75,7 @@ export class CoreDuplex extends Duplex implements TunnelStream {
       this.destroy() // it was at its end in both directions: nothing is missing
       return
     }
-    this.destroy(new PlexusError(state.code, state.sentence || 'The other side broke the connection off.'))
+    this.destroy(new PlexusError(state.code, state.sentence || 'The other side aborted the connection.'))
   }
 
   override _read(): void {

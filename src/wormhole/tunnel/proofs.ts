@@ -114,7 +114,7 @@ export class Proofs {
     if (theirs.name === 'proven' && now >= theirs.dueAt) this.#ask(now + this.#times.grace)
     if (theirs.name !== 'asked') return undefined
     theirs.until += asleep
-    return now < theirs.until ? undefined : 'The peer did not prove its identity anew in time.'
+    return now < theirs.until ? undefined : 'The peer did not prove its identity again in time.'
   }
 
   /** Takes what the peer says. A repetition says nothing. @throws StreamViolation */

@@ -227,7 +227,7 @@ export class Renewal {
       this.#hold(now, part)
       return undefined
     } catch (thrown) {
-      if (thrown instanceof StreamViolation) return `The peer broke the protocol: ${thrown.message}.`
+      if (thrown instanceof StreamViolation) return `The peer violated the protocol: ${thrown.message}.`
       throw thrown
     }
   }
