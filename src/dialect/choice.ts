@@ -30,7 +30,8 @@ export class DialectChoice {
     } catch (thrown) {
       const { code, message } = asPlexusError(thrown)
       const name = formatIdentity(peer)
-      if (!this.#told.has(name)) this.#log.warn({ code }, `${message} ${name} is spoken with as 'native'.`)
+      if (!this.#told.has(name))
+        this.#log.warn({ code }, `${message} Using the native protocol with ${name}.`)
       this.#told.add(name)
       return 'native'
     }

@@ -7,13 +7,13 @@ import type { Clock, Logger, Random } from '../net/index.js'
 import { OFFER_KINDS, type OfferKind } from '../pairing/index.js'
 import type { PlainLog } from './log.js'
 
-/** What the real clock, the system's randomness and silence stand in for when a program has nothing of its own. */
+/** Clock, randomness and log; the defaults are the system's clock and randomness, and no log. */
 export interface Surroundings {
   /** The system's clock. */
   readonly clock?: Clock
-  /** The system's randomness. Whoever replaces it answers for the secrecy of the keys. */
+  /** Default: the system's randomness. If you replace it, the secrecy of the keys depends on yours. */
   readonly random?: Random
-  /** Nothing is logged without it. A pino logger is one, and so is `console`. No secret is ever logged. */
+  /** A pino logger, or `console`. Default: no log. Secrets are never logged. */
   readonly log?: Logger | PlainLog
   /**
    * What peers may use of this process, all together and each. Without it one for the process, whose ceilings come from the
@@ -22,21 +22,21 @@ export interface Surroundings {
   readonly budget?: Budget
 }
 
-/** What both roles of a pairing are given. Each field without a `?` has to be there. */
+/** Options of both roles of a pairing. */
 export interface PairingOptions extends Surroundings {
   /** The application repository: its path, or one that is open already. */
   readonly repository: string | Repository
-  /** The identity of one's own, `owner/pin`: the repository holds its certificate and its private key. */
+  /** Your identity, `owner/pin`. The repository holds its certificate and private key. */
   readonly host: string | IdentityName
   /**
-   * Where to meet: URLs as `--rendezvous` takes them (`dht:`, `dir:/path`, …), several side by side, or a rendezvous
-   * of one's own. What is opened from a URL is closed again; what is passed in stays the caller's to close.
+   * Where to meet: URLs as `--rendezvous` takes them (`dht:`, `dir:/path`, …), several side by side, or an open
+   * rendezvous. plexus closes what it opens from a URL; a rendezvous that you pass in stays yours to close.
    * `dht:` alone is the public HyperDHT.
    */
   readonly rendezvous: string | readonly string[] | Rendezvous
   /** Options of a rendezvous by name, as in `{ 'dht-bootstrap': ['192.0.2.1:49737'] }`. */
   readonly rendezvousOptions?: Readonly<Record<string, string | readonly string[] | undefined>>
-  /** The application: only sides that name the same one pair. `plexus` */
+  /** The application; only sides with the same one pair. Default: `plexus` */
   readonly app?: string
   /**
    * STUN servers as `host[:port]`. None without it: nothing that was not asked for is contacted, and only sides in
@@ -45,14 +45,14 @@ export interface PairingOptions extends Surroundings {
   readonly stunServers?: readonly string[]
   /** The local address and UDP port to punch from; the system chooses what is left out. */
   readonly bind?: { readonly address?: string; readonly port?: number }
-  /** The kinds of candidates to let the peer know of. All of them */
+  /** The kinds of candidates to offer the peer. Default: all */
   readonly candidates?: readonly OfferKind[]
   /**
-   * Whether the router of this network may be asked, by NAT-PMP or UPnP, to map the port while a passage needs it. No:
-   * nothing that was not asked for is contacted.
+   * Whether to ask the router of this network, by PCP, NAT-PMP or UPnP, to map the port while a passage needs it.
+   * Default: false.
    */
   readonly portMapping?: boolean
-  /** TTL of the opening packets, in hops, 1 to 255. 7 */
+  /** TTL of the opening packets, in hops, 1 to 255. Default: 7 */
   readonly hops?: number
   /**
    * Whether ports may be searched for, with some hundred sockets and at most 3,000 small datagrams, where one side is
@@ -62,12 +62,12 @@ export interface PairingOptions extends Surroundings {
   /** How long one pairing may take, in ms. Without it a minute, and twice the latency of the rendezvous. */
   readonly timeout?: number
   /**
-   * A directory (made 0700 if there is none) for what should outlast a restart: the sessions that were seen, and keys
-   * of a rendezvous. Without it a temporary one is used and removed at the end: then a replayed invite is known only
-   * until the accepter ends, and an accepter in the DHT has to be found anew after each start.
+   * A directory (made 0700 if there is none) for persistent state: the sessions already seen, and keys of a rendezvous.
+   * Default: a temporary one, removed at the end. Then a replayed invite is only recognized until the accepter ends, and
+   * an accepter in the DHT must be found again after each start.
    */
   readonly stateDirectory?: string
-  /** Ends what goes on, and everything that was begun for it. */
+  /** Ends the call and everything that it started. */
   readonly signal?: AbortSignal
 }
 

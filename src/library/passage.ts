@@ -6,8 +6,8 @@ import { IdentityWitness } from '../sealing/index.js'
 import type { Witness } from '../wormhole/index.js'
 
 /**
- * A hole through both NATs that both sides know to be open, on a port of the caller's: talk through `socket`, or
- * `release` the port and bind it with a program of your own. One of `socket.close()` and `release()` has to be called.
+ * An open hole through both NATs, confirmed by both sides: communicate through `socket`, or `release` the port and
+ * bind it with another program. Call either `socket.close()` or `release()`.
  *
  * Nothing keeps the NATs' mappings alive from here on: send something every 15 s or so. In the first second a few
  * datagrams of the punch may still come in, and a few of the peer's may be lost: whatever is spoken has to bear both.
@@ -15,7 +15,7 @@ import type { Witness } from '../wormhole/index.js'
 export interface Passage {
   readonly role: Role
   readonly app: string
-  /** 16 bytes in hex; its first 8 digits stand in the logs of both sides. */
+  /** 16 bytes in hex; the logs of both sides show its first 8 digits. */
   readonly session: string
   /** `owner/pin` of this side. */
   readonly host: string

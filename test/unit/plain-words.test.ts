@@ -38,6 +38,17 @@ const ODD: readonly (readonly [RegExp, string])[] = [
   [/\bbears? a few\b|\bmust bear\b/i, 'tolerate, ignore'],
   [/\bwhat an abort was the reason of\b/i, 'caused by an abort'],
   [/\bcomes? about\b|\bcame about\b/i, 'happens, comes up'],
+  [/\bdoes its worst\b/i, 'attacks'],
+  [/\bgives? much up\b/i, 'is weaker'],
+  [/\bspoken? with as\b/i, 'use'],
+  [/\bturn(?:s|ed)? round\b/i, 'change, replace'],
+  [/\bat the time being\b/i, 'for now'],
+  [/\bidentity anew\b/i, 'again'],
+  [/\bthe command has to bear\b|\bto bear (?:loss|both)\b/i, 'tolerate'],
+  [/\banswered usefully\b/i, 'gave a usable answer'],
+  [/\bbroke the connection off\b/i, 'aborted'],
+  [/\bcame of them\b|\bcame of it\b/i, 'the result'],
+  [/\bsays? it how it stands\b|\bhow it stands\b/i, 'state'],
 ]
 
 /** The documents that people read. */
