@@ -9,28 +9,37 @@ import { dirname } from 'node:path'
  */
 export async function makeDirectories(path: string, mode: number): Promise<string | undefined> {
   const above = dirname(path)
-  if (await made(path, mode, above !== path)) return path
-  if (await isDirectory(path)) return undefined
+  const outcome = await make(path, mode)
+  if (outcome.is === 'made') return path
+  if (outcome.is === 'there') return undefined
+  if (above === path) throw outcome.thrown
   const first = await makeDirectories(above, mode)
-  await made(path, mode, false)
-  return first ?? path
+  const second = await make(path, mode)
+  if (second.is === 'orphan') throw second.thrown
+  return first ?? (second.is === 'made' ? path : undefined)
 }
 
-/** @returns false if it is there already, or, where the one above may be missing, if that is what is wrong */
-async function made(path: string, mode: number, orphan: boolean): Promise<boolean> {
+/** `orphan`: the one above may be missing. */
+type Outcome =
+  | { readonly is: 'made' }
+  | { readonly is: 'there' }
+  | { readonly is: 'orphan'; readonly thrown: unknown }
+
+async function make(path: string, mode: number): Promise<Outcome> {
   try {
     await mkdir(path, { mode })
-    return true
+    return { is: 'made' }
   } catch (thrown) {
-    const { code } = thrown as { code?: unknown }
-    if ((orphan && code === 'ENOENT') || (await isDirectory(path))) return false
-    throw thrown
+    if (codeOf(thrown) === 'ENOENT') return { is: 'orphan', thrown }
+    // a file system that takes nothing new may say so before it says that it is there
+    const stats = await stat(path).catch((cause: unknown) => {
+      throw codeOf(cause) === 'ENOENT' ? thrown : cause
+    })
+    if (!stats.isDirectory()) throw thrown
+    return { is: 'there' }
   }
 }
 
-async function isDirectory(path: string): Promise<boolean> {
-  return await stat(path).then(
-    (stats) => stats.isDirectory(),
-    () => false,
-  )
+function codeOf(thrown: unknown): unknown {
+  return (thrown as { code?: unknown }).code
 }
