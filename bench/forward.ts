@@ -2,10 +2,12 @@
  * A TCP service through the hole, side by side with what else could carry it, over the same link.
  *
  *     node dist/bench/forward.js [--seconds=10] [--links=none,20ms,…] [--carriers=raw,cubic,wormhole,ssh,openvpn]
+ *                                      [--runs=1up,1down,8up,8down]
  *
- * iperf3 with 1 and with 8 streams in both directions: raw, through the wormhole, through `ssh -L`, through openvpn by its
+ * iperf3 with 1 and with 8 streams in both directions, one run after the other through the same tunnel: raw, through the wormhole, through `ssh -L`, through openvpn by its
  * hook (UDP, AES-256-GCM); then an echo of 64 bytes, and the first byte through a fresh connection. The links are a
  * cable between two network namespaces, and a wire of the bench's own (bench/forward/link.c) with delay and loss.
+ * With `--carriers=…,cpp` the C++ wormhole too, of the folder that PLEXUS_PEERS names.
  * Needs root, iperf3, openssh-server, openvpn, openssl, and gcc for the wire.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -15,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import {
   type Carrier,
+  cpp,
   cpuSeconds,
   cubic,
   openvpn,
@@ -34,26 +37,34 @@ const CONGESTION = '/proc/sys/net/ipv4/tcp_congestion_control'
 const LINKS: readonly Quality[] = [
   { name: 'cable', roundTrip: 0, loss: 0, overtaken: 0, bare: true },
   { name: 'none', roundTrip: 0, loss: 0, overtaken: 0 },
-  { name: '20ms', roundTrip: 20, loss: 0, overtaken: 0 },
-  { name: '100ms', roundTrip: 100, loss: 0, overtaken: 0 },
-  { name: '20ms1%', roundTrip: 20, loss: 1, overtaken: 0 },
+  ...[5, 10, 20, 50, 100].map((roundTrip) => ({ name: `${roundTrip}ms`, roundTrip, loss: 0, overtaken: 0 })),
+  { name: 'none1%', roundTrip: 0, loss: 1, overtaken: 0 },
+  ...[5, 10, 20, 50, 100].map((roundTrip) => ({
+    name: `${roundTrip}ms1%`,
+    roundTrip,
+    loss: 1,
+    overtaken: 0,
+  })),
 ]
-const CARRIERS: Readonly<Record<string, Setup>> = { raw, cubic, wormhole, ssh: sshForward, openvpn }
-const RUNS: readonly Run[] = [
-  { streams: 1, way: 'up' },
-  { streams: 1, way: 'down' },
-  { streams: 8, way: 'up' },
-  { streams: 8, way: 'down' },
-]
+const USUAL = 'cable,none,20ms,100ms,20ms1%'
+const CARRIERS: Readonly<Record<string, Setup>> = { raw, cubic, wormhole, cpp, ssh: sshForward, openvpn }
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '10' },
-    links: { type: 'string', default: LINKS.map(({ name }) => name).join() },
-    carriers: { type: 'string', default: Object.keys(CARRIERS).join() },
+    links: { type: 'string', default: USUAL },
+    runs: { type: 'string', default: '1up,1down,8up,8down' },
+    carriers: { type: 'string', default: 'raw,cubic,wormhole,ssh,openvpn' },
   },
 })
 const seconds = Number(values.seconds)
+const RUNS: readonly Run[] = values.runs
+  .split(',')
+  .filter(Boolean)
+  .map((word) => ({
+    streams: Number.parseInt(word, 10),
+    way: word.endsWith('down') ? 'down' : 'up',
+  }))
 const directory = mkdtempSync(join(tmpdir(), 'plexus-forward-'))
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
 

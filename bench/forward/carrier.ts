@@ -70,6 +70,33 @@ export const wormhole: Setup = async (link, port, directory) => {
   }
 }
 
+/** The C++ wormhole of novemus, whose folder PLEXUS_PEERS names. */
+export const cpp: Setup = async (link, port) => {
+  const folder = process.env.PLEXUS_PEERS
+  if (folder === undefined) throw new Error('PLEXUS_PEERS names no folder')
+  const ends = [
+    { machine: link.far, purpose: 'export', service: `127.0.0.1:${port}`, own: FAR, other: NEAR },
+    { machine: link.near, purpose: 'import', service: `127.0.0.1:${LOCAL_PORT}`, own: NEAR, other: FAR },
+  ].map(({ machine, purpose, service, own, other }) => {
+    const addresses = [`--gateway=${own}:${UDP_PORT}`, `--faraway=${other}:${UDP_PORT}`]
+    const words = [`--purpose=${purpose}`, `--service=${service}`, '--obscure=12345', ...addresses]
+    return machine.spawn(join(folder, 'wormhole-cpp'), words, { stdio: 'ignore' })
+  })
+  await listening(link)
+  return {
+    name: 'wormhole, C++',
+    target: { address: '127.0.0.1', port: LOCAL_PORT },
+    pids: ends.map(({ pid }) => pid ?? 0),
+    close: async () => {
+      for (const child of ends) {
+        const ended = once(child, 'close')
+        child.kill('SIGKILL')
+        await ended
+      }
+    },
+  }
+}
+
 export const sshForward: Setup = async (link, port, directory) => {
   const keys = new OpenSsh(directory)
   const server = await keys.serve(link.far, FAR, SSH_PORT)

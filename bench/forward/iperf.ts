@@ -4,7 +4,7 @@ import { systemClock } from '../../src/cli/clock.js'
 import { sleep } from '../../src/net/index.js'
 import type { Machine } from '../../test/natlab/machine.js'
 
-/** The port of every iperf3 server here. */
+/** The port of an iperf3 server here, unless another one is named. */
 export const IPERF_PORT = 5201
 
 /** How many streams, and which way: `up` is from the near machine to the far one. */
@@ -28,8 +28,8 @@ export class IperfServer {
     this.#child = child
   }
 
-  static async start(machine: Machine): Promise<IperfServer> {
-    const options = ['-s', '--forceflush', '-p', String(IPERF_PORT)]
+  static async start(machine: Machine, port = IPERF_PORT): Promise<IperfServer> {
+    const options = ['-s', '--forceflush', '-p', String(port)]
     const child = machine.spawn('iperf3', options, { stdio: ['ignore', 'pipe', 'ignore'] })
     if (child.stdout) await once(child.stdout, 'data')
     return new IperfServer(child)

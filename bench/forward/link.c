@@ -2,10 +2,13 @@
  * A wire between two network namespaces that takes time, loses packets and lets some be overtaken.
  *
  *     link <namespace file> <namespace file> <delay, us, one way> <loss, of 10000> <overtaken, of 10000>
+ *          [<rate, bytes per ms> <queue, bytes>]
  *
  * It makes a TUN interface named `wire` in each namespace, says `ready`, and carries IP packets between them until its
  * standard input ends. Then it says what it carried: `<packets> <lost> <overtaken> <too many at once>`.
- * A packet that is overtaken takes 1 ms longer than the others.
+ * A packet that is overtaken takes 1 ms longer than the others. With a rate, each way is a bottleneck with a queue before
+ * it that drops what it has no room for. Each line of standard input is answered with what got through from the first to
+ * the second namespace so far, in bytes: `<UDP> <TCP>`.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -46,7 +49,12 @@ struct queue {
 struct direction {
   int from, to;
   struct queue punctual, late;
+  uint64_t free; /* ns: when the bottleneck is through with what waits before it */
+  uint64_t udp, tcp; /* bytes */
 };
+
+/* of the bottleneck; a rate of 0 is none */
+static uint64_t rate, room;
 
 static uint64_t carried, lost, overtaken, overflowed;
 static uint64_t random_state = 88172645463325252u;
@@ -97,13 +105,22 @@ static int take(struct direction *way, uint64_t time, uint64_t delay, uint32_t l
     struct packet *slot = free_slot(queue);
     ssize_t length = read(way->from, slot ? slot->bytes : nowhere, SIZE);
     if (length < 0) return count;
+    uint64_t passed = time;
+    if (rate > 0) {
+      if (way->free > time) passed = way->free;
+      passed += (uint64_t)length * 1000000u / rate;
+    }
     if (loss > 0 && drawn() < loss) {
       lost++;
-    } else if (!slot) {
+    } else if (!slot || (rate > 0 && (passed - time) * rate > room * 1000000u)) {
       overflowed++;
     } else {
+      if (rate > 0) way->free = passed;
+      /* the protocol of an IPv4 packet: RFC 791 section 3.1 */
+      if (slot->bytes[9] == 17) way->udp += (uint64_t)length;
+      if (slot->bytes[9] == 6) way->tcp += (uint64_t)length;
       slot->length = (uint16_t)length;
-      slot->due = time + delay + (overtake ? OVERTAKEN_NS : 0);
+      slot->due = passed + delay + (overtake ? OVERTAKEN_NS : 0);
       queue->tail++;
       carried++;
       overtaken += (uint64_t)overtake;
@@ -130,11 +147,15 @@ static struct queue made(void) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 6) return 2;
+  if (argc != 6 && argc != 8) return 2;
   uint64_t delay = strtoull(argv[3], NULL, 10) * 1000u;
   uint32_t loss = (uint32_t)strtoul(argv[4], NULL, 10), late = (uint32_t)strtoul(argv[5], NULL, 10);
+  if (argc == 8) {
+    rate = strtoull(argv[6], NULL, 10);
+    room = strtoull(argv[7], NULL, 10);
+  }
   int one = tun(argv[1]), other = tun(argv[2]);
-  struct direction ways[2] = {{one, other, made(), made()}, {other, one, made(), made()}};
+  struct direction ways[2] = {{one, other, made(), made(), 0, 0, 0}, {other, one, made(), made(), 0, 0, 0}};
   prctl(PR_SET_TIMERSLACK, 1000ul, 0, 0, 0); /* ns */
   printf("ready\n");
   fflush(stdout);
@@ -158,7 +179,10 @@ int main(int argc, char **argv) {
     }
     if (ppoll(wanted, 3, next == UINT64_MAX ? NULL : &pause, NULL) < 0 && errno != EINTR) fail("ppoll");
     char word[64];
-    if (wanted[2].revents && read(0, word, sizeof word) <= 0) break;
+    if (!wanted[2].revents) continue;
+    if (read(0, word, sizeof word) <= 0) break;
+    printf("%lu %lu\n", ways[0].udp, ways[0].tcp);
+    fflush(stdout);
   }
   printf("%lu %lu %lu %lu\n", carried, lost, overtaken, overflowed);
   return 0;

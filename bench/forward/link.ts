@@ -1,4 +1,5 @@
 import { type ChildProcess, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -23,6 +24,8 @@ export interface Quality {
   readonly loss: number
   /** 0 to 100: how many are overtaken by others, by 1 ms. */
   readonly overtaken: number
+  /** A bottleneck each way: its rate in Mbit/s, and how many ms of it may wait before it. */
+  readonly bottleneck?: { readonly rate: number; readonly queue: number }
   /** A cable between the two machines instead: what the machine itself can do. */
   readonly bare?: boolean
 }
@@ -34,6 +37,12 @@ export interface Carried {
   readonly overtaken: number
   /** Dropped because there were too many at once: the wire was the bottleneck if there are many. */
   readonly overflowed: number
+}
+
+/** Bytes that got through from the near machine to the far one, with their IP headers. */
+export interface Passed {
+  readonly udp: number
+  readonly tcp: number
 }
 
 /** Where the two machines are on the link. */
@@ -105,6 +114,17 @@ export class Link {
     return new Link(quality, [near, far], release, wire, said)
   }
 
+  /** What has got through so far; only one may ask at a time. */
+  async passed(): Promise<Passed> {
+    const wire = this.#wire
+    if (!wire) throw new Error('a cable does not count')
+    const before = this.#said.length
+    wire.stdin?.write('\n')
+    while (this.#said.length === before) await once(wire.stdout ?? wire, 'data')
+    const [udp = 0, tcp = 0] = (this.#said.at(-1) ?? '').split(' ').map(Number)
+    return { udp, tcp }
+  }
+
   /** Ends everything that runs on the two machines, and the machines. */
   async close(): Promise<Carried | undefined> {
     if (this.#wire) {
@@ -123,12 +143,15 @@ export class Link {
 
 async function startWire(
   program: string,
-  { roundTrip, loss, overtaken }: Quality,
+  { roundTrip, loss, overtaken, bottleneck }: Quality,
   machines: readonly Machine[],
   said: string[],
 ): Promise<ChildProcess> {
   const files = machines.map(({ namespace }) => namespaceFile(namespace))
   const numbers = [roundTrip * 500, loss * 100, overtaken * 100].map((number) => String(Math.round(number)))
+  // bytes per ms, and bytes
+  if (bottleneck)
+    numbers.push(String(bottleneck.rate * 125), String(bottleneck.rate * 125 * bottleneck.queue))
   const [near] = machines
   if (!near) throw new Error('there are two machines')
   const wire = near.spawn(program, [...files, ...numbers], { stdio: ['pipe', 'pipe', 'inherit'] })
