@@ -31,11 +31,17 @@ export interface SessionKeys {
 /** Every label begins with this: the program, and the generation of its protocol. */
 const LABEL = 'plexus 4 '
 
-/** A key pair for one session: X25519 (RFC 7748), the public key as 32 bytes. */
+/** What precedes the 32 bytes of an X25519 key in SubjectPublicKeyInfo (RFC 8410, section 4). */
+const SPKI_PREFIX = Buffer.from('302a300506032b656e032100', 'hex')
+
+/**
+ * A key pair for one session: X25519 (RFC 7748), the public key as 32 bytes. It is exported as DER: the JWK export of Node 20
+ * holds the key's lock while it allocates, and waits for ever if the collector meets what generated the key just then.
+ */
 export function ephemeral(): { publicKey: Buffer; privateKey: KeyObject } {
   const { publicKey, privateKey } = generateKeyPairSync('x25519')
-  const { x } = publicKey.export({ format: 'jwk' })
-  return { publicKey: Buffer.from(String(x), 'base64url'), privateKey }
+  const spki = publicKey.export({ format: 'der', type: 'spki' })
+  return { publicKey: Buffer.from(spki.subarray(SPKI_PREFIX.length)), privateKey }
 }
 
 /**
@@ -87,8 +93,9 @@ function agree(own: KeyObject, peerPublic: Uint8Array): Buffer {
   if (peerPublic.length !== 32) throw refuse()
   let secret: Buffer
   try {
-    const jwk = { kty: 'OKP', crv: 'X25519', x: Buffer.from(peerPublic).toString('base64url') }
-    secret = diffieHellman({ privateKey: own, publicKey: createPublicKey({ key: jwk, format: 'jwk' }) })
+    const spki = Buffer.concat([SPKI_PREFIX, peerPublic])
+    const publicKey = createPublicKey({ key: spki, format: 'der', type: 'spki' })
+    secret = diffieHellman({ privateKey: own, publicKey })
   } catch {
     throw refuse() // OpenSSL refuses the points of small order by itself
   }

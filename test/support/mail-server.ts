@@ -133,7 +133,8 @@ export class MailServer {
   /** The flags of the program for a user, with the password in a file. */
   flags(user: string, changes: Parameters<MailServer['options']>[1] = {}): string[] {
     const password = this.#conf('password')
-    writeFileSync(password, 'secret\n', { mode: 0o600 })
+    // once: a program that runs may read it at any moment
+    if (!existsSync(password)) writeFileSync(password, 'secret\n', { mode: 0o600 })
     const options = this.options(user, {
       'email-password': undefined,
       'email-password-file': password,

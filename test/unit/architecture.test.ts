@@ -299,6 +299,13 @@ const OWNERS: ReadonlySet<string> = new Set([
   'src/wormhole/stream-import.ts',
 ])
 
+test('no key is exported as JWK: Node 20 can lock itself up in that, for good', () => {
+  const found = sources()
+    .filter(({ text }) => /format: 'jwk'/.test(text))
+    .map(({ path }) => path)
+  assert.deepEqual(found, [])
+})
+
 test('whoever uses files, or asks for the machine, is known by name', () => {
   const users = sources().filter(({ text }) =>
     /(?:from|import\()\s*'(?:node:)?(?:fs|os)(?:\/promises)?'/.test(text),
