@@ -1,7 +1,7 @@
 import { constants, type FSWatcher, watch } from 'node:fs'
 import { lstat, opendir, open as openFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PlexusError } from '../src/errors/index.js'
+import { codeWord, PlexusError } from '../src/errors/index.js'
 import { makeDirectories } from '../src/files/index.js'
 import { sleep } from '../src/net/index.js'
 import { Inbox } from './inbox.js'
@@ -85,7 +85,7 @@ class DirectoryRendezvous implements Rendezvous {
     } catch (cause) {
       await rm(temporary, { force: true }).catch(() => {})
       signal.throwIfAborted()
-      const why = (cause as { code?: unknown }).code ?? cause
+      const why = codeWord(cause)
       throw new PlexusError('RENDEZVOUS_UNREACHABLE', `Cannot write a message to ${this.#path} (${why}).`, {
         cause,
       })
@@ -138,7 +138,7 @@ class DirectoryRendezvous implements Rendezvous {
       } catch (cause) {
         watcher?.close()
         watcher = undefined // it would go on watching a directory that was replaced by another one
-        const why = String((cause as { code?: unknown }).code ?? cause)
+        const why = codeWord(cause)
         if (why !== trouble && !signal.aborted)
           log.warn({ path: this.#path, cause: why }, 'the directory cannot be read, retrying')
         trouble = why
@@ -190,7 +190,7 @@ class DirectoryRendezvous implements Rendezvous {
   /** Tells once of a message that cannot be read, as when its writer keeps it from others. */
   #unreadable(name: string, cause: unknown): null {
     if (!this.#reported.has(name)) {
-      const why = (cause as { code?: unknown }).code ?? cause
+      const why = codeWord(cause)
       const sentence = `a message in ${this.#path} cannot be read (${why}): give both sides a common group and a umask of 007`
       this.#context.log.warn({ code: 'RENDEZVOUS_UNREACHABLE' }, sentence)
     }
@@ -238,7 +238,7 @@ class DirectoryRendezvous implements Rendezvous {
       await rm(probe)
       await this.#sweep()
     } catch (cause) {
-      const why = (cause as { code?: unknown }).code ?? cause
+      const why = codeWord(cause)
       throw new PlexusError('BAD_RENDEZVOUS', `The directory ${this.#path} cannot be used (${why}).`, {
         advice: 'Give dir: the absolute path of a directory that this user may read and write.',
         cause,

@@ -1,7 +1,7 @@
 import { createRequire, isBuiltin } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { asPlexusError, PlexusError } from '../src/errors/index.js'
+import { asPlexusError, codeOf, PlexusError } from '../src/errors/index.js'
 import { requireSafe } from '../src/files/index.js'
 import type { OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
 import { SeveralRendezvous } from './several.js'
@@ -108,7 +108,7 @@ async function importPackage(name: string, cwd: string): Promise<unknown> {
   try {
     return await importFile(name, new URL(import.meta.resolve(name)))
   } catch (cause) {
-    if ((cause as { code?: unknown }).code !== 'ERR_MODULE_NOT_FOUND') throw cause
+    if (codeOf(cause) !== 'ERR_MODULE_NOT_FOUND') throw cause
     const found = createRequire(join(cwd, 'package.json')).resolve(name)
     return await importFile(name, pathToFileURL(found))
   }
@@ -125,7 +125,7 @@ async function imported(text: string, load: () => Promise<unknown>): Promise<unk
     return await load()
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
-    const code = (cause as { code?: unknown }).code
+    const code = codeOf(cause)
     const missing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
     throw new PlexusError(
       'BAD_RENDEZVOUS',

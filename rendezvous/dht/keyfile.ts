@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import HyperDHT, { type KeyPair } from 'hyperdht'
-import { PlexusError } from '../../src/errors/index.js'
+import { codeWord, PlexusError } from '../../src/errors/index.js'
 import type { Random } from '../../src/net/index.js'
 import type { RendezvousContext } from '../interface.js'
 import { mailboxName } from '../mailbox.js'
@@ -36,7 +36,7 @@ export async function keyPairOf(mailbox: IdentityMailbox, context: RendezvousCon
     })
     return HyperDHT.keyPair(seed)
   } catch (cause) {
-    const why = (cause as { code?: unknown }).code ?? cause
+    const why = codeWord(cause)
     throw new PlexusError('STATE_DIRECTORY', `The DHT key in ${path} cannot be saved (${why}).`, { cause })
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
-import { PlexusError } from '../../src/errors/index.js'
+import { codeOf, PlexusError } from '../../src/errors/index.js'
 import { readSecretFile } from './secret-file.js'
 
 /** Where systems keep the authorities that they trust: Debian, Fedora, openSUSE, Alpine. The first that is there counts. */
@@ -63,7 +63,7 @@ export class Trust {
       return createSecureContext(options)
     } catch (cause) {
       // no cause: what the parser has to say may quote the key
-      const why = String((cause as { code?: unknown }).code ?? 'unreadable')
+      const why = String(codeOf(cause) ?? 'unreadable')
       const which = cert === undefined ? '--email-ca' : '--email-cert and --email-key'
       throw new PlexusError('BAD_FLAG', `${which} cannot be used: ${why}.`, {
         advice: 'Give PEM files, a key without a passphrase, and the key that belongs to the certificate.',
@@ -114,7 +114,7 @@ function read(name: 'email-ca' | 'email-cert' | 'email-key', path: string): Buff
     return name === 'email-key' ? readSecretFile(path) : readFileSync(path)
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
-    const why = (cause as { code?: unknown }).code
+    const why = codeOf(cause)
     throw new PlexusError('BAD_FLAG', `--${name} is '${path}', but should be a PEM file (${why}).`, { cause })
   }
 }

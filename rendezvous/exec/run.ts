@@ -1,5 +1,6 @@
 import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { codeOf, codeWord } from '../../src/errors/index.js'
 import { checkProgram } from '../../src/files/index.js'
 import { type Clock, sleep } from '../../src/net/index.js'
 import { Lines } from './lines.js'
@@ -52,12 +53,12 @@ export class Run {
     } catch (thrown) {
       // a zero byte in the environment, for one, is told at once
       this.started = Promise.resolve(false)
-      this.ended = Promise.resolve({ is: 'unstartable', why: reason(thrown) })
+      this.ended = Promise.resolve({ is: 'unstartable', why: codeWord(thrown) })
       return
     }
     const spawned = new Promise<Ending | undefined>((resolve) => {
       child.once('spawn', () => resolve(undefined))
-      child.once('error', (thrown) => resolve({ is: 'unstartable', why: reason(thrown) }))
+      child.once('error', (thrown) => resolve({ is: 'unstartable', why: codeWord(thrown) }))
     })
     const exited = new Promise<Ending>((resolve) =>
       child.once('exit', (code, by) =>
@@ -131,10 +132,6 @@ function signalGroup(leader: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(-leader, signal)
   } catch (thrown) {
-    return (thrown as { code?: unknown }).code !== 'ESRCH'
+    return codeOf(thrown) !== 'ESRCH'
   }
-}
-
-function reason(thrown: unknown): string {
-  return String((thrown as { code?: unknown }).code ?? thrown)
 }

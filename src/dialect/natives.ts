@@ -1,6 +1,7 @@
 import { constants } from 'node:fs'
 import { mkdir, open, readFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { codeOf } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 import type { Logger } from '../net/index.js'
 
@@ -90,7 +91,7 @@ async function stampOf(file: string): Promise<string> {
     const { ino, size, mtimeNs, ctimeNs } = await stat(file, { bigint: true })
     return [ino, size, mtimeNs, ctimeNs].join(' ')
   } catch (thrown) {
-    if ((thrown as { code?: unknown }).code === 'ENOENT') return ''
+    if (codeOf(thrown) === 'ENOENT') return ''
     throw thrown
   }
 }

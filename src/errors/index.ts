@@ -1,5 +1,7 @@
+import { codeOf } from './system-code.js'
 import { systemLimit } from './system-limit.js'
 
+export { codeOf, codeWord } from './system-code.js'
 export { type SystemLimit, systemLimit } from './system-limit.js'
 
 /**
@@ -229,8 +231,5 @@ function addonError(thrown: unknown): PlexusError | undefined {
 
 /** True for the reason of an aborted AbortSignal, and for what node's own APIs throw on abort. */
 export function isAbort(thrown: unknown): boolean {
-  return (
-    thrown instanceof Error &&
-    (thrown.name === 'AbortError' || (thrown as { code?: unknown }).code === 'CANCELLED')
-  )
+  return thrown instanceof Error && (thrown.name === 'AbortError' || codeOf(thrown) === 'CANCELLED')
 }

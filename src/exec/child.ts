@@ -1,6 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
-import { PlexusError } from '../errors/index.js'
+import { codeOf, codeWord, PlexusError } from '../errors/index.js'
 import { checkProgram, type Output, openOutput, whyUnwritable } from '../files/index.js'
 import type { Clock, Logger } from '../net/index.js'
 import { type Command, wantsKey } from './command.js'
@@ -113,7 +113,7 @@ function spawned(
   const failed = (cause: unknown) =>
     new PlexusError(
       'COMMAND_MISSING',
-      `The command ${command.file} could not be started (${(cause as { code?: unknown }).code ?? cause}).`,
+      `The command ${command.file} could not be started (${codeWord(cause)}).`,
       { cause },
     )
   return new Promise((resolve, reject) => {
@@ -143,7 +143,7 @@ export function requireDirectory(path: string): void {
       return
     }
   } catch (cause) {
-    const { code } = cause as { code?: unknown }
+    const code = codeOf(cause)
     why = code === 'ENOENT' ? 'does not exist' : `cannot be used (${code ?? cause})`
   }
   throw new PlexusError('EXEC_PWD', `The working directory ${path} of the command ${why}.`)

@@ -1,6 +1,6 @@
 import { type FileHandle, lstat, mkdtemp, open, readdir, rm } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeOf, codeWord, PlexusError } from '../errors/index.js'
 import { unsafeError, unsafePath } from '../files/index.js'
 import type { Environment } from './environment.js'
 
@@ -98,13 +98,13 @@ function alive(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (cause) {
-    return (cause as { code?: unknown }).code !== 'ESRCH'
+    return codeOf(cause) !== 'ESRCH'
   }
 }
 
 function unwritable(cause: unknown): PlexusError {
   if (cause instanceof PlexusError) return cause
-  const why = cause === undefined ? '' : ` (${(cause as { code?: unknown }).code ?? cause})`
+  const why = cause === undefined ? '' : ` (${codeWord(cause)})`
   const sentence = `The key file of the command cannot be written anywhere${why}.`
   return new PlexusError('STATE_DIRECTORY', sentence, {
     advice: 'Set XDG_RUNTIME_DIR or TMPDIR to a directory that this user may write.',

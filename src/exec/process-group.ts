@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
+import { codeOf } from '../errors/index.js'
 import { type Clock, type Logger, sleep } from '../net/index.js'
 
 /** How often a group is looked at whose leader is gone, in ms: the system tells nobody when it empties. */
@@ -18,7 +19,7 @@ export class ProcessGroup {
     try {
       process.kill(-this.#leader, signal)
     } catch (thrown) {
-      const { code } = thrown as { code?: unknown }
+      const code = codeOf(thrown)
       if (code === 'ESRCH') return
       this.#log.warn({ pid: this.#leader, signal, code }, 'the command cannot be signalled')
     }
@@ -38,7 +39,7 @@ export class ProcessGroup {
     try {
       process.kill(-this.#leader, 0)
     } catch (thrown) {
-      return (thrown as { code?: unknown }).code !== 'ESRCH'
+      return codeOf(thrown) !== 'ESRCH'
     }
     return await this.#runs()
   }

@@ -1,5 +1,6 @@
 import { mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { codeOf } from '../errors/index.js'
 
 /**
  * Makes a directory and those above it that are missing. Node's own `recursive` never comes back where a file system says ENOENT
@@ -38,8 +39,4 @@ async function make(path: string, mode: number): Promise<Outcome> {
     if (!stats.isDirectory()) throw thrown
     return { is: 'there' }
   }
-}
-
-function codeOf(thrown: unknown): unknown {
-  return (thrown as { code?: unknown }).code
 }

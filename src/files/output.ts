@@ -10,6 +10,7 @@ import {
   statSync,
 } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { codeOf, codeWord } from '../errors/index.js'
 import { unsafePath } from './safe-path.js'
 
 /** Something that output is appended to. */
@@ -121,7 +122,7 @@ function openRead(path: string): number {
   try {
     return openSync(path, O_WRONLY | O_NONBLOCK)
   } catch (thrown) {
-    if ((thrown as { code?: unknown }).code === 'ENXIO') throw new Unwritable('is a pipe that nobody reads')
+    if (codeOf(thrown) === 'ENXIO') throw new Unwritable('is a pipe that nobody reads')
     throw thrown
   }
 }
@@ -129,5 +130,5 @@ function openRead(path: string): number {
 /** For a sentence: why something could not be written. */
 export function whyUnwritable(path: string, thrown: unknown): string {
   if (thrown instanceof Unwritable) return `${path} ${thrown.message}`
-  return `${path} cannot be written (${(thrown as { code?: unknown }).code ?? thrown})`
+  return `${path} cannot be written (${codeWord(thrown)})`
 }

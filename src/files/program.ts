@@ -1,6 +1,6 @@
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeOf, PlexusError } from '../errors/index.js'
 import { requireSafe } from './safe-path.js'
 
 /** Where a program is looked for when no PATH is set, as in confstr(_CS_PATH). */
@@ -56,7 +56,7 @@ export function checkProgram(file: string): void {
     head = readHead(file)
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
-    throw missing(`The command ${file} cannot be run (${(cause as { code?: unknown }).code})`, cause)
+    throw missing(`The command ${file} cannot be run (${codeOf(cause)})`, cause)
   }
   // the very program that runs is trusted already
   if (file !== process.execPath) requireSafe(file, `The command ${file}`, 'COMMAND_WRITABLE')
@@ -87,7 +87,7 @@ function readHead(file: string): Buffer {
   try {
     fd = openSync(file, 'r')
   } catch (cause) {
-    if ((cause as { code?: unknown }).code === 'EACCES') return Buffer.of(0)
+    if (codeOf(cause) === 'EACCES') return Buffer.of(0)
     throw cause
   }
   try {

@@ -1,7 +1,7 @@
 import { lstatSync, readFileSync, readlinkSync, type Stats, statSync } from 'node:fs'
 import { lstat, readlink } from 'node:fs/promises'
 import { dirname, isAbsolute, join, parse, resolve, sep } from 'node:path'
-import { type ErrorCode, PlexusError } from '../errors/index.js'
+import { codeOf, type ErrorCode, PlexusError } from '../errors/index.js'
 
 /**
  * Whether anybody but root and this user decides what is found at a path, after OpenSSH's `safe_path`: every component
@@ -79,7 +79,7 @@ const TOLD_BY_USE: ReadonlySet<unknown> = new Set(['ENOENT', 'ENOTDIR', 'EACCES'
 
 /** A component that the file system did not tell about: a disk at fault, a server that has gone. It may be anybody's. */
 function unknown(path: string, thrown: unknown): Unsafe | undefined {
-  const { code } = thrown as { code?: unknown }
+  const code = codeOf(thrown)
   if (TOLD_BY_USE.has(code)) return undefined
   return { path, why: `cannot be looked at (${code ?? thrown})`, itself: false }
 }

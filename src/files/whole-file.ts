@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { codeOf } from '../errors/index.js'
 
 /** For the names of drafts. */
 type RandomBytes = (length: number) => Buffer
 
 /** What fsync(2) answers where there is nothing to be synchronised. */
-const NO_SYNC: ReadonlySet<string> = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
+const NO_SYNC: ReadonlySet<unknown> = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
 
 /**
  * Writes a new file whole or not at all: under a name of its own first, then linked to the right one, which unlike a
@@ -98,8 +99,4 @@ export class OpenFileSystem extends Error {
   constructor() {
     super('the file system has no permissions')
   }
-}
-
-function codeOf(thrown: unknown): string {
-  return String((thrown as { code?: unknown } | undefined)?.code)
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { lstat, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
-import { type ErrorCode, PlexusError } from '../errors/index.js'
+import { codeOf, codeWord, type ErrorCode, PlexusError } from '../errors/index.js'
 import { makeDirectories, type Ownership, unsafeError, unsafePathSoon } from '../files/index.js'
 
 /** A key, a certificate or a bundle of a few dozen is smaller; nothing larger is read into memory. */
@@ -28,15 +28,14 @@ export function refusal(what: string, { why, cause, unsafe }: Refused, code: Err
 }
 
 export const isCode = (thrown: unknown, ...codes: string[]): boolean =>
-  thrown instanceof Error && codes.includes(String((thrown as { code?: unknown }).code))
+  thrown instanceof Error && codes.includes(String(codeOf(thrown)))
 
 /** What the file system says of a path at which there is nothing. */
 export const ABSENT: readonly string[] = ['ENOENT', 'ENOTDIR']
 
 /** The code of what the file system threw, through what was made of it. */
-function codeOf(thrown: unknown): string {
-  const { code, cause } = thrown as { code?: unknown; cause?: unknown }
-  return thrown instanceof PlexusError ? codeOf(cause) : String(code ?? thrown)
+function innerCode(thrown: unknown): string {
+  return thrown instanceof PlexusError ? innerCode(thrown.cause) : codeWord(thrown)
 }
 
 /** True when `path` is `root` or below it; both without symbolic links. */
@@ -61,12 +60,12 @@ export async function readConfined(
   try {
     real = await realpath(path)
   } catch (cause) {
-    const why = `cannot be followed (${codeOf(cause)})`
+    const why = `cannot be followed (${innerCode(cause)})`
     if (!isCode(cause, ...ABSENT)) return { state: 'refused', why, cause }
     try {
       return (await entryExists(path)) ? { state: 'refused', why, cause } : { state: 'absent' }
     } catch (unclear) {
-      return { state: 'refused', why: `cannot be looked at (${codeOf(unclear)})`, cause: unclear }
+      return { state: 'refused', why: `cannot be looked at (${innerCode(unclear)})`, cause: unclear }
     }
   }
   if (!isInside(root, real)) return { state: 'refused', why: 'points outside the repository' }
@@ -96,7 +95,7 @@ export async function readConfined(
       await handle.close()
     }
   } catch (cause) {
-    return { state: 'refused', why: `cannot be read (${codeOf(cause)})`, cause }
+    return { state: 'refused', why: `cannot be read (${innerCode(cause)})`, cause }
   }
 }
 
@@ -116,7 +115,7 @@ export async function entryExists(path: string): Promise<boolean> {
 
 /** The file system did not say what is at a path. */
 export function unclear(path: string, cause: unknown): PlexusError {
-  return new PlexusError('REPOSITORY', `${path} cannot be looked at (${codeOf(cause)}).`, {
+  return new PlexusError('REPOSITORY', `${path} cannot be looked at (${innerCode(cause)}).`, {
     advice: 'Run plexus as the user that the repository belongs to, and check its file system.',
     cause,
   })

@@ -2,7 +2,7 @@ import { generateKeyPair, type KeyObject, X509Certificate } from 'node:crypto'
 import { unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { PlexusError } from '../errors/index.js'
+import { codeWord, PlexusError } from '../errors/index.js'
 import { OpenFileSystem, writeNewFile } from '../files/index.js'
 import type { Random } from '../net/index.js'
 import { entryExists, makeDirectory } from './confined.js'
@@ -85,7 +85,7 @@ async function makeKey(kind: 'rsa' | 'ec'): Promise<KeyObject> {
 export function unwritable(sentence: string, thrown: unknown): PlexusError {
   if (thrown instanceof PlexusError) return thrown
   const open = thrown instanceof OpenFileSystem
-  const why = open ? `: ${thrown.message}` : ` (${(thrown as { code?: unknown }).code ?? thrown})`
+  const why = open ? `: ${thrown.message}` : ` (${codeWord(thrown)})`
   return new PlexusError('REPOSITORY', `${sentence}${why}.`, {
     advice: open
       ? 'Use an --app-repo on a file system with permissions, or mount this one with umask=077.'

@@ -1,6 +1,6 @@
 import { lstat, rm, rmdir, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeWord, PlexusError } from '../errors/index.js'
 import type { IdentityName } from './name.js'
 import type { Repository } from './repository.js'
 
@@ -22,7 +22,7 @@ export async function removeIdentity(repository: Repository, name: IdentityName)
   } catch (cause) {
     throw new PlexusError(
       'REPOSITORY',
-      `The directory ${directory} cannot be removed (${(cause as { code?: unknown }).code ?? cause}).`,
+      `The directory ${directory} cannot be removed (${codeWord(cause)}).`,
       {
         advice: 'Run it as the user that owns the repository.',
         cause,

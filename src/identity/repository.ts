@@ -2,7 +2,7 @@ import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { Dirent } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { asPlexusError, codeWord, PlexusError } from '../errors/index.js'
 import { replaceFile } from '../files/index.js'
 import { type Certificate, parseBundle, parseCertificate } from './certificate.js'
 import { ABSENT, entryExists, isCode, isInside, readConfined, refusal, unclear } from './confined.js'
@@ -69,7 +69,7 @@ export class Repository {
       await readdir(root)
       return new Repository(path, root)
     } catch (cause) {
-      const why = isCode(cause, ...ABSENT) ? '' : ` (${(cause as { code?: unknown }).code ?? cause})`
+      const why = isCode(cause, ...ABSENT) ? '' : ` (${codeWord(cause)})`
       throw new PlexusError('REPOSITORY', `There is no readable repository at ${path}${why}.`, { cause })
     }
   }

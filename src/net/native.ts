@@ -1,11 +1,16 @@
 import { createRequire } from 'node:module'
+import { asPlexusError } from '../errors/index.js'
 
 const load = createRequire(import.meta.url)
 
 /**
  * A package with machine code, loaded when it is first needed: where it does not load, everything else still works.
- * @throws what node throws; `asPlexusError` makes NATIVE_ADDON of it
+ * @throws PlexusError NATIVE_ADDON
  */
 export function nativeAddon<T>(name: 'udx-native' | 'sodium-native'): T {
-  return load(name) as T
+  try {
+    return load(name) as T
+  } catch (thrown) {
+    throw asPlexusError(thrown)
+  }
 }

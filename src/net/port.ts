@@ -1,6 +1,6 @@
 import type UDX from 'udx-native'
 import type { UDXSocket } from 'udx-native'
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { codeOf, PlexusError } from '../errors/index.js'
 import { canonicalAddress, type Endpoint, type Family, familyOf, formatEndpoint } from './endpoint.js'
 import { openUdx } from './udx-sockets.js'
 
@@ -54,7 +54,7 @@ export class UdpPort {
    */
   static open(options: { address?: string; port?: number } = {}): UdpPort {
     const { address, port = 0 } = options
-    udx ??= opened()
+    udx ??= openUdx() as UDX
     const sockets = new Map<Family, UDXSocket>()
     if (address !== undefined) {
       const bare = canonicalAddress(address)
@@ -133,14 +133,6 @@ export class UdpPort {
   }
 }
 
-function opened(): UDX {
-  try {
-    return openUdx() as UDX
-  } catch (cause) {
-    throw asPlexusError(cause)
-  }
-}
-
 function bound(udx: UDX, address: string, port: number): UDXSocket {
   const socket = udx.createSocket({ ipv6Only: familyOf({ address }) === 6 })
   try {
@@ -149,7 +141,7 @@ function bound(udx: UDX, address: string, port: number): UDXSocket {
   } catch (cause) {
     void socket.close()
     const name = formatEndpoint({ address, port })
-    const code = (cause as { code?: unknown }).code
+    const code = codeOf(cause)
     if (code === 'EADDRNOTAVAIL') {
       throw new PlexusError('ADDRESS_UNAVAILABLE', `${name} is not an address of this machine.`, { cause })
     }

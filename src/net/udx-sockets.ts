@@ -5,7 +5,7 @@ import { nativeAddon } from './native.js'
 
 /**
  * UDP sockets of udx-native. By itself it throws where the system does not list its interfaces: then it is told of none.
- * @throws what node throws when the addon does not load
+ * @throws PlexusError NATIVE_ADDON
  */
 export function openUdx(): object {
   const udx = new (nativeAddon<typeof UDX>('udx-native'))()

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
+import { codeOf } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
 import { STRATEGIES, type Strategy } from '../punch/index.js'
 
@@ -43,8 +44,7 @@ export class PathMemory {
       if (text.length <= LONGEST)
         for (const [key, one] of parse(JSON.parse(text))) memory.#known.set(key, one)
     } catch (thrown) {
-      if ((thrown as { code?: unknown }).code !== 'ENOENT')
-        log.debug({ err: thrown }, 'earlier paths cannot be read')
+      if (codeOf(thrown) !== 'ENOENT') log.debug({ err: thrown }, 'earlier paths cannot be read')
     }
     return memory
   }

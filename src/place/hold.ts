@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, linkSync, openSync, renameSync, rmSync } from 'node:fs'
 import { connect, createServer, type Server } from 'node:net'
 import { basename, dirname } from 'node:path'
+import { codeWord } from '../errors/index.js'
 import { findProgram } from '../files/index.js'
 
 /**
@@ -95,7 +96,7 @@ function shortened(path: string): { readonly at: string; close(): void } {
 function listening(path: string): Promise<Server | string> {
   return new Promise((resolve) => {
     const server = createServer((socket) => socket.destroy())
-    server.once('error', (error) => resolve(codeOf(error)))
+    server.once('error', (error) => resolve(codeWord(error)))
     server.listen(path, () => {
       server.unref()
       resolve(server)
@@ -111,7 +112,7 @@ function knock(path: string): Promise<string> {
       socket.destroy()
       resolve('open')
     })
-    socket.once('error', (error) => resolve(codeOf(error)))
+    socket.once('error', (error) => resolve(codeWord(error)))
   })
 }
 
@@ -132,8 +133,4 @@ async function takeAway(path: string): Promise<void> {
     }
   }
   rmSync(aside, { force: true })
-}
-
-function codeOf(thrown: unknown): string {
-  return String((thrown as { code?: unknown }).code ?? thrown)
 }

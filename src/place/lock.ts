@@ -10,7 +10,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeOf, PlexusError } from '../errors/index.js'
 import type { Logger } from '../net/index.js'
 import { type Hold, holdFile, holdSocket } from './hold.js'
 
@@ -72,7 +72,7 @@ function openLock(directory: string, path: string, log: Logger): { fd: number; f
   try {
     return { fd: openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600), file: true }
   } catch (cause) {
-    const code = String((cause as { code?: unknown }).code)
+    const code = String(codeOf(cause))
     if (!FULL.has(code)) {
       throw new PlexusError('STATE_DIRECTORY', `The lock '${path}' cannot be opened (${code}).`, { cause })
     }
@@ -107,7 +107,7 @@ function whatIsAt(path: string, fd: number): 'ours' | 'another' | { readonly cod
     const [open, there] = [fstatSync(fd), statSync(path)]
     return open.ino === there.ino && open.dev === there.dev ? 'ours' : 'another'
   } catch (thrown) {
-    const { code } = thrown as { code?: unknown }
+    const code = codeOf(thrown)
     return code === 'ENOENT' ? 'another' : { code }
   }
 }
@@ -163,6 +163,6 @@ function exists(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (thrown) {
-    return (thrown as { code?: unknown }).code === 'EPERM'
+    return codeOf(thrown) === 'EPERM'
   }
 }

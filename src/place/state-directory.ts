@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeWord, PlexusError } from '../errors/index.js'
 import { makeDirectories, requireSafe } from '../files/index.js'
 
 /**
@@ -23,7 +23,7 @@ export async function openStateFolder(base: string, owner: string): Promise<stri
     await makeDirectories(directory, 0o700)
     await access(directory, constants.W_OK | constants.X_OK)
   } catch (cause) {
-    const why = (cause as { code?: unknown }).code ?? cause
+    const why = codeWord(cause)
     const sentence = `The state directory '${base}' cannot be created or written (${why}).`
     throw new PlexusError('STATE_DIRECTORY', sentence, { cause })
   }

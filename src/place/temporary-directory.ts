@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeWord, PlexusError } from '../errors/index.js'
 
 /** A directory of this process alone (0700), for as long as it is wanted. */
 export interface TemporaryDirectory {
@@ -17,7 +17,7 @@ export async function openTemporaryDirectory(prefix: string): Promise<TemporaryD
     const path = await mkdtemp(join(parent, prefix))
     return { path, remove: () => rm(path, { recursive: true, force: true }).catch(() => {}) }
   } catch (cause) {
-    const why = (cause as { code?: unknown }).code ?? cause
+    const why = codeWord(cause)
     throw new PlexusError('STATE_DIRECTORY', `No temporary directory can be created in ${parent} (${why}).`, {
       advice: 'Set TMPDIR to a directory that this user may write.',
       cause,

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { type FileHandle, mkdir, open, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { PlexusError } from '../errors/index.js'
+import { codeWord, PlexusError } from '../errors/index.js'
 import type { Clock, Logger } from '../net/index.js'
 
 /** The length of a session id, in bytes. */
@@ -66,7 +66,7 @@ export class SeenSessions {
     } catch (cause) {
       throw new PlexusError(
         'STATE_DIRECTORY',
-        `The list of seen sessions cannot be saved in ${file} (${(cause as { code?: unknown }).code ?? cause}).`,
+        `The list of seen sessions cannot be saved in ${file} (${codeWord(cause)}).`,
         {
           cause,
         },

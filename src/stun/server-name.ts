@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
-import { PlexusError } from '../errors/index.js'
+import { codeOf, PlexusError } from '../errors/index.js'
 import {
   canonicalAddress,
   type Endpoint,
@@ -56,7 +56,7 @@ export async function addressesOf(host: string, resolve: Resolve): Promise<strin
       isIP(address) && !address.includes('%') ? [canonicalAddress(address)] : [],
     )
   } catch (error) {
-    const code = (error as { code?: unknown } | undefined)?.code
+    const code = codeOf(error)
     return { kind: 'unresolved', code: typeof code === 'string' ? code : 'no reason given' }
   }
 }

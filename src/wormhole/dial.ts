@@ -62,7 +62,7 @@ export function dial(
 }
 
 function failure(cause: Error): PlexusError {
-  const code = codeOf(cause)
+  const code = firstCode(cause)
   // it was to be any address of this machine, and any port
   if (code === 'EADDRNOTAVAIL') {
     const sentence = `There is no free local port or address to reach it from (${code}).`
@@ -74,8 +74,8 @@ function failure(cause: Error): PlexusError {
 }
 
 /** Of several addresses that were tried, the code of the first. */
-function codeOf(cause: unknown): string {
+function firstCode(cause: unknown): string {
   const { code, errors } = cause as { code?: unknown; errors?: unknown[] }
   if (typeof code === 'string') return code
-  return errors?.length ? codeOf(errors[0]) : 'unknown'
+  return errors?.length ? firstCode(errors[0]) : 'unknown'
 }

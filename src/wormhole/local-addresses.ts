@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { codeOf } from '../errors/index.js'
 
 /** What `localhost` is on every machine, whatever its hosts file has (RFC 6761 section 6.3). */
 const LOCALHOST = ['127.0.0.1', '::1'] as const
@@ -55,8 +56,4 @@ export async function openAtAll<T>(
       if (!chosen || attempt === ATTEMPTS) throw thrown
     }
   }
-}
-
-function codeOf(thrown: unknown): unknown {
-  return (thrown as { code?: unknown } | undefined)?.code
 }

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { asPlexusError, codeOf, PlexusError } from '../errors/index.js'
 import type { Intake } from './intake.js'
 import type { Near } from './near.js'
 import { pump } from './pump.js'
@@ -40,7 +40,7 @@ export function splice(near: Near, far: TunnelStream, intake?: Intake): Promise<
       if (open.size === 0) finish({ kind: 'ended' })
     }
     const cutNear = (cause?: unknown) => {
-      const code = (cause as { code?: unknown } | undefined)?.code
+      const code = codeOf(cause)
       const sentence = `The connection was cut off${typeof code === 'string' ? ` (${code})` : ''}.`
       finish({ kind: 'cut', by: 'near', error: new PlexusError('STREAM_RESET', sentence, { cause }) })
     }

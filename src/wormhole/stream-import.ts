@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
-import { asPlexusError, PlexusError } from '../errors/index.js'
+import { asPlexusError, codeOf, PlexusError } from '../errors/index.js'
 import type { Conduit } from './conduit.js'
 import { tellFailed, tellOpened } from './connection.js'
 import { SOCKET_OPTIONS } from './dial.js'
@@ -164,7 +164,7 @@ function closing(server: Server): Promise<void> {
 
 /** Why a local address cannot be listened at. */
 export function unlistenable(service: Service, cause: unknown): PlexusError {
-  const { code } = cause as { code?: unknown }
+  const code = codeOf(cause)
   const at = formatService(service)
   if (code === 'EADDRINUSE') {
     return new PlexusError('ADDRESS_IN_USE', `Another program is already listening at ${at}.`, {
@@ -191,7 +191,7 @@ async function removeStale(path: string): Promise<void> {
       socket.destroy()
       resolve(false)
     })
-    socket.once('error', (error) => resolve((error as { code?: unknown }).code === 'ECONNREFUSED'))
+    socket.once('error', (error) => resolve(codeOf(error) === 'ECONNREFUSED'))
   })
   if (refused) await rm(path, { force: true }).catch(() => {}) // then listening fails, with the reason
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, mock, test } from 'node:test'
-import sodium from 'sodium-native'
 import { type Endpoint, sameEndpoint } from '../../src/net/index.js'
+import { sodium } from '../../src/wormhole/tunnel/libsodium.js'
 import { Prng } from './prng.js'
 import { ADDRESS, DATE, sinks, TunnelWorld, type TunnelWorldOptions } from './tunnel.js'
 
@@ -82,7 +82,7 @@ describe('HELLOs recorded of earlier tunnels under the same key', () => {
     for (const hellos of [greetings, older]) {
       const world = new TunnelWorld(new Prng(2))
       world.a.core.close(0, '')
-      const agree = mock.method(sodium, 'crypto_scalarmult')
+      const agree = mock.method(sodium(), 'crypto_scalarmult')
       replay(world, 'b', { greetings: hellos, sources: [VICTIM, ADDRESS.a], ms: 9_000 })
       world.run(9_000)
       assert.equal(agree.mock.callCount(), 0)
@@ -94,7 +94,7 @@ describe('HELLOs recorded of earlier tunnels under the same key', () => {
     const prng = new Prng(3)
     const world = new TunnelWorld(prng)
     world.a.core.close(0, '')
-    const agree = mock.method(sodium, 'crypto_scalarmult')
+    const agree = mock.method(sodium(), 'crypto_scalarmult')
     for (let at = 0; at < 9_000; at++) {
       const from = at % 2 === 0 ? VICTIM : ADDRESS.a
       const noise = prng.bytes(48)
@@ -137,7 +137,7 @@ test('a recorded CONFIRM is none in the next tunnel, and costs no key agreement'
   assert.ok(confirms.length >= 2)
   const second = new TunnelWorld(new Prng(7))
   second.a.core.close(0, '')
-  const agree = mock.method(sodium, 'crypto_scalarmult')
+  const agree = mock.method(sodium(), 'crypto_scalarmult')
   replay(second, 'b', { greetings: confirms, sources: [ADDRESS.a], ms: 1_000 })
   second.run(1_000)
   assert.equal(agree.mock.callCount(), 0)

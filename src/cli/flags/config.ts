@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { PlexusError } from '../../errors/index.js'
+import { codeOf, PlexusError } from '../../errors/index.js'
 import type { Flag } from './flags.js'
 import type { Setting } from './values.js'
 
@@ -21,7 +21,7 @@ export function readConfig(path: string, flags: readonly Flag[]): (name: string)
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    const code = (cause as { code?: unknown }).code
+    const code = codeOf(cause)
     throw new PlexusError(
       'BAD_FLAG',
       `--config is '${path}', but should be a file that can be read (${code}).`,

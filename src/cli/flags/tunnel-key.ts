@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { PlexusError } from '../../errors/index.js'
+import { codeOf, PlexusError } from '../../errors/index.js'
 import { exposure } from '../../files/index.js'
 import type { Values } from './values.js'
 
@@ -34,7 +34,7 @@ function keyInFile(path: string, label: string): Buffer {
   try {
     fd = openSync(path, 'r')
   } catch (cause) {
-    throw wrong(`which cannot be read (${(cause as { code?: unknown }).code})`, undefined, cause)
+    throw wrong(`which cannot be read (${codeOf(cause)})`, undefined, cause)
   }
   try {
     const found = exposure(path, fstatSync(fd))
@@ -43,7 +43,7 @@ function keyInFile(path: string, label: string): Buffer {
     return keyOf(content.subarray(0, readSync(fd, content, 0, LONGEST_FILE, 0)), label)
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
-    throw wrong(`which cannot be read (${(cause as { code?: unknown }).code})`, undefined, cause)
+    throw wrong(`which cannot be read (${codeOf(cause)})`, undefined, cause)
   } finally {
     closeSync(fd)
   }

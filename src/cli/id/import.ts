@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
-import { PlexusError } from '../../errors/index.js'
+import { codeWord, PlexusError } from '../../errors/index.js'
 import { makeDirectories } from '../../files/index.js'
 import {
   type Certificate,
@@ -157,14 +157,10 @@ async function read(file: string): Promise<string> {
     }
   } catch (cause) {
     if (cause instanceof PlexusError) throw cause
-    throw new PlexusError(
-      'BAD_FLAG',
-      `The file '${file}' cannot be read (${(cause as { code?: unknown }).code ?? cause}).`,
-      {
-        advice: 'Name a file that plexus id export made, or - for standard input.',
-        cause,
-      },
-    )
+    throw new PlexusError('BAD_FLAG', `The file '${file}' cannot be read (${codeWord(cause)}).`, {
+      advice: 'Name a file that plexus id export made, or - for standard input.',
+      cause,
+    })
   }
 }
 
@@ -188,7 +184,7 @@ async function openOrMake(path: string): Promise<Repository> {
   } catch (cause) {
     // one that is there and cannot be made can be opened
     return await Repository.open(path).catch(() => {
-      const why = (cause as { code?: unknown }).code ?? cause
+      const why = codeWord(cause)
       throw new PlexusError('REPOSITORY', `The repository ${path} cannot be created (${why}).`, { cause })
     })
   }

@@ -1,4 +1,0 @@
-declare module 'sodium-native' {
-  const sodium: import('./libsodium.js').Sodium
-  export default sodium
-}
