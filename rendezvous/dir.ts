@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { codeWord, PlexusError } from '../src/errors/index.js'
 import { makeDirectories } from '../src/files/index.js'
 import { sleep } from '../src/net/index.js'
+import { forgetOldest } from './forget-oldest.js'
 import { Inbox } from './inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from './interface.js'
 import { mailboxName, messageName } from './mailbox.js'
@@ -182,8 +183,7 @@ class DirectoryRendezvous implements Rendezvous {
         : false
       if (removed) continue
       kept.add(name)
-      const [oldest] = kept
-      if (oldest !== undefined && kept.size > MAX_REMEMBERED) kept.delete(oldest)
+      forgetOldest(kept, MAX_REMEMBERED)
     }
   }
 
@@ -195,8 +195,7 @@ class DirectoryRendezvous implements Rendezvous {
       this.#context.log.warn({ code: 'RENDEZVOUS_UNREACHABLE' }, sentence)
     }
     this.#reported.add(name)
-    const [oldest] = this.#reported
-    if (oldest !== undefined && this.#reported.size > MAX_REMEMBERED) this.#reported.delete(oldest)
+    forgetOldest(this.#reported, MAX_REMEMBERED)
     return null
   }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { asPlexusError, isAbort, PlexusError } from '../src/errors/index.js'
 import { sleep } from '../src/net/index.js'
+import { forgetOldest } from './forget-oldest.js'
 import { Inbox } from './inbox.js'
 import type { Envelope, Letters, Mailbox, Rendezvous, RendezvousContext } from './interface.js'
 import { type Scope, scope } from './scope.js'
@@ -96,8 +97,7 @@ export class SeveralRendezvous implements Rendezvous {
       const digest = createHash('sha256').update(message).digest('base64')
       if (seen.has(digest)) return
       seen.add(digest)
-      const [oldest] = seen
-      if (oldest !== undefined && seen.size > MAX_REMEMBERED) seen.delete(oldest)
+      forgetOldest(seen, MAX_REMEMBERED)
       this.#carrier = carrier
       inbox.push(message)
     }

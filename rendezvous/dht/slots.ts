@@ -1,6 +1,7 @@
 import HyperDHT, { type NodeAddress } from 'hyperdht'
 import { PlexusError } from '../../src/errors/index.js'
 import { sleep } from '../../src/net/index.js'
+import { forgetOldest } from '../forget-oldest.js'
 import type { RendezvousContext } from '../interface.js'
 import { mailboxName, messageName } from '../mailbox.js'
 import { scope } from '../scope.js'
@@ -62,8 +63,7 @@ export class SlotWriter {
     const written = this.#written.get(name) ?? { next: 0, slots: new Map(), last: Promise.resolve() }
     this.#written.delete(name)
     this.#written.set(name, written)
-    const [oldest] = this.#written.keys()
-    if (oldest !== undefined && this.#written.size > MAX_WRITTEN) this.#written.delete(oldest)
+    forgetOldest(this.#written, MAX_WRITTEN)
 
     const { head, chunks } = split(message, HyperDHT.hash)
     const stored = Promise.all(

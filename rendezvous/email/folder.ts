@@ -1,3 +1,4 @@
+import { forgetOldest } from '../forget-oldest.js'
 import type { Connection } from './connection.js'
 import { type Label, labelOf, readMail } from './message.js'
 import type { Position } from './position.js'
@@ -76,8 +77,7 @@ export class Folder {
 
   #wait(uid: number, label: Label): void {
     this.#waiting.set(uid, label)
-    const [oldest] = this.#waiting.keys()
-    if (oldest !== undefined && this.#waiting.size > MAX_WAITING) this.#waiting.delete(oldest)
+    forgetOldest(this.#waiting, MAX_WAITING)
   }
 
   /** The UIDs of what waits for which this holds. */

@@ -1,4 +1,5 @@
 import { PlexusError } from '../../src/errors/index.js'
+import { forgetOldest } from '../forget-oldest.js'
 import { Inbox } from '../inbox.js'
 import type { Letter, LetterHead, Letters, RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
@@ -191,8 +192,7 @@ export class LetterBox implements Letters {
 
   #remember(header: string, ours: (letter: Letter) => Promise<boolean>): void {
     this.#done.set(outside(header), ours)
-    const [oldest] = this.#done.keys()
-    if (oldest !== undefined && this.#done.size > MAX_REMEMBERED) this.#done.delete(oldest)
+    forgetOldest(this.#done, MAX_REMEMBERED)
     this.#owner.disturb()
   }
 }

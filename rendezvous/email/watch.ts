@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { PlexusError } from '../../src/errors/index.js'
 import { sleep } from '../../src/net/index.js'
+import { forgetOldest } from '../forget-oldest.js'
 import type { RendezvousContext } from '../interface.js'
 import { abortable, type Scope, scope } from '../scope.js'
 import { type Account, accountName } from './account.js'
@@ -94,13 +95,15 @@ export class Watch {
 
   /** A message of this mailbox was sent or taken: copies of it are ours to remove. */
   remember(mailbox: string): void {
-    addBounded(this.#done, mailbox)
+    this.#done.add(mailbox)
+    forgetOldest(this.#done, MAX_REMEMBERED)
     this.#untidy = true
   }
 
   /** Nobody receives this mailbox: its messages are removed, now and when they come. */
   spent(mailbox: string): void {
-    addBounded(this.#unread, mailbox)
+    this.#unread.add(mailbox)
+    forgetOldest(this.#unread, MAX_REMEMBERED)
     this.nudge()
   }
 
@@ -314,12 +317,6 @@ export class Watch {
     )
   }
   #saved = ''
-}
-
-function addBounded(names: Set<string>, name: string): void {
-  names.add(name)
-  const [oldest] = names
-  if (oldest !== undefined && names.size > MAX_REMEMBERED) names.delete(oldest)
 }
 
 /** Removes mails of ours that nobody needs any more, once they were seen to be ours. */

@@ -1,6 +1,7 @@
 import { isAbort, PlexusError } from '../../src/errors/index.js'
 import { findProgram } from '../../src/files/index.js'
 import { type Logger, sleep } from '../../src/net/index.js'
+import { forgetOldest } from '../forget-oldest.js'
 import { Inbox } from '../inbox.js'
 import type { Envelope, Mailbox, OpenRendezvous, Rendezvous, RendezvousContext } from '../interface.js'
 import { messageName } from '../mailbox.js'
@@ -226,8 +227,7 @@ function news(message: Buffer, seen: Set<string>): boolean {
   const name = messageName(message)
   if (seen.has(name)) return false
   seen.add(name)
-  const [oldest] = seen
-  if (oldest !== undefined && seen.size > MAX_REMEMBERED) seen.delete(oldest)
+  forgetOldest(seen, MAX_REMEMBERED)
   return true
 }
 
