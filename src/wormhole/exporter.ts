@@ -11,7 +11,7 @@ import { nearSocket } from './near.js'
 import type { Router } from './router.js'
 import { costOf, formatService, lingersOf } from './service.js'
 import { splice } from './splice.js'
-import { type Surroundings, warnOnce, warnRefused } from './surroundings.js'
+import { type Surroundings, takeShare, warnOnce } from './surroundings.js'
 import type { StreamResetCode, Tunnel, TunnelFlow, TunnelStream } from './tunnel/index.js'
 import { turnsOf } from './turns.js'
 
@@ -96,10 +96,9 @@ export class Exporter {
       if (service.kind === 'udp')
         return stream.reset('SERVICE_UNKNOWN', 'It is a UDP service: it has datagrams, not connections.')
       const { clock } = this.#around
-      const taken = this.#share.take(clock.now(), costOf(service))
+      const taken = takeShare(this.#around, this.#share, costOf(service))
       if (taken.kind === 'refused') {
         tellFailed(this.#around, { direction: 'in', service: name })
-        warnRefused(this.#around, this.#share, taken)
         return stream.reset('SERVICE_UNREACHABLE', `The other side refuses this. ${taken.sentence}`)
       }
       const socket = await this.#dial(service, stream, name)
@@ -158,23 +157,19 @@ export class Exporter {
       return
     }
     const early = this.#datagrams.hold(flow)
-    let state: 'open' | 'closed' = 'open'
-    const giveUp = turnsOf(this.#around.clock).take(this.#peer, () => {
-      if (state === 'open') void this.#serveFlow(flow, wanted, early)
-    })
-    void flow.closed.then(() => {
-      state = 'closed'
-      giveUp()
-    })
+    const giveUp = turnsOf(this.#around.clock).take(
+      this.#peer,
+      () => void this.#serveFlow(flow, wanted, early),
+    )
+    void flow.closed.then(giveUp)
   }
 
   async #serveFlow(flow: TunnelFlow, wanted: Header, early: readonly Buffer[]): Promise<void> {
     try {
       const route = await this.#router({ ...wanted, peer: this.#peer })
       if (route.kind === 'service' && route.service.kind === 'udp') {
-        const taken = this.#share.take(this.#around.clock.now(), costOf(route.service))
+        const taken = takeShare(this.#around, this.#share, costOf(route.service))
         if (taken.kind === 'refused') {
-          warnRefused(this.#around, this.#share, taken)
           tellFailed(this.#around, { direction: 'in', service: wanted.name })
           return flow.close()
         }

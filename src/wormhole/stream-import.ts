@@ -11,7 +11,7 @@ import { openAtAll } from './local-addresses.js'
 import { nearSocket } from './near.js'
 import { formatService, type Service } from './service.js'
 import { splice } from './splice.js'
-import { type Surroundings, warnOnce, warnRefused } from './surroundings.js'
+import { type Surroundings, takeShare, warnOnce } from './surroundings.js'
 
 /** How many connections one import has at a time: each holds a descriptor and some buffers. */
 const MOST_CONNECTIONS = 4096
@@ -74,10 +74,9 @@ export class StreamImport {
       return near.abort()
     }
     const { share } = this.#conduit
-    const taken = share.take(this.#around.clock.now(), { descriptors: 1 })
+    const taken = takeShare(this.#around, share, { descriptors: 1 })
     if (taken.kind === 'refused') {
       tellFailed(this.#around, { direction: 'out', service: this.name })
-      warnRefused(this.#around, share, taken)
       return near.abort()
     }
     socket.once('close', () => taken.giveBack())

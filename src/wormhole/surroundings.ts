@@ -1,4 +1,4 @@
-import type { Budget, Refusal, Share } from '../budget/index.js'
+import type { Budget, Grant, Needs, Refusal, Share } from '../budget/index.js'
 import type { Clock, Logger } from '../net/index.js'
 import type { Hush } from './hush.js'
 
@@ -24,6 +24,17 @@ export function warnOnce(
 ): void {
   if (hush.allows(about)) log.warn({}, sentence)
   else log.debug({}, sentence)
+}
+
+/** Takes some of a peer's share; a refusal is told in the log. */
+export function takeShare(
+  around: Pick<Surroundings, 'clock' | 'log'>,
+  share: Share,
+  needs: Needs,
+): Grant | Refusal {
+  const taken = share.take(around.clock.now(), needs)
+  if (taken.kind === 'refused') warnRefused(around, share, taken)
+  return taken
 }
 
 /** Says that a peer met its bounds: once a minute for each identity, else at `debug`. */

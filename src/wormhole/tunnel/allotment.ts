@@ -1,7 +1,7 @@
 import { type Grant, type Share, TUNNEL_COST } from '../../budget/index.js'
 import { PlexusError } from '../../errors/index.js'
 import type { Clock, Logger } from '../../net/index.js'
-import { warnRefused } from '../surroundings.js'
+import { takeShare, warnRefused } from '../surroundings.js'
 import type { TunnelMemory } from './receive-half.js'
 
 /** What one tunnel has of its peer's share: given back when it is over. */
@@ -12,9 +12,8 @@ export class Allotment implements TunnelMemory {
 
   /** @throws PlexusError BUSY if the peer may have no further tunnel */
   constructor(share: Share, around: { readonly clock: Clock; readonly log: Logger }) {
-    const taken = share.take(around.clock.now(), TUNNEL_COST)
+    const taken = takeShare(around, share, TUNNEL_COST)
     if (taken.kind === 'refused') {
-      warnRefused(around, share, taken)
       throw new PlexusError('BUSY', taken.sentence, { advice: 'Close another tunnel of this peer first.' })
     }
     this.#share = share
