@@ -110,10 +110,13 @@ export type PathEvent =
 
 /** What a tunnel tells at any moment. */
 export interface TunnelReading {
+  /** Where the peer is now. */
   readonly path: Endpoint
+  /** Round trip in ms; undefined before it was measured. */
   readonly rtt: number | undefined
   readonly streams: number
   readonly flows: number
+  /** Bytes of the datagrams that were authentic, and of those sent. */
   readonly bytesIn: number
   readonly bytesOut: number
   /** Datagrams that were lost, and what was in them sent again. */

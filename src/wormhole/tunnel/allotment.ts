@@ -2,7 +2,7 @@ import { type Grant, type Share, TUNNEL_COST } from '../../budget/index.js'
 import { PlexusError } from '../../errors/index.js'
 import type { Clock, Logger } from '../../net/index.js'
 import { takeShare, warnRefused } from '../surroundings.js'
-import type { TunnelMemory } from './receive-half.js'
+import type { TunnelMemory } from './tunnel-memory.js'
 
 /** What one tunnel has of its peer's share: given back when it is over. */
 export class Allotment implements TunnelMemory {

@@ -6,8 +6,8 @@ import type { FlowEvent } from './flows.js'
 import type { Handshake } from './handshake.js'
 import type { Outbound, OutboundWhy } from './outbound.js'
 import type { ProofEvent } from './proofs.js'
-import type { TunnelMemory } from './receive-half.js'
 import type { StreamEvent } from './streams.js'
+import type { TunnelMemory } from './tunnel-memory.js'
 import type { Upkeep, UpkeepOptions, UpkeepWhy } from './upkeep.js'
 
 /** Why it is over. */

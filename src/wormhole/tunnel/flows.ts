@@ -1,8 +1,9 @@
 import { OVERHEAD } from './cipher.js'
 import type { ControlQueue } from './control.js'
+import { Fifo } from './fifo.js'
 import { type FrameWriter, flowOverhead, MAX_HEADER } from './frame.js'
 import type { PathMtu } from './path-mtu.js'
-import { PeerNumbers } from './peer-numbers.js'
+import { PeerNumbers, placeOf } from './peer-numbers.js'
 import { StreamViolation } from './receive-half.js'
 
 /** Flows at once that the peer may open. */
@@ -44,7 +45,7 @@ export class Flows {
   readonly #theirs = new PeerNumbers()
   #theirsOpen = 0
   #next: number
-  #waiting: { flow: CoreFlow; data: Uint8Array }[] = []
+  readonly #waiting = new Fifo<{ readonly flow: CoreFlow; readonly data: Uint8Array }>()
   #waitingBytes = 0
   #state: 'open' | 'over' = 'open'
 
@@ -99,9 +100,9 @@ export class Flows {
 
   /** Writes datagrams, as many as fit. What cannot fit at all, as the path became narrower, is dropped. */
   write(writer: FrameWriter, fresh: boolean): boolean {
-    let count = 0
     let written = false
-    for (const { flow, data } of this.#waiting) {
+    for (let next = this.#waiting.first; next; next = this.#waiting.first) {
+      const { flow, data } = next
       if (flow.state === 'open') {
         const fits = flowOverhead(flow.id) + data.length <= writer.left
         if (!fits && (written || !fresh)) break
@@ -111,9 +112,8 @@ export class Flows {
         }
       }
       this.#waitingBytes -= data.length
-      count++
+      this.#waiting.shift()
     }
-    if (count > 0) this.#waiting = this.#waiting.slice(count)
     return written
   }
 
@@ -145,7 +145,7 @@ export class Flows {
   /** The tunnel is over, and every flow ends with it: `breakOff` does so. */
   endAll(): void {
     this.#state = 'over'
-    this.#waiting = []
+    this.#waiting.clear()
     this.#waitingBytes = 0
   }
 
@@ -165,8 +165,7 @@ export class Flows {
 
   /** Whether a flow of the peer is there for the first time. */
   #name(id: number): boolean {
-    // even and odd numbers belong to the one side and the other: each counts its own from 0
-    const place = (id - (id % 2)) / 2
+    const place = placeOf(id)
     const naming = this.#theirs.name(place)
     if (naming !== 'no room') return naming === 'first'
     // what is missing below then opens nothing, late as it is

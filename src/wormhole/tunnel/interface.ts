@@ -1,5 +1,5 @@
 import type { PlexusError } from '../../errors/index.js'
-import type { Endpoint } from '../../net/index.js'
+import type { TunnelReading } from '../../watch/index.js'
 import type { TunnelStream } from './duplex.js'
 import type { TunnelFlow } from './flow.js'
 
@@ -9,18 +9,7 @@ export interface TunnelOver {
   readonly error?: PlexusError
 }
 
-export interface TunnelStats {
-  /** Where the peer is now. */
-  readonly path: Endpoint
-  /** Round trip in ms; undefined before it was measured. */
-  readonly rtt: number | undefined
-  readonly streams: number
-  readonly flows: number
-  /** Bytes of the datagrams that were authentic, and of those sent. */
-  readonly bytesIn: number
-  readonly bytesOut: number
-  /** Datagrams that were lost, and what was in them sent again. */
-  readonly retransmitted: number
+export interface TunnelStats extends TunnelReading {
   /** Monotonic ms at which the peer had proven itself; the start before that. */
   readonly since: number
 }

@@ -155,7 +155,8 @@ export class Outbound {
     const acknowledges = alone ? -1 : this.#acknowledge(now, writer)
     const before = writer.at
     if (admitted) this.#fill(writer, deliveries)
-    else if (++this.#acksAlone % ACKS_PER_PING === 0 && congestion.inflight < congestion.window) writer.ping() // a peer that acknowledges nothing is not asked without end
+    // a peer that acknowledges nothing is not asked without end
+    else if (++this.#acksAlone % ACKS_PER_PING === 0 && congestion.inflight < congestion.window) writer.ping()
     if (writer.at === HEADER_LENGTH) return undefined
     return this.#finish(now, writer, {
       deliveries,

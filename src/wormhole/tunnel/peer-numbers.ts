@@ -10,6 +10,11 @@ const MAX_GAPS = 1024
  */
 export type Naming = 'first' | 'again' | 'no room'
 
+/** The place of a stream or a flow among those of its side: even ids belong to the one side, odd ones to the other. */
+export function placeOf(id: number): number {
+  return (id - (id % 2)) / 2
+}
+
 /**
  * Which of its streams, or of its flows, the peer has named. It numbers them in turn, and names overtake each other on their
  * way: what was passed over costs nothing, however much that is.

@@ -1,4 +1,5 @@
 import { RangeSet } from './ranges.js'
+import type { TunnelMemory } from './tunnel-memory.js'
 
 /** Bytes behind gaps lie in pages of this size. */
 export const PAGE = 16 * 1024
@@ -15,10 +16,7 @@ export interface PieceBudget {
   /** Ranges that may still come. */
   pieces: number
   /** What is counted over all tunnels of the peer; without it there is enough. */
-  readonly memory?: {
-    draw(bytes: number): boolean
-    restore(bytes: number): void
-  }
+  readonly memory?: TunnelMemory
 }
 
 /**

@@ -13,20 +13,9 @@ export const WINDOW_BUDGET = 32 * 2 ** 20
 const FAST_ROUNDS = 4
 const FAST_LEAST = 10
 
-/** Memory of the process, as far as this tunnel's peer may have it. */
-export interface TunnelMemory {
-  /** Takes so many bytes. False if the peer has had its share. */
-  draw(bytes: number): boolean
-  restore(bytes: number): void
-  /** Something had to be refused for want of it. */
-  short(): void
-}
-
 /** What all windows of a tunnel draw on. */
 export interface WindowBudget extends PieceBudget {
   left: number
-  /** What is counted over all tunnels of the peer; without it there is enough. */
-  readonly memory?: TunnelMemory
 }
 
 /** A frame that breaks what was agreed on: more than the window, or another end. Only a broken peer sends one. */

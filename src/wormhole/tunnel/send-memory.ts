@@ -1,5 +1,5 @@
-import type { TunnelMemory } from './receive-half.js'
 import { RETAINED_BUDGET, type RetainedBudget } from './send-half.js'
+import type { TunnelMemory } from './tunnel-memory.js'
 
 /** What is kept until it is acknowledged is drawn in steps of so many bytes: seldom, and not much more than is used. */
 const STEP = 2 ** 20

@@ -1,19 +1,15 @@
 import { PlexusError } from '../../errors/index.js'
 import type { ControlQueue } from './control.js'
+import { Fifo } from './fifo.js'
 import { type FrameWriter, fitSentence, streamOverhead } from './frame.js'
-import { type Naming, PeerNumbers } from './peer-numbers.js'
+import { type Naming, PeerNumbers, placeOf } from './peer-numbers.js'
 import { MAX_PIECES } from './reassembly.js'
-import {
-  INITIAL_WINDOW,
-  StreamViolation,
-  type TunnelMemory,
-  WINDOW_BUDGET,
-  type WindowBudget,
-} from './receive-half.js'
+import { INITIAL_WINDOW, StreamViolation, WINDOW_BUDGET, type WindowBudget } from './receive-half.js'
 import type { RoundTrip } from './round-trip.js'
 import { SendMemory } from './send-memory.js'
 import type { Delivery } from './sent-packets.js'
 import { CoreStream, RESET_CODES, StreamDelivery, type StreamOwner, type StreamResetCode } from './stream.js'
+import type { TunnelMemory } from './tunnel-memory.js'
 
 /** Streams at once that the peer may open: beyond, they are refused. */
 const MAX_STREAMS = 4096
@@ -62,7 +58,7 @@ export class Streams implements StreamOwner {
   /** Streams that wait until others leave some of that. */
   readonly #starved = new Set<CoreStream>()
   /** Streams with something to send, in the order of their turns. */
-  #queue: CoreStream[] = []
+  readonly #queue = new Fifo<CoreStream>()
   #nextOwn: number
   /** Which streams of the peer were there. */
   readonly #theirs = new PeerNumbers()
@@ -140,7 +136,7 @@ export class Streams implements StreamOwner {
   write(writer: FrameWriter, deliveries: Delivery[]): void {
     let turns = this.#queue.length
     while (turns-- > 0) {
-      const stream = this.#queue[0] as CoreStream
+      const stream = this.#queue.first as CoreStream
       const room = writer.left - streamOverhead(stream.id, Number.MAX_SAFE_INTEGER)
       if (room < LEAST_PIECE) return
       this.#queue.shift()
@@ -252,7 +248,7 @@ export class Streams implements StreamOwner {
   /** The tunnel is over, and every stream ends with it: `breakOff` does so. */
   endAll(sentence: string): void {
     this.#ending ??= sentence
-    this.#queue = []
+    this.#queue.clear()
     this.#starved.clear()
   }
 
@@ -299,7 +295,7 @@ export class Streams implements StreamOwner {
       this.#assertOpened(id)
       return 'again'
     }
-    const place = (id - (id % 2)) / 2
+    const place = placeOf(id)
     if (place > this.#theirs.next + MAX_AHEAD) throw new StreamViolation('too many streams at once')
     return this.#theirs.name(place)
   }
