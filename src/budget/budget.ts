@@ -94,8 +94,7 @@ export class Budget {
 
   /** Takes all of it. Only after `refusal` has found nothing against it. */
   charge(identity: string, needs: Needs): void {
-    const account = this.#accounts.get(identity) ?? { held: none(), warnedAt: Number.NEGATIVE_INFINITY }
-    this.#accounts.set(identity, account)
+    const account = this.#accountOf(identity)
     for (const resource of RESOURCES) {
       account.held[resource] += needs[resource] ?? 0
       this.#used[resource] += needs[resource] ?? 0
@@ -119,11 +118,16 @@ export class Budget {
 
   /** Whether the log may say now that an identity met its bounds. */
   mayWarn(now: number, identity: string): boolean {
-    const account = this.#accounts.get(identity) ?? { held: none(), warnedAt: Number.NEGATIVE_INFINITY }
+    const account = this.#accountOf(identity)
     if (now - account.warnedAt < WARNING_INTERVAL) return false
     account.warnedAt = now
-    this.#accounts.set(identity, account)
     return true
+  }
+
+  #accountOf(identity: string): Account {
+    const account = this.#accounts.get(identity) ?? { held: none(), warnedAt: Number.NEGATIVE_INFINITY }
+    this.#accounts.set(identity, account)
+    return account
   }
 
   #allows(identity: string, resource: Resource, amount: number): boolean {

@@ -8,7 +8,7 @@ import { Complaints } from './complaints.js'
 import { FRESHNESS, type PairingContext, shortSession, stretchedTimeout } from './context.js'
 import { Correspondence, type Opened, type Sealed, sessionMailbox } from './correspondence.js'
 import { FAREWELL, peerFailure, sayFarewell } from './farewell.js'
-import { glareMailbox } from './glare.js'
+import { glareMailbox, ownCertificates } from './glare.js'
 import type { Invite, Message, Refusal, RefusalCode } from './message.js'
 import {
   type Carry,
@@ -298,7 +298,7 @@ export class Accepter {
     }
     const { app, host, rendezvous } = this.#context
     // answered here: what the inviter leaves for a peer that invites it at the same time is read by nobody
-    for (const own of [host.certificate, ...(host.next ? [host.next.certificate] : [])])
+    for (const own of ownCertificates(host))
       rendezvous.spent?.(glareMailbox(app, host.name, own, invite.certificate))
     const context = { ...this.#context, host: invite.host }
     const asked = { session, peer: from, purpose, arrived: 0 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Mailbox } from '../../rendezvous/interface.js'
-import type { Certificate, IdentityName } from '../identity/index.js'
+import type { Certificate, Host, IdentityName } from '../identity/index.js'
 import { type Logger, sleep } from '../net/index.js'
 import { answer } from './answering.js'
 import { type PairingContext, shortSession, stretchedTimeout } from './context.js'
@@ -78,7 +78,7 @@ export class Glare {
     try {
       await sleep(clock, GLARE_AFTER, signal)
       // one of each, but for a rollover: then the two sides need not agree on which is the current one
-      const own = [host.certificate, ...(host.next ? [host.next.certificate] : [])]
+      const own = ownCertificates(host)
       const posts = made.copies.flatMap(({ to, sealed }) =>
         own.map((certificate) => {
           listen(glareMailbox(app, host.name, certificate, to))
@@ -91,6 +91,11 @@ export class Glare {
       if (!signal.aborted) log.debug({ err: thrown }, 'could not check whether both sides invite each other')
     }
   }
+}
+
+/** The certificates of this side that a peer may know: two during a rollover. */
+export function ownCertificates({ certificate, next }: Host): Certificate[] {
+  return next ? [certificate, next.certificate] : [certificate]
 }
 
 /** The mailbox in which `name`, with the certificate `to`, finds what `from` invites it to while it invites itself. */
