@@ -7,6 +7,7 @@
  * `checkout` is another version, built, whose process is measured in place of this one's. The peer that floods has a
  * process of its own, at the lowest priority; everything is on the loopback.
  */
+
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -16,6 +17,7 @@ import { encodeHeader } from '../src/wormhole/header.js'
 import { openTunnel } from '../src/wormhole/index.js'
 import { floods, RawTunnel } from '../test/support/hostile/raw-tunnel.js'
 import { Service } from '../test/support/services.js'
+import { median, percentile } from './median.js'
 
 const HERE = fileURLToPath(new URL('../..', import.meta.url))
 const KEY = Buffer.alloc(32, 9)
@@ -82,11 +84,6 @@ function start(words: readonly string[]): ChildProcess {
   return spawn(process.execPath, [SELF, ...words], { stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
-function percentile(values: readonly number[], share: number): string {
-  const sorted = [...values].sort((a, b) => a - b)
-  return (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN).toFixed(1)
-}
-
 function free(): number {
   const port = UdpPort.open({ address: '127.0.0.1' })
   const number = port.local(4)?.port ?? 0
@@ -137,10 +134,10 @@ async function measure(name: string, checkout: string, seconds: number, rate: nu
   const during = await echoes(seconds * 1000)
   const cells = [
     name,
-    percentile(alone, 0.5),
-    percentile(alone, 0.99),
-    percentile(during, 0.5),
-    percentile(during, 0.99),
+    median(alone).toFixed(1),
+    percentile(alone, 0.99).toFixed(1),
+    median(during).toFixed(1),
+    percentile(during, 0.99).toFixed(1),
     during.length,
     stream.destroyed ? 'lost' : 'up',
   ]

@@ -12,6 +12,7 @@ import { sleep } from '../src/net/index.js'
 import { systemClock } from '../src/system/index.js'
 import { ATTACKS } from '../test/support/hostile/attacks.js'
 import { Stage } from '../test/support/hostile/stage.js'
+import { percentile } from './median.js'
 
 /** What must hold meanwhile. */
 const MOST_PAIRING = 3000
@@ -27,11 +28,6 @@ interface Measured {
   readonly echo: number
   readonly mbit: number
   readonly lines: number
-}
-
-function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }
 
 /** Pairs every few seconds throughout, and echoes in the first half, carries in the second. */

@@ -5,26 +5,19 @@
  */
 import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { split } from '../rendezvous/dht/chunks.js'
-import { type Host, parseIdentity, Repository } from '../src/identity/index.js'
+import { type Host, parseIdentity } from '../src/identity/index.js'
 import { CAN_KEM, encodeMessage, type Offer } from '../src/pairing/message.js'
 import { NO_HINT } from '../src/punch/index.js'
 import { ephemeral, KEM_CIPHERTEXT, KEM_KEY, mlKem768, seal } from '../src/sealing/index.js'
+import { hostWith, KEYS } from './key-host.js'
 import { median } from './median.js'
 
 const NAME = parseIdentity('alice@example.com/laptop')
-
-/** The kinds of keys, as openssl names them. */
-const KEYS: Readonly<Record<string, readonly string[]>> = {
-  'P-256': ['ec', '-pkeyopt', 'ec_paramgen_curve:P-256'],
-  'P-384': ['ec', '-pkeyopt', 'ec_paramgen_curve:P-384'],
-  'RSA 2048': ['rsa:2048'],
-  'RSA 4096': ['rsa:4096'],
-}
 
 /** Bytes of a sealed invite or answer with three candidates, and the values of the DHT that it takes. */
 async function size(host: Host, kind: 'invite' | 'answer', kem: number): Promise<string> {
@@ -48,13 +41,7 @@ async function sizes(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'plexus-agreement-'))
   try {
     for (const [name, key] of Object.entries(KEYS)) {
-      const home = join(directory, name, NAME.owner, NAME.pin)
-      mkdirSync(home, { recursive: true })
-      const [cert, secret] = [join(home, 'cert.crt'), join(home, 'private.key')]
-      const request = ['req', '-x509', '-newkey', ...key, '-nodes', '-subj', '/CN=bench', '-days', '1']
-      execFileSync('openssl', [...request, '-keyout', secret, '-out', cert], { stdio: 'ignore' })
-      chmodSync(secret, 0o600)
-      const host = await (await Repository.open(join(directory, name))).host(NAME)
+      const host = await hostWith(join(directory, name), NAME, key)
       for (const [kind, kem] of [
         ['invite', KEM_KEY],
         ['answer', KEM_CIPHERTEXT],

@@ -28,6 +28,18 @@ function piece(writer: FrameWriter, id: number, offset: number, data: Uint8Array
   writer.at += data.length
 }
 
+/** Single bytes of the stream 0, from the one offset up to or down to, without, the other, so many apart. */
+function scatter(adversary: TunnelAdversary, from: number, to: number, step: number): void {
+  const within = (at: number) => (step > 0 ? at < to : at > to)
+  for (let at = from; within(at); )
+    adversary.say((writer) =>
+      fill(writer, 10, () => {
+        if (within(at)) piece(writer, 0, at, ONE)
+        at += step
+      }),
+    )
+}
+
 /** A victim with a stream that is open, whose number is 0. */
 function opened(behaviour?: 'reads' | 'sleeps'): TunnelAdversary {
   const adversary = new TunnelAdversary(behaviour ? { behaviour } : {})
@@ -118,13 +130,7 @@ export const CORPUS: readonly Costly[] = [
     name: 'single bytes behind thousands of gaps',
     prepare: () => {
       const adversary = opened()
-      for (let at = 32_700; at > 300; )
-        adversary.say((writer) =>
-          fill(writer, 10, () => {
-            if (at > 300) piece(writer, 0, at, ONE)
-            at -= 2
-          }),
-        )
+      scatter(adversary, 32_700, 300, -2)
       return { adversary, frames: (writer) => fill(writer, 10, (n) => piece(writer, 0, 200 + 2 * n, ONE)) }
     },
   },
@@ -132,13 +138,7 @@ export const CORPUS: readonly Costly[] = [
     name: 'a piece over thousands of pieces',
     prepare: () => {
       const adversary = opened()
-      for (let at = 10; at < 32_700; )
-        adversary.say((writer) =>
-          fill(writer, 10, () => {
-            if (at < 32_700) piece(writer, 0, at, ONE)
-            at += 2
-          }),
-        )
+      scatter(adversary, 10, 32_700, 2)
       return { adversary, frames: (writer) => piece(writer, 0, 5, Buffer.alloc(1_900)) }
     },
   },
@@ -146,13 +146,7 @@ export const CORPUS: readonly Costly[] = [
     name: 'the byte that everything waited for',
     prepare: () => {
       const adversary = opened()
-      for (let at = 4; at < 32_700; )
-        adversary.say((writer) =>
-          fill(writer, 10, () => {
-            if (at < 32_700) piece(writer, 0, at, ONE)
-            at += 1
-          }),
-        )
+      scatter(adversary, 4, 32_700, 1)
       return { adversary, frames: (writer) => piece(writer, 0, 3, ONE) }
     },
   },
@@ -183,13 +177,7 @@ export const CORPUS: readonly Costly[] = [
     name: 'ends of a stream behind thousands of gaps',
     prepare: () => {
       const adversary = opened()
-      for (let at = 10; at < 32_700; )
-        adversary.say((writer) =>
-          fill(writer, 10, () => {
-            if (at < 32_700) piece(writer, 0, at, ONE)
-            at += 2
-          }),
-        )
+      scatter(adversary, 10, 32_700, 2)
       return { adversary, frames: (writer) => fill(writer, 10, () => piece(writer, 0, 32_760, NONE, true)) }
     },
   },
