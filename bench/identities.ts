@@ -37,7 +37,7 @@ try {
     ['resolve a pin', () => repository.resolve('pin9999')],
     ['resolve an own pin', () => repository.resolve('server', { own: true })],
     ['read a sender’s certificate', () => repository.certificates(peer, { host, date: Date.now() })],
-    ['look at the own files', () => repository.stamp(host)],
+    ['look at its files', () => repository.stamp(host)],
   ] as const) {
     const times: number[] = []
     for (let round = 0; round < rounds * 4; round++) {

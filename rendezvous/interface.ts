@@ -43,7 +43,7 @@ export interface RendezvousContext {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  /** A directory of the user's own (0700) for what must outlast a restart, such as a DHT key pair. */
+  /** The user's directory (0700) for persistent state, such as a DHT key pair. */
   readonly stateDirectory: string
   /** Options of the user for this rendezvous by name, as in `--dht-bootstrap`: `{ 'dht-bootstrap': [...] }`. */
   readonly options: Readonly<Record<string, string | readonly string[] | undefined>>
@@ -144,5 +144,5 @@ export interface Rendezvous {
   close(): Promise<void>
 }
 
-/** Makes a rendezvous from its URL. What a module of one's own exports as `default` or as `open`. */
+/** Makes a rendezvous from its URL. What your own module exports as `default` or as `open`. */
 export type OpenRendezvous = (url: URL, context: RendezvousContext) => Promise<Rendezvous> | Rendezvous

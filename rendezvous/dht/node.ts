@@ -29,7 +29,7 @@ export interface DhtNode {
 }
 
 /**
- * Runs a node of a HyperDHT network of one's own. One alone is enough to pair over; several keep each other's
+ * Runs a node of your own HyperDHT network. One alone is enough to pair over; several keep each other's
  * records when one of them stops. Its address goes into its id, so it must be the one that others send to.
  * @throws PlexusError BAD_ENDPOINT, ADDRESS_IN_USE, ADDRESS_UNAVAILABLE
  */

@@ -16,7 +16,7 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 export interface TrustFiles {
   /** PEM of the authorities to trust in place of those of the system. */
   readonly ca?: string | undefined
-  /** PEM of a certificate of the own, and of its private key. */
+  /** PEM of a client certificate, and of its private key. */
   readonly cert?: string | undefined
   readonly key?: string | undefined
 }

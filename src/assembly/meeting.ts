@@ -11,7 +11,7 @@ export interface MeetingOptions {
 
 /**
  * Opens where the sides meet. Whoever asks for it closes it.
- * @param directory what must outlast a restart goes there
+ * @param directory for persistent state
  * @throws PlexusError BAD_RENDEZVOUS, and what the rendezvous itself throws
  */
 export async function openMeeting(

@@ -26,7 +26,7 @@ export async function resolveNamed(
   }
 }
 
-/** The identity of one's own: the one that was named, else the only one with a private key. @throws as `resolveNamed` */
+/** Your identity: the one that was named, else the only one with a private key. @throws as `resolveNamed` */
 export async function resolveHost(repository: Repository, host: Named | undefined): Promise<IdentityName> {
   return host === undefined
     ? await ownIdentity(repository)

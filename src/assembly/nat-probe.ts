@@ -5,7 +5,7 @@ import type { Outside } from './outside.js'
 
 /**
  * Whether the router maps ports: asks it for one, and gives that back at once.
- * @param address the own address that pairings are bound to, if to one
+ * @param address the local address that pairings are bound to, if to one
  */
 export async function probePortMapping(
   address: string | undefined,

@@ -11,7 +11,7 @@ export class OneConnection implements Carrier {
   readonly wanted = false
   ondemand = () => {}
 
-  /** @param near opens the near end, once the tunnel stands: nothing is read before */
+  /** @param near opens the near end, once the tunnel is up: nothing is read before */
   constructor(name: string, near: () => Near) {
     this.#name = name
     this.#near = near

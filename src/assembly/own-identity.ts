@@ -8,7 +8,7 @@ const NAMES_TOLD = 5
 const LOOK_AHEAD = 64
 
 /**
- * The identity of a repository that is one's own: the only one with a private key. Names and the existence of that
+ * Your identity in a repository: the only one with a private key. Names and the existence of that
  * file are all that is looked at.
  * @throws PlexusError BAD_FLAG if there is none or there are several, REPOSITORY where the file system does not tell
  */

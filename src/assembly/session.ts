@@ -17,7 +17,7 @@ export function stateOwner(app: string, host: IdentityName): string {
   return `${app}\0${formatIdentity(host)}`
 }
 
-/** What is there before: who this side is, and where it keeps what outlasts a restart. */
+/** What is there before: who this side is, and where it keeps its persistent state. */
 export interface Foundation {
   readonly repository: Repository
   readonly host: Host

@@ -54,11 +54,11 @@ export interface SessionSettings {
   readonly timeout?: number
 }
 
-/** The same with who this side is, and where it keeps what outlasts a restart. */
+/** The same with who this side is, and where it keeps its persistent state. */
 export interface PairingSettings extends SessionSettings {
   /** The path of the repository. */
   readonly repository: string
-  /** The identity of one's own; without it the only one with a private key. */
+  /** Your identity; without it the only one with a private key. */
   readonly host?: Named
   /** The state directory, in which each identity and application has a folder. */
   readonly state: string

@@ -4,18 +4,18 @@ import { sleep } from '../net/index.js'
 import type { PairingContext } from '../pairing/index.js'
 
 /**
- * How often the own files are looked at, in ms: a change counts within 5 s. (Being told by the system would miss a
+ * How often this side's files are looked at, in ms: a change counts within 5 s. (Being told by the system would miss a
  * directory that was replaced, a link that leads elsewhere and a network file system; four `stat` cost nothing.)
  */
 const LOOK = 2000
 
-/** How often it is said that the own certificate expires, in ms. */
+/** How often it is said that this side's certificate expires, in ms. */
 const REMINDER = 24 * 3600_000
 
 /**
- * Looks whether the own certificate or key was replaced on disk, until the signal aborts, and says in time when the
+ * Looks whether this side's certificate or key was replaced on disk, until the signal aborts, and says in time when the
  * certificate expires. What cannot be used is logged, and the daemon goes on with what it has. Never rejects.
- * @param adopt is given the own identity as it is from now on
+ * @param adopt is given this side's identity as it is from now on
  */
 export async function watchRenewal(
   context: Pick<PairingContext, 'clock' | 'log' | 'repository' | 'host'>,

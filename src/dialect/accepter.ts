@@ -67,7 +67,7 @@ export class LetterAccepter {
     this.#wasted = new Rate(context.clock, MAX_WASTED, WINDOW)
   }
 
-  /** From now on this is the own identity. */
+  /** From now on this is the identity of this side. */
   adopt(host: Host): void {
     this.#context = { ...this.#context, host }
   }

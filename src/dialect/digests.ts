@@ -20,7 +20,7 @@ export class Digests {
   }
 
   /**
-   * @param directory the own one of this identity and application
+   * @param directory that of this identity and application
    * @param peer whose answers: each inviter has a file for its peer; without it an accepter's, for the invites of all
    * @throws PlexusError STATE_DIRECTORY
    */

@@ -13,7 +13,7 @@ export type Role = 'inviter' | 'accepter'
 export interface Wildcards {
   /** The concrete local endpoint of the chosen path, which the command binds. */
   readonly inner: Endpoint
-  /** The own public endpoint, as the NAT shows it. */
+  /** This side's public endpoint, as the NAT shows it. */
   readonly outer: Endpoint
   /** Where the peer is reached. */
   readonly peer: Endpoint

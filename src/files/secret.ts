@@ -21,7 +21,7 @@ const HANDED_OVER = 0o440
 /**
  * Why a file with a secret may be known to others, as ssh judges its keys; nothing when it is not.
  *
- * A file of one's own is open to nobody else. What the system hands over counts as well: a file of root's that its
+ * Your own file is open to nobody else. What the system hands over counts as well: a file of root's that its
  * group may read, when the right to read it came to this user by that group or by an ACL, as with systemd's
  * LoadCredential and the secrets of Kubernetes.
  * @param file what was opened, not what the path may name a moment later

@@ -22,7 +22,7 @@ import { addRevoked, parseRevoked, type Revoked } from './revoked.js'
 import { chooseIdentity } from './short-name.js'
 import { ALWAYS, checkChain, type Span } from './trust.js'
 
-/** An identity of one's own. */
+/** An identity of this machine, with its private key. */
 export interface Host {
   readonly name: IdentityName
   readonly certificate: Certificate
@@ -151,7 +151,7 @@ export class Repository {
     return chooseIdentity(text, meant, options.own ?? false)
   }
 
-  /** Whether there is a private key of this identity, readable or not: whether it is one's own. */
+  /** Whether there is a private key of this identity, readable or not: whether it is this machine's. */
   hasKey(name: IdentityName): Promise<boolean> {
     return entryExists(this.paths(name).privateKey)
   }
@@ -185,7 +185,7 @@ export class Repository {
   }
 
   /**
-   * An identity of one's own: certificate and private key, and those that come next if a rollover is under way.
+   * An identity of this machine: certificate and private key, and those that come next if a rollover is under way.
    * @throws PlexusError IDENTITY_NAME, IDENTITY_MISSING, CERTIFICATE_INVALID, KEY_MISSING, KEY_READABLE, KEY_INVALID
    */
   async host(name: IdentityName): Promise<Host> {

@@ -6,7 +6,7 @@ import { spoken } from './option-words.js'
 import { badOption, type Surroundings } from './options.js'
 
 export interface RendezvousOptions extends Surroundings {
-  /** An existing directory (0700) for what must outlast a restart, such as a DHT key pair. */
+  /** An existing directory (0700) for persistent state, such as a DHT key pair. */
   readonly stateDirectory: string
   /** Options by name, as in `{ 'dht-bootstrap': ['192.0.2.1:49737'] }`. */
   readonly options?: Readonly<Record<string, string | readonly string[] | undefined>>

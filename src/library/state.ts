@@ -1,7 +1,7 @@
 import { asPlexusError, PlexusError } from '../errors/index.js'
 import { openStateFolder, openTemporaryDirectory } from '../place/index.js'
 
-/** A directory for what outlasts a restart, of one identity in one application. */
+/** A directory for the persistent state of one identity in one application. */
 export interface StateDirectory {
   readonly path: string
   /** Removes it if it is a temporary one. */

@@ -37,7 +37,7 @@ export interface TunnelOptions extends Surroundings {
   readonly signal?: AbortSignal
 }
 
-/** How a tunnel stands. */
+/** The state of a tunnel. */
 export interface TunnelStats extends Omit<PortStats, 'since'> {
   /** When the peer had proven itself. */
   readonly since: Date

@@ -2,7 +2,7 @@ import { isPublic, scopeOf } from '../net/index.js'
 import type { FamilyReport, NatReport, PortMappingFinding } from './report.js'
 
 /**
- * Whether there is another NAT beyond the own router: one that a port mapping on the router does not pass (RFC 6888). Only
+ * Whether there is another NAT beyond the local router: one that a port mapping on the router does not pass (RFC 6888). Only
  * what can be seen from inside tells: addresses of 100.64.0.0/10 and 192.0.0.0/29 are for between a carrier and its customers (RFC 6598, RFC 7335), a
  * router that does not have the address which the internet sees is behind somebody who has, and a filter that opens only
  * to a packet which lives longer than to the next router is not in that one.

@@ -22,9 +22,9 @@ export interface DiscoveryOptions {
   readonly family: Family
   /** Every server that will be added or given up on. */
   readonly names: readonly string[]
-  /** The own port of each socket. */
+  /** The local port of each socket. */
   readonly locals: readonly number[]
-  /** The own addresses. */
+  /** This machine's addresses. */
   readonly own: ReadonlySet<string>
   readonly random: Random
   readonly depth: Depth
@@ -291,7 +291,7 @@ export class Discovery {
     return addresses.length > 0 && addresses.every((address) => !this.#options.own.has(address))
   }
 
-  /** What was found, once somebody has answered. @param own the own address on the way to the servers */
+  /** What was found, once somebody has answered. @param own the local address on the way to the servers */
   report(own: string | undefined): FamilyReport | undefined {
     if (this.#firstAnswer === undefined) return undefined
     const { family, locals } = this.#options

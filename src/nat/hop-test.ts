@@ -14,7 +14,7 @@ const HEAD_START = 60
 /**
  * How many routers away the outermost NAT or firewall is that filters by the sender: of several sockets each sends to the
  * server's other address with another TTL, and then asks for an answer from there. It comes in to those whose packet lived
- * long enough to reach every filter. So it tells a second NAT behind the own router, and the TTL that an opening packet
+ * long enough to reach every filter. So it tells a second NAT behind the local router, and the TTL that an opening packet
  * needs. Works where the mapping is endpoint-independent. Without socket or timer.
  *
  * Its calls: `tick` at once; then `receive`, and `tick` when it is due, until it is `over`.

@@ -60,7 +60,7 @@ export interface MeasureOptions {
   readonly random: Random
   readonly log: Logger
   readonly signal: AbortSignal
-  /** The own address to measure from; without it the system chooses, for both families. */
+  /** The local address to measure from; without it the system chooses, for both families. */
   readonly address?: string
   readonly resolve?: Resolve
   /** Asks the router for a port mapping, and gives it back; without it that remains unknown. */

@@ -27,7 +27,7 @@ const MOST_CHARACTERS = 4096
 
 /** What is kept of a measurement. */
 export interface Remembered {
-  /** Which network it was, as a digest: what the own addresses are is nobody's business. */
+  /** Which network it was, as a digest: this machine's addresses are nobody's business. */
   readonly network: string
   /** In ms since 1970-01-01 UTC. */
   readonly measured: number
@@ -39,7 +39,7 @@ export interface NatMemoryOptions {
   readonly log: Logger
   /** A file of this program's own, in a directory that nobody else can write; without it nothing outlasts the process. */
   readonly file?: string
-  /** The default gateway, which with the own addresses tells one network from another. */
+  /** The default gateway, which with this machine's addresses tells one network from another. */
   readonly gateway: () => Promise<string | undefined>
 }
 
@@ -47,7 +47,7 @@ export interface NatMemoryOptions {
 export class NatMemory {
   readonly #options: NatMemoryOptions
   #remembered: Remembered | undefined
-  /** The own addresses when it was measured or read: what can be compared without waiting. */
+  /** This machine's addresses when it was measured or read: what can be compared without waiting. */
   #addresses = ''
   #busy: Promise<void> | undefined
 

@@ -15,7 +15,7 @@ export type Unasked =
 
 /** A socket, and where the outside saw it. */
 export interface Sample {
-  /** The own port. */
+  /** The local port. */
   readonly inside: number
   readonly outside: Endpoint
 }
@@ -30,7 +30,7 @@ export interface Missing {
 /** What was measured of one address family. */
 export interface FamilyReport {
   readonly family: Family
-  /** The own address that packets to the servers leave from, by the routing table. */
+  /** The local address that packets to the servers leave from, by the routing table. */
   readonly own: string | undefined
   /** The addresses that servers saw, each once, in the order in which they were seen. */
   readonly publicAddresses: readonly string[]
@@ -96,7 +96,7 @@ export interface NatReport {
   readonly udp: UdpFinding
   readonly ipv4: FamilyReport | undefined
   readonly ipv6: FamilyReport | undefined
-  /** Whether there is another NAT beyond the own router, of the provider (RFC 6888), and how that is known. */
+  /** Whether there is another NAT beyond the local router, of the provider (RFC 6888), and how that is known. */
   readonly carrier: { readonly verdict: Verdict; readonly why: string }
   readonly portMapping: PortMappingFinding
   readonly servers: readonly ServerFinding[]

@@ -28,7 +28,7 @@ const SYSFS = '/sys/class/net'
 
 /** Linux: a line for each IPv6 address: address, index, prefix length, scope, flags, interface; all but the last in hex. */
 const ADDRESSES_6 = '/proc/net/if_inet6'
-/** Linux: the routing table for IPv4 as a tree, with the own addresses as leaves. */
+/** Linux: the routing table for IPv4 as a tree, with this machine's addresses as leaves. */
 const LOCALS_4 = '/proc/net/fib_trie'
 /** Flags of an address, from linux/if_addr.h: it may not be used, or not for anything new. */
 const UNUSABLE = 0x08 | 0x20 | 0x40
@@ -36,7 +36,7 @@ const UNUSABLE = 0x08 | 0x20 | 0x40
 const TEMPORARY = 0x01
 
 /**
- * The own addresses, those of real interfaces before virtual ones, and temporary IPv6 addresses before lasting ones
+ * This machine's addresses, those of real interfaces before virtual ones, and temporary IPv6 addresses before lasting ones
  * (RFC 8445, section 5.1.1.1); loopback only when asked for, and link-local, deprecated and unproven ones never.
  */
 export function ownAddresses(options: { loopback?: boolean } = {}): OwnAddress[] {
@@ -97,7 +97,7 @@ function addressesByInterface(): (readonly [string, readonly Address[]])[] {
   }
 }
 
-/** The own addresses in the text of /proc/net/fib_trie: a leaf `|-- 192.0.2.1`, then what it is for. */
+/** This machine's addresses in the text of /proc/net/fib_trie: a leaf `|-- 192.0.2.1`, then what it is for. */
 export function parseLocals4(table: string): string[] {
   const leaves = table.matchAll(/\|-- (\d+\.\d+\.\d+\.\d+)\n\s*\/32 host LOCAL/g)
   return [...new Set([...leaves].map(([, address]) => address as string))]

@@ -84,7 +84,7 @@ export class Accepter {
   }
 
   /**
-   * From now on this is the own identity: its certificates and keys have changed. Sessions under way go on as they
+   * From now on this is the identity of this side: its certificates and keys have changed. Sessions under way go on as they
    * began.
    */
   adopt(host: Host): void {

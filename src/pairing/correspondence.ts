@@ -18,7 +18,7 @@ export interface Opened<M extends Message = Message> {
   readonly content: Buffer
   /** The sender's certificate, by which the signature was verified. */
   readonly certificate: Certificate
-  /** The own pair that it was sealed to: an answer signed with it is one that the sender can verify. */
+  /** This side's pair that it was sealed to: an answer signed with it is one that the sender can verify. */
   readonly host: Host
 }
 
@@ -139,7 +139,7 @@ export class Correspondence {
   }
 }
 
-/** Opens with the own key, or with the next one during a rollover. @throws PlexusError UNSEALABLE, MALFORMED */
+/** Opens with this side's key, or with the next one during a rollover. @throws PlexusError UNSEALABLE, MALFORMED */
 async function unsealAsEither(
   sealed: Uint8Array,
   host: Host,

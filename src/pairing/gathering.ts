@@ -23,7 +23,7 @@ import { together } from './together.js'
 
 /**
  * How long STUN may keep an offer waiting, in ms: three transmissions of RFC 8489's schedule. After it the offer
- * goes out with the own addresses alone, which is enough on one LAN, and the failure is told if the pairing fails.
+ * goes out with this machine's addresses alone, which is enough on one LAN, and the failure is told if the pairing fails.
  */
 const STUN_PATIENCE = 3000
 

@@ -20,14 +20,14 @@ const GLARE_AFTER = 2000
 const MAX_GLARE = 4
 
 export interface GlareOptions {
-  /** The session of the own invite. */
+  /** The session of this side's invite. */
   readonly session: string
   readonly peer: IdentityName
   readonly gathering: Gathering
   readonly mail: Correspondence
   /** The log before it names a session: glare gives the session another id. */
   readonly log: Logger
-  /** Aborts when the own invite has been answered, or is over. */
+  /** Aborts when this side's invite has been answered, or is over. */
   readonly signal: AbortSignal
   /** Takes what comes to one more mailbox. */
   readonly listen: (mailbox: Mailbox) => void
@@ -71,7 +71,7 @@ export class Glare {
       .catch((thrown: unknown) => log.debug({ err: thrown }, 'answering the peer failed'))
   }
 
-  /** Looks for an invite of the peer's after a while, and lets the own one be found. Never rejects. */
+  /** Looks for an invite of the peer's after a while, and lets its own be found. Never rejects. */
   async watch(message: Invite, made: Mailing): Promise<void> {
     const { clock, app, host, log } = this.#context
     const { peer, mail, signal, listen } = this.#options

@@ -40,7 +40,7 @@ export interface InviteOptions {
  * Invites a peer once: gather, post the invite, wait for the answer, punch. If the peer is inviting us at the same
  * time, the lower session id stays the inviter, and the other side answers it.
  * The caller owns the passage's port; on failure everything is closed and the peer is told.
- * @throws PlexusError BAD_FLAG for a ping of the own identity, PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_COMMAND, NO_PATH, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
+ * @throws PlexusError BAD_FLAG for a ping of this side's identity, PEER_SILENT, BUSY, CLOCK, REFUSED, PEER_COMMAND, NO_PATH, PEER_ABORTED, PUNCH_TIMEOUT, RENDEZVOUS_UNREACHABLE …, or
  *   the signal's reason
  */
 export async function invite(

@@ -43,7 +43,7 @@ export function offeredCandidates(
   return candidates.length > 0 || answers.length > 0 ? candidates : hostCandidates(port, kinds, true)
 }
 
-/** Whether the own side lets others know of such a candidate. */
+/** Whether this side tells others of such a candidate. */
 export function isOffered({ kind, endpoint }: Candidate, kinds: ReadonlySet<OfferKind>): boolean {
   const named = OFFER_KINDS.some((each) => each === kind && kinds.has(each))
   if (familyOf(endpoint) === 4) return named
@@ -51,7 +51,7 @@ export function isOffered({ kind, endpoint }: Candidate, kinds: ReadonlySet<Offe
   return named || (kind !== 'virtual' && isPublic(endpoint.address))
 }
 
-/** True if one of the servers sees another address than the own ones: then a NAT stands in between. */
+/** True if one of the servers sees another address than this machine's: then there is a NAT in between. */
 export function isTranslated(answers: readonly Reflexive[]): boolean {
   const own = new Set(ownAddresses({ loopback: true }).map(({ address }) => address))
   return answers.some(({ endpoint }) => familyOf(endpoint) === 4 && !own.has(endpoint.address))

@@ -2,7 +2,7 @@ import { PlexusError } from '../errors/index.js'
 import { formatIdentity, type IdentityName } from '../identity/index.js'
 
 /**
- * A ping of the own identity measures nothing: who answers it, if anybody does, is this machine or one with the same key.
+ * A ping of this side's identity measures nothing: who answers it, if anybody does, is this machine or one with the same key.
  * @throws PlexusError BAD_FLAG
  */
 export function refuseOneself(peer: IdentityName, own: IdentityName): void {

@@ -28,7 +28,7 @@ export interface Hole {
   readonly rtt: number | undefined
   /** The punched port, still open. Whoever takes the passage closes it: a command can only then bind it. */
   readonly port: UdpPort
-  /** The mapping on the own router that the path goes through: whoever takes the passage lets go of it at its end. */
+  /** The mapping on the local router that the path goes through: whoever takes the passage lets go of it at its end. */
   readonly portMapping?: PortMapping
 }
 

@@ -40,7 +40,7 @@ export interface PassingOptions {
   /** How long the punch may take, in ms. */
   readonly timeout: number
   readonly news: PeerNews
-  /** What the peer was told of the own NAT, and what tells it what is known by now. */
+  /** What the peer was told of this side's NAT, and what tells it what is known by now. */
   readonly told: NatHint
   readonly inform: () => void
   /** Is called when the first authentic datagram of the peer has come. */
@@ -102,7 +102,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   const reconsider = () => {
     const known = prospects()
     attempt.reconsider(known)
-    // whom the own NAT lets in is news to a symmetric peer alone
+    // whom this side's NAT lets in is news to a symmetric peer alone
     const { filtering } = known.own.nat
     if (filtering === told || !isSymmetric(known.peer.nat)) return
     told = filtering
@@ -171,7 +171,7 @@ export async function pass(context: PairingContext, options: PassingOptions): Pr
   }
 }
 
-/** The own ends of a path, inside and outside, and the port mapping that it goes through. */
+/** This side's ends of a path, inside and outside, and the port mapping that it goes through. */
 async function endsOf(
   gathering: Gathering,
   { port, kind, socket, outer: observed, peer }: Punched,

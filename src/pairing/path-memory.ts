@@ -49,7 +49,7 @@ export class PathMemory {
     return memory
   }
 
-  /** @param network the own public address, or nothing when it is not known */
+  /** @param network this side's public address, or nothing when it is not known */
   recall(peer: string, network: string | undefined): Experience {
     return this.#known.get(keyOf(peer, network)) ?? { failures: 0, variant: 0 }
   }

@@ -41,7 +41,7 @@ export function openFurther({ bind, budget, clock }: PairingContext, peer: strin
   }
 }
 
-/** What the own offer says that this side can do beyond the direct attempt. */
+/** What this side's offer says that this side can do beyond the direct attempt. */
 export function abilities(context: PairingContext): string[] {
   if (!context.search) return []
   return roomForSockets(context.bind) > 0 ? [CAN_SEEK, CAN_SPREAD] : [CAN_SEEK]

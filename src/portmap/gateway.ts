@@ -4,7 +4,7 @@ import { isIPv4, isIPv6 } from 'node:net'
 import { endianness, platform } from 'node:os'
 import { addressText, type Endpoint, isPublic, scopeOf, sourceAddress } from '../net/index.js'
 
-/** The router that this machine sends everything else to, and the own address by which it knows this machine. */
+/** The router that this machine sends everything else to, and the local address by which it knows this machine. */
 export interface Gateway {
   /** IPv4, or IPv6 with a zone */
   readonly address: string
@@ -34,7 +34,7 @@ const ANYWHERE_6: Endpoint = { address: '2001:503:ba3e::2:30', port: 9 }
  * The default gateway for IPv4, whose port mappings can help: undefined where there is none, where this machine has a
  * public address already, and where everything goes through a VPN instead, so that an answer would not come by the way
  * of the question.
- * @param bound the own address that the port is bound to, if it is not bound to all of them
+ * @param bound the local address that the port is bound to, if it is not bound to all of them
  */
 export async function defaultGateway(bound?: string): Promise<Gateway | undefined> {
   if (bound !== undefined && !isIPv4(bound)) return undefined
@@ -49,7 +49,7 @@ export async function defaultGateway(bound?: string): Promise<Gateway | undefine
 
 /**
  * The default gateway for IPv6, if this machine has a public address behind it that a firewall may keep packets from.
- * @param bound the own address that the port is bound to, if it is not bound to all of them
+ * @param bound the local address that the port is bound to, if it is not bound to all of them
  */
 export async function defaultGateway6(bound?: string): Promise<Gateway | undefined> {
   if ((bound !== undefined && !isIPv6(bound)) || platform() !== 'linux') return undefined

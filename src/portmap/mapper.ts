@@ -21,14 +21,14 @@ export interface PortMapperOptions {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  /** The router to ask; the default gateway. @param bound the own address that the port is bound to, if to one */
+  /** The router to ask; the default gateway. @param bound the local address that the port is bound to, if to one */
   readonly gateway?: (bound: string | undefined) => Promise<Gateway | undefined>
   /** The same for IPv6. */
   readonly gateway6?: (bound: string | undefined) => Promise<Gateway | undefined>
 }
 
 export interface MapOptions {
-  /** The own address that the port is bound to; without it all of them. */
+  /** The local address that the port is bound to; without it all of them. */
   readonly address?: string
   readonly log?: Logger
 }

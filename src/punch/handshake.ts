@@ -272,7 +272,7 @@ export class Punch {
     return this.#role.limited(now, pair) || (pair.progress === 'unheard' && now < this.#meekUntil)
   }
 
-  /** A check from where the own challenge came back is answered at once; from elsewhere it asks for a check. */
+  /** A check from where this side's challenge came back is answered at once; from elsewhere it asks for a check. */
   #answer(now: number, pair: Pair, probe: Probe): void {
     if (pair.progress !== 'proven') pair.trigger(now, probe.counter)
     else this.#send(now, 'check-ack', pair, { echoCounter: probe.counter })

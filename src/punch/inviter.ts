@@ -32,7 +32,7 @@ export class Inviter implements Role {
     this.#punch = punch
   }
 
-  /** One packet to each endpoint that opens the own mapping and leaves the peer's NAT alone. */
+  /** One packet to each endpoint that opens this side's mapping and leaves the peer's NAT alone. */
   limited(_now: number, pair: Pair): boolean {
     return pair.progress === 'unheard' && pair.checks === 0
   }

@@ -66,8 +66,8 @@ export interface Situation {
 }
 
 /**
- * Opening packets have to leave the own NATs and die before the peer's: hyperdht uses 5, frp 4 and 7. A small one where
- * the peer's NAT is near, a large one where the own carrier's is far.
+ * Opening packets have to leave this side's NATs and die before the peer's: hyperdht uses 5, frp 4 and 7. A small one where
+ * the peer's NAT is near, a large one where this side's carrier's is far.
  */
 export const OTHER_HOPS: readonly number[] = [4, 12]
 

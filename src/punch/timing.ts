@@ -5,7 +5,7 @@
 /** Between two checks that nobody asked for. ICE's Ta is 50 ms at most and 5 ms at least (RFC 8445 section 14.2). */
 export const PACE = 20
 
-/** After the first, TTL-limited packet to an endpoint: ICE's lower limit, as it loads no more than the own network. */
+/** After the first, TTL-limited packet to an endpoint: ICE's lower limit, as it loads no more than this network. */
 export const OPENING_PACE = 5
 
 /** A pair's first retransmission; Tailscale retries after 100 ms as well. */

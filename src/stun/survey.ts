@@ -205,7 +205,7 @@ export class Survey {
   }
 }
 
-/** Where else a server answers, if that is an address of its own; what only leads elsewhere in the own network is none. */
+/** Where else a server answers, if that is an address of its own; what only leads elsewhere in this network is none. */
 function otherAddress(message: Message, server: Endpoint): Endpoint | undefined {
   const other = find(message, 'OTHER-ADDRESS')?.endpoint
   if (!other || other.address === server.address || familyOf(other) !== familyOf(server)) return undefined

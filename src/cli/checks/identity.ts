@@ -21,7 +21,7 @@ export async function checkRepository(
   }
 }
 
-/** The own identity: certificate, key, that they belong together, who may read and write them, expiry. */
+/** Your identity: certificate, key, that they belong together, who may read and write them, expiry. */
 export async function checkHost(
   repository: Repository,
   name: IdentityName,

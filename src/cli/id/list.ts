@@ -14,7 +14,7 @@ import { repositoryPath } from './repository.js'
 /** How many identities are read at a time. */
 const BATCH = 32
 
-/** `plexus id list`: a line for every identity; an asterisk marks the own ones. */
+/** `plexus id list`: a line for every identity; an asterisk marks those with a private key. */
 export async function listIdentities(values: Values): Promise<number> {
   const repository = await Repository.open(repositoryPath(values))
   const names = await repository.list({

@@ -12,7 +12,7 @@ import { findIdentity } from './repository.js'
 
 /**
  * `plexus id renew <identity>`: begins a rollover with a next key pair beside the current one; with `--finish` ends
- * it, on the own machine or at a peer.
+ * it, on this machine or at a peer.
  */
 export async function renewIdentityOf(text: string, values: Values): Promise<number> {
   const { repository, name } = await findIdentity(text, values)

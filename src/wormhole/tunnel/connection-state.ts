@@ -69,7 +69,7 @@ export interface ConnectionOptions extends UpkeepOptions {
   readonly memory?: TunnelMemory
   /** The time at the start, in ms since 1970-01-01 UTC; without it greetings have no time. */
   readonly date?: number
-  /** What the own greetings say that this side knows: an older one stands in for an older peer. */
+  /** What this side's greetings say that this side knows: an older one stands in for an older peer. */
   readonly revision?: number
   /** Whether this side can prove its identity when it is asked to, and the peer's is to be proven. */
   readonly proves?: boolean

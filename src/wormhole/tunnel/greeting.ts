@@ -107,7 +107,7 @@ export class Greeter {
 
   /**
    * @param options `key`: the 32 bytes that both sides know; `date`: the time as it is, in ms since 1970-01-01 UTC, 0 if
-   *   that is not known; `revision`: the own one; `proves`: whether this side can prove its identity
+   *   that is not known; `revision`: that of this side; `proves`: whether this side can prove its identity
    */
   constructor(options: {
     initiator: boolean

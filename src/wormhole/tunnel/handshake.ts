@@ -49,7 +49,7 @@ export interface HandshakeOptions {
   readonly remote: Endpoint
   /** The time at the start, in ms since 1970-01-01 UTC; 0 if that is not known. */
   readonly date?: number
-  /** The own one, as the greeter has it. */
+  /** That of this side, as the greeter has it. */
   readonly revision?: number
 }
 

@@ -16,7 +16,7 @@ export interface UpkeepOptions {
   /** Other times than the usual ones, for tests. */
   readonly renewalTimes?: RenewalTimes
   readonly proofTimes?: ProofTimes
-  /** As the own greetings say. */
+  /** As this side's greetings say. */
   readonly revision?: number
   readonly proves?: boolean
 }
