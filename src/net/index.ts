@@ -23,6 +23,7 @@ export {
   type PacketPurpose,
 } from './governor.js'
 export { interfacesRefused, type OwnAddress, ownAddresses } from './interfaces.js'
+export { knock } from './knock.js'
 export { type Logger, silent } from './log.js'
 export {
   type Filtering,

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { closeSync, linkSync, openSync, renameSync, rmSync } from 'node:fs'
-import { connect, createServer, type Server } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { basename, dirname } from 'node:path'
 import { codeWord } from '../errors/index.js'
 import { findProgram } from '../files/index.js'
+import { knock } from '../net/index.js'
 
 /**
  * Holds that the system ends with their process, whatever ends it. Who has one needs no name: it counts across the process
@@ -101,18 +102,6 @@ function listening(path: string): Promise<Server | string> {
       server.unref()
       resolve(server)
     })
-  })
-}
-
-/** `open` when somebody listens, or the code of what came instead. */
-function knock(path: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect({ path })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve('open')
-    })
-    socket.once('error', (error) => resolve(codeWord(error)))
   })
 }
 

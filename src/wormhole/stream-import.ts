@@ -1,7 +1,8 @@
 import { lstatSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { connect, createServer, type ListenOptions, type Server, type Socket } from 'node:net'
+import { createServer, type ListenOptions, type Server, type Socket } from 'node:net'
 import { asPlexusError, codeOf, PlexusError } from '../errors/index.js'
+import { knock } from '../net/index.js'
 import type { Conduit } from './conduit.js'
 import { tellFailed, tellOpened } from './connection.js'
 import { SOCKET_OPTIONS } from './dial.js'
@@ -184,13 +185,6 @@ async function removeStale(path: string): Promise<void> {
   } catch {
     return // what is wrong with the path, listening there says
   }
-  const refused = await new Promise<boolean>((resolve) => {
-    const socket = connect({ path })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(false)
-    })
-    socket.once('error', (error) => resolve(codeOf(error) === 'ECONNREFUSED'))
-  })
-  if (refused) await rm(path, { force: true }).catch(() => {}) // then listening fails, with the reason
+  if ((await knock(path)) !== 'ECONNREFUSED') return
+  await rm(path, { force: true }).catch(() => {}) // then listening fails, with the reason
 }
